@@ -1,0 +1,244 @@
+//! The [`Communicator`] trait: what an algorithm is written against, so that the same function runs on a
+//! server, on a board and in a simulator.
+
+use core::future::Future;
+
+use zerocopy::IntoBytes;
+
+use crate::datatype::{Datatype, Element, ReduceOp};
+use crate::rank::{Group, Rank, Source, Tag, TagSelector};
+
+/// What a rank asks the hub for: a value, so that a call needs no generics to be made, sent or printed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Call<'a> {
+    /// Everybody waits for everybody (MPI 4.1, chapter 6.3).
+    Barrier,
+    /// The root's data reach every rank (6.4).
+    Bcast {
+        /// Who gives.
+        root: Rank,
+    },
+    /// Every rank's block reaches the root, in rank order (6.5).
+    Gather {
+        /// Who receives.
+        root: Rank,
+    },
+    /// The root's blocks reach the ranks, one each (6.6).
+    Scatter {
+        /// Who gives.
+        root: Rank,
+    },
+    /// Every rank's block reaches every rank (6.7).
+    Allgather,
+    /// Block d of rank s becomes block s of rank d (6.8).
+    Alltoall,
+    /// The root receives all vectors combined element by element (6.9).
+    Reduce {
+        /// Who receives.
+        root: Rank,
+        /// How two elements become one.
+        op: ReduceOp,
+    },
+    /// Every rank receives all vectors combined element by element (6.9.6).
+    Allreduce {
+        /// How two elements become one.
+        op: ReduceOp,
+    },
+    /// A message to one rank (3.2.1).
+    Send {
+        /// Who receives.
+        dest: Rank,
+        /// The label of the message.
+        tag: Tag,
+    },
+    /// A message from a rank (3.2.4).
+    Recv {
+        /// Who gives.
+        source: Source,
+        /// Which labels are taken.
+        tag: TagSelector,
+    },
+    /// An operation that the user registered at the hub.
+    User {
+        /// The operation's registered name.
+        name: &'a str,
+        /// Its version; the hub's must be the same.
+        version: u32,
+        /// Who gives and who receives.
+        group: Group<'a>,
+    },
+}
+
+/// The memory that a call reads and writes, as bytes. Messages of several blocks hold them in rank order,
+/// all of one length.
+#[derive(Debug)]
+pub enum Buffers<'a> {
+    /// The call moves no data of this rank.
+    None,
+    /// This rank gives these bytes.
+    Send(&'a [u8]),
+    /// This rank receives into these bytes.
+    Receive(&'a mut [u8]),
+    /// This rank gives from one place and receives into another.
+    Both {
+        /// What it gives.
+        send: &'a [u8],
+        /// Where the result goes.
+        receive: &'a mut [u8],
+    },
+    /// The result takes the place of what this rank gives (MPI's `IN_PLACE`).
+    InPlace(&'a mut [u8]),
+}
+
+/// What is known of a transfer once it has completed (MPI 4.1, chapter 3.2.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Status {
+    /// Who sent the message: the rank itself for anything but a receive.
+    pub source: Rank,
+    /// The message's tag: 0 for anything but a receive.
+    pub tag: Tag,
+    /// How many bytes came.
+    pub bytes: usize,
+}
+
+impl Status {
+    /// How many elements of type `T` came; `None` if the bytes are no whole number of them.
+    pub fn count<T: Element>(&self) -> Option<usize> {
+        (self.bytes % size_of::<T>() == 0).then_some(self.bytes / size_of::<T>())
+    }
+}
+
+/// A communicator: a set of ranks and the calls between them.
+///
+/// [`transfer`](Self::transfer) is the only call that an implementation writes; all others are thin skins
+/// over it. They take `&self`, start when they are called, and return one future type. None of them is an
+/// `async fn`, so the caller's source location can travel with the call into the hub's messages.
+///
+/// # Cancel safety
+///
+/// Dropping an unfinished future fails the operation on every participant with `Cancelled`; the communicator
+/// stays usable. Forgetting it is sound: nothing but its own `poll` touches the borrowed memory.
+pub trait Communicator {
+    /// What goes wrong.
+    type Error: core::error::Error;
+    /// A call in progress.
+    type Transfer<'a>: Future<Output = Result<Status, Self::Error>>
+    where
+        Self: 'a;
+    /// A pause in arithmetic.
+    type Progress<'a>: Future<Output = ()>
+    where
+        Self: 'a;
+
+    /// This process's rank in the communicator.
+    fn rank(&self) -> Rank;
+
+    /// How many ranks the communicator has.
+    fn size(&self) -> u32;
+
+    /// Starts `call` on `buffers`, whose bytes are elements of `datatype`.
+    #[track_caller]
+    fn transfer<'a>(&'a self, call: Call<'a>, datatype: Datatype, buffers: Buffers<'a>) -> Self::Transfer<'a>;
+
+    /// Lets the link make progress in the middle of long arithmetic. Free where another thread does that.
+    fn progress(&self) -> Self::Progress<'_>;
+
+    /// Waits until every rank has come here (MPI 4.1, chapter 6.3).
+    #[track_caller]
+    fn barrier(&self) -> Self::Transfer<'_> {
+        self.transfer(Call::Barrier, Datatype::Object, Buffers::None)
+    }
+
+    /// Copies the root's `data` into every other rank's (MPI 4.1, chapter 6.4). All lengths must be equal.
+    #[track_caller]
+    fn bcast<'a, T: Element>(&'a self, root: impl Into<Rank>, data: &'a mut [T]) -> Self::Transfer<'a> {
+        let root = root.into();
+        let bytes = data.as_mut_bytes();
+        let buffers = if root == self.rank() { Buffers::Send(bytes) } else { Buffers::Receive(bytes) };
+        self.transfer(Call::Bcast { root }, T::DATATYPE, buffers)
+    }
+
+    /// Collects every rank's `send` at the root, in rank order (MPI 4.1, chapter 6.5). `receive` has
+    /// size × `send.len()` elements at the root and is ignored elsewhere.
+    #[track_caller]
+    fn gather<'a, T: Element>(&'a self, root: impl Into<Rank>, send: &'a [T], receive: &'a mut [T]) -> Self::Transfer<'a> {
+        let (root, send) = (root.into(), send.as_bytes());
+        let buffers = if root == self.rank() {
+            Buffers::Both { send, receive: receive.as_mut_bytes() }
+        } else {
+            Buffers::Send(send)
+        };
+        self.transfer(Call::Gather { root }, T::DATATYPE, buffers)
+    }
+
+    /// Hands block r of the root's `send` to rank r (MPI 4.1, chapter 6.6). `send` has
+    /// size × `receive.len()` elements at the root and is ignored elsewhere.
+    #[track_caller]
+    fn scatter<'a, T: Element>(&'a self, root: impl Into<Rank>, send: &'a [T], receive: &'a mut [T]) -> Self::Transfer<'a> {
+        let (root, receive) = (root.into(), receive.as_mut_bytes());
+        let buffers = if root == self.rank() {
+            Buffers::Both { send: send.as_bytes(), receive }
+        } else {
+            Buffers::Receive(receive)
+        };
+        self.transfer(Call::Scatter { root }, T::DATATYPE, buffers)
+    }
+
+    /// Collects every rank's `send` at every rank, in rank order (MPI 4.1, chapter 6.7). `receive` has
+    /// size × `send.len()` elements.
+    #[track_caller]
+    fn allgather<'a, T: Element>(&'a self, send: &'a [T], receive: &'a mut [T]) -> Self::Transfer<'a> {
+        let buffers = Buffers::Both { send: send.as_bytes(), receive: receive.as_mut_bytes() };
+        self.transfer(Call::Allgather, T::DATATYPE, buffers)
+    }
+
+    /// Block d of rank s becomes block s of rank d (MPI 4.1, chapter 6.8). Both slices have the same length,
+    /// a multiple of the communicator's size.
+    #[track_caller]
+    fn alltoall<'a, T: Element>(&'a self, send: &'a [T], receive: &'a mut [T]) -> Self::Transfer<'a> {
+        let buffers = Buffers::Both { send: send.as_bytes(), receive: receive.as_mut_bytes() };
+        self.transfer(Call::Alltoall, T::DATATYPE, buffers)
+    }
+
+    /// Combines every rank's `data` element by element; the result takes its place at the root alone
+    /// (MPI 4.1, chapter 6.9.1). All lengths must be equal.
+    #[track_caller]
+    fn reduce_in_place<'a, T: Element>(&'a self, root: impl Into<Rank>, data: &'a mut [T], op: ReduceOp) -> Self::Transfer<'a> {
+        let (root, bytes) = (root.into(), data.as_mut_bytes());
+        let buffers = if root == self.rank() { Buffers::InPlace(bytes) } else { Buffers::Send(bytes) };
+        self.transfer(Call::Reduce { root, op }, T::DATATYPE, buffers)
+    }
+
+    /// Combines every rank's `send` element by element into every rank's `receive` (MPI 4.1, chapter 6.9.6).
+    /// All lengths must be equal. The result is bitwise the same on every rank and in every run.
+    #[track_caller]
+    fn allreduce<'a, T: Element>(&'a self, send: &'a [T], receive: &'a mut [T], op: ReduceOp) -> Self::Transfer<'a> {
+        let buffers = Buffers::Both { send: send.as_bytes(), receive: receive.as_mut_bytes() };
+        self.transfer(Call::Allreduce { op }, T::DATATYPE, buffers)
+    }
+
+    /// [`allreduce`](Self::allreduce) whose result takes the place of `data`.
+    #[track_caller]
+    fn allreduce_in_place<'a, T: Element>(&'a self, data: &'a mut [T], op: ReduceOp) -> Self::Transfer<'a> {
+        self.transfer(Call::Allreduce { op }, T::DATATYPE, Buffers::InPlace(data.as_mut_bytes()))
+    }
+
+    /// Sends `data` to `dest` (MPI 4.1, chapter 3.2.1). Completes when the library owns the bytes.
+    #[track_caller]
+    fn send<'a, T: Element>(&'a self, dest: impl Into<Rank>, tag: impl Into<Tag>, data: &'a [T]) -> Self::Transfer<'a> {
+        let call = Call::Send { dest: dest.into(), tag: tag.into() };
+        self.transfer(call, T::DATATYPE, Buffers::Send(data.as_bytes()))
+    }
+
+    /// Receives a message of at most `data.len()` elements (MPI 4.1, chapter 3.2.4). A longer one is an error.
+    #[track_caller]
+    fn recv<'a, T: Element>(
+        &'a self,
+        source: impl Into<Source>,
+        tag: impl Into<TagSelector>,
+        data: &'a mut [T],
+    ) -> Self::Transfer<'a> {
+        let call = Call::Recv { source: source.into(), tag: tag.into() };
+        self.transfer(call, T::DATATYPE, Buffers::Receive(data.as_mut_bytes()))
+    }
+}
