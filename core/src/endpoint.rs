@@ -1,0 +1,1077 @@
+//! A rank's side of the protocol, without I/O: told of frames and time, asked for frames and events.
+//!
+//! The endpoint holds no payload. It answers where the payload of an arriving frame belongs ([`Incoming`]) and which
+//! bytes go behind a departing header ([`Outgoing`]); the driver moves them straight between link and caller.
+//! After [`Endpoint::handle_frame`] the driver first disposes of the payload, then takes the event.
+
+use core::time::Duration;
+
+use crate::communicator::Status;
+use crate::error::{Category, Fault};
+use crate::rank::{Rank, Tag};
+use crate::request::{CallCode, Marks, Parts, Progress, RequestId, Slot, State, Submission};
+use crate::time::Instant;
+use crate::wire::{
+    Cancel, Complete, Credit, Data, Down, Goodbye, GoodbyeReason, Hello, Layout, MAGIC, MAX_HEAD_LEN, Name, NameKind,
+    Part, Ping, Prefix, RankKind, Submit, SubmitFlags, Up, VERSION, Welcome,
+};
+
+/// Queue bytes that a message costs beside its own: what the hub keeps about it.
+pub const EAGER_OVERHEAD: u64 = 256;
+
+/// How a rank introduces itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Who it is.
+    pub rank: Rank,
+    /// How many ranks the world has.
+    pub size: u32,
+    /// What it is.
+    pub kind: RankKind,
+    /// Most payload bytes that its driver takes in one frame; at least 64.
+    pub max_payload: u32,
+    /// Largest message that it takes, in bytes.
+    pub max_message: u64,
+    /// How many parts of one message it holds open, each way; at least 1.
+    pub open_parts: u16,
+    /// Bytes of a result that may come before it gives credit.
+    pub receive_window: u32,
+    /// Longest silence that it will keep; zero for as long as it likes.
+    pub max_silence: Duration,
+    /// Bytes of its world's name, which the driver supplies as [`Content::World`].
+    pub world_len: u32,
+}
+
+impl Config {
+    /// What a host says: it takes whatever comes, and pings every few seconds.
+    pub const fn host(rank: Rank, size: u32) -> Self {
+        Self {
+            rank,
+            size,
+            kind: RankKind::Host,
+            max_payload: 256 * 1024,
+            max_message: u64::MAX,
+            open_parts: 256,
+            receive_window: u32::MAX,
+            max_silence: Duration::from_secs(30),
+            world_len: 0,
+        }
+    }
+}
+
+/// Where the payload of the frame that just came belongs. The driver has to take all of it off the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    /// There is none.
+    Nothing,
+    /// Bytes `offset..offset + len` of a part that [`Event::Part`] announced.
+    Payload {
+        /// Whose.
+        request: RequestId,
+        /// Which part.
+        part: u32,
+        /// Where in the part it begins.
+        offset: usize,
+        /// How many bytes.
+        len: usize,
+    },
+    /// The whole result of a request, laid out as said.
+    Result {
+        /// Whose.
+        request: RequestId,
+        /// How it is divided.
+        layout: Layout,
+        /// How many bytes.
+        len: usize,
+    },
+    /// A reason for people, about the event that follows: UTF-8, unless the hub is broken.
+    Reason {
+        /// How many bytes.
+        len: usize,
+    },
+    /// Bytes that nobody wants any more.
+    Discard {
+        /// How many bytes.
+        len: usize,
+    },
+}
+
+/// Which bytes go behind a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The world's name.
+    World,
+    /// The group that this request names, as [`NameKind::Group`] says.
+    Group(RequestId),
+    /// The version (`u32`) and name of this request's operation.
+    Operation(RequestId),
+    /// This request's place in the source.
+    Site(RequestId),
+    /// The beginning of what a request sends: with parts of its own for each rank, all of them in rank order, behind
+    /// their lengths if these differ.
+    Inline(RequestId),
+    /// Bytes of a part from `offset`.
+    Part {
+        /// Whose.
+        request: RequestId,
+        /// Which part.
+        part: u32,
+        /// Where in the part.
+        offset: usize,
+    },
+}
+
+/// A frame to send: its head is in the buffer that the driver gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Bytes of prefix and header.
+    pub head_len: usize,
+    /// What follows them, and how many bytes. For a name the driver says how many, see [`Endpoint::poll_transmit`].
+    pub payload: Option<(Content, usize)>,
+    /// A send that is done as soon as this frame's bytes are out of the caller's buffer: the hub has room for them.
+    pub done: Option<RequestId>,
+}
+
+/// What has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The hub has let this rank in.
+    Welcome(Welcome),
+    /// A part of a result will come, and how long it is.
+    Part {
+        /// Whose.
+        request: RequestId,
+        /// Which part.
+        part: u32,
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// A request is done.
+    Complete {
+        /// Which.
+        request: RequestId,
+        /// What came.
+        status: Status,
+    },
+    /// A request has failed.
+    Fail {
+        /// Which.
+        request: RequestId,
+        /// Why.
+        fault: Fault,
+    },
+    /// The hub does not want this rank.
+    Rejected(Fault),
+    /// The hub is done with this rank.
+    Goodbye(GoodbyeReason),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Hello has not left.
+    Start,
+    /// Hello has left.
+    Greeting,
+    /// Welcome has come.
+    Joined,
+    /// The rank wants to leave once everything it sends has left.
+    Leaving(GoodbyeReason),
+    /// Goodbye has left.
+    Left,
+    /// The link is over.
+    Closed,
+}
+
+/// A list of slots, chained by `next`; numbers are indices plus one.
+#[derive(Clone, Copy, Debug, Default)]
+struct List {
+    head: u16,
+    tail: u16,
+}
+
+/// A rank's state machine over `S`, the memory of its requests: `&mut [Slot]` on a board, a `Vec<Slot>` on a host.
+#[derive(Debug)]
+pub struct Endpoint<S> {
+    config: Config,
+    slots: S,
+    free: List,
+    ready: List,
+    /// Requests that are not free.
+    open: u32,
+    /// Requests that still have to send something, or whose answer their rank waits for before it leaves.
+    unsettled: u32,
+    phase: Phase,
+    max_payload: usize,
+    max_requests: u32,
+    hub_silence: Duration,
+    queue_sent: u64,
+    queue_limit: u64,
+    sequence: u32,
+    acknowledged: u32,
+    pong: bool,
+    ping: bool,
+    last_sent: Instant,
+    last_heard: Instant,
+    pinged: Option<Instant>,
+    event: Option<Event>,
+}
+
+impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
+    /// A rank that has said nothing yet.
+    pub fn new(now: Instant, config: Config, slots: S) -> Self {
+        let mut endpoint = Self {
+            config,
+            slots,
+            free: List::default(),
+            ready: List::default(),
+            open: 0,
+            unsettled: 0,
+            phase: Phase::Start,
+            max_payload: 64,
+            max_requests: u32::MAX,
+            hub_silence: Duration::ZERO,
+            queue_sent: 0,
+            queue_limit: 0,
+            sequence: 0,
+            acknowledged: 0,
+            pong: false,
+            ping: false,
+            last_sent: now,
+            last_heard: now,
+            pinged: None,
+            event: None,
+        };
+        endpoint.adopt(0);
+        endpoint
+    }
+
+    /// Lets `grow` add slots behind those that are there. At most 65,535 are used.
+    pub fn grow(&mut self, grow: impl FnOnce(&mut S)) {
+        let before = self.slots.as_ref().len();
+        grow(&mut self.slots);
+        debug_assert!(self.slots.as_ref().len() >= before, "slots must not be taken away");
+        self.adopt(before);
+    }
+
+    fn adopt(&mut self, from: usize) {
+        let to = self.slots.as_ref().len().min(usize::from(u16::MAX));
+        for index in from..to {
+            self.push_free(index as u16);
+        }
+    }
+
+    /// How many slots are taken or free.
+    pub fn capacity(&self) -> usize {
+        self.slots.as_ref().len().min(usize::from(u16::MAX))
+    }
+
+    /// Whether a slot is free.
+    pub fn has_free_slot(&self) -> bool {
+        self.free.head != 0
+    }
+
+    /// How many requests are open.
+    pub fn open_requests(&self) -> u32 {
+        self.open
+    }
+
+    /// Starts a request.
+    ///
+    /// # Errors
+    ///
+    /// `TooManyRequests` if all slots are taken or the hub takes no more, `Disconnected` if the link is over.
+    pub fn submit(&mut self, submission: &Submission) -> Result<RequestId, Fault> {
+        if !matches!(self.phase, Phase::Start | Phase::Greeting | Phase::Joined) {
+            return Err(Fault::new(Category::Disconnected));
+        }
+        let table = u64::from(submission.size) * 8;
+        if submission.flags.has(SubmitFlags::VARIED) && self.phase == Phase::Joined && table > self.max_payload as u64 {
+            return Err(Fault::of_size(Category::TooLarge, table, self.max_payload as u64));
+        }
+        if self.open >= self.max_requests {
+            let max = self.max_requests.into();
+            return Err(Fault::of_size(Category::TooManyRequests, u64::from(self.open) + 1, max));
+        }
+        let too_many = Fault::of_size(Category::TooManyRequests, self.capacity() as u64 + 1, self.capacity() as u64);
+        let index = self.pop_free().ok_or(too_many)?;
+        let slot = self.slot_mut(index).ok_or(too_many)?;
+        let generation = slot.generation;
+        let new = submission.names.new;
+        let mut marks = Marks::default();
+        for (is_new, mark) in
+            [(new.group, Marks::NEW_GROUP), (new.operation, Marks::NEW_OPERATION), (new.site, Marks::NEW_SITE)]
+        {
+            if is_new {
+                marks.set(mark);
+            }
+        }
+        *slot = Slot {
+            generation,
+            state: State::Queued,
+            marks,
+            call: submission.code as u8,
+            datatype: submission.datatype.code(),
+            op: submission.op,
+            roles: pack(submission.role.up) | pack(submission.role.down) << 2,
+            communicator: submission.communicator,
+            group: submission.names.group,
+            name: submission.names.operation,
+            site: submission.names.site,
+            peer: submission.peer.get(),
+            tag: submission.tag.0,
+            n: submission.n,
+            size: submission.size,
+            send: submission.send,
+            receive: submission.receive,
+            unsent: submission.travels,
+            flags: submission.flags.bits(),
+            ..Slot::FREE
+        };
+        self.open += 1;
+        self.unsettled += 1;
+        self.push_ready(index);
+        Ok(RequestId::new(index, generation))
+    }
+
+    /// Gives a request up: its bytes are discarded from now on, and the hub is told. Its slot is free again once
+    /// the hub has answered. The answer is no longer reported.
+    pub fn cancel(&mut self, request: RequestId) {
+        let Some((index, slot)) = self.find(request) else { return };
+        if !slot.marks.has(Marks::CANCELLED) {
+            slot.marks.set(Marks::CANCELLED);
+            slot.marks.set(Marks::CANCEL);
+            self.push_ready(index);
+        }
+    }
+
+    /// Lets the hub send bytes of `part` up to `limit`, for a request that was not submitted as unlimited.
+    pub fn grant(&mut self, request: RequestId, part: u32, limit: usize) {
+        let Some((index, _)) = self.find(request) else { return };
+        let Some(index) = self.part_slot(index, part, State::DownPart) else { return };
+        let Some(slot) = self.slot_mut(index) else { return };
+        if limit > slot.down.limit {
+            slot.down.limit = limit;
+            slot.marks.set(Marks::CREDIT);
+            self.push_ready(index);
+        }
+    }
+
+    /// Begins to leave: once every request that still sends or waits for a collective has been answered, Goodbye is
+    /// sent and [`Event::Goodbye`] comes when the world has finished.
+    pub fn leave(&mut self, reason: GoodbyeReason) {
+        match self.phase {
+            Phase::Start | Phase::Greeting => self.phase = Phase::Closed,
+            Phase::Joined | Phase::Leaving(_) => self.phase = Phase::Leaving(reason),
+            Phase::Left | Phase::Closed => {}
+        }
+    }
+
+    /// The link is gone: nothing more is sent, and the driver fails what it waits for.
+    pub fn disconnect(&mut self) {
+        self.phase = Phase::Closed;
+    }
+
+    /// Whether Welcome has come and the link is up.
+    pub fn is_joined(&self) -> bool {
+        matches!(self.phase, Phase::Joined)
+    }
+
+    /// Takes in the head of a frame and says where its payload belongs.
+    ///
+    /// # Errors
+    ///
+    /// The hub broke the protocol: the driver closes the link and calls [`disconnect`](Self::disconnect).
+    pub fn handle_frame(&mut self, now: Instant, prefix: Prefix, header: &[u8]) -> Result<Incoming, Fault> {
+        debug_assert!(self.event.is_none(), "drain events before the next frame");
+        self.last_heard = now;
+        self.pinged = None;
+        let len = prefix.payload_len as usize;
+        if len > self.config.max_payload as usize {
+            let max = self.config.max_payload.into();
+            return Err(Fault::of_size(Category::Protocol, len as u64, max));
+        }
+        let frame = Down::decode(prefix.kind, header).map_err(|_| PROTOCOL)?;
+        let Some(frame) = frame else { return Ok(Incoming::Discard { len }) };
+        let greeted = !matches!(self.phase, Phase::Start | Phase::Greeting);
+        match frame {
+            Down::Welcome(welcome) => self.on_welcome(welcome),
+            Down::Reject(reject) => {
+                self.phase = Phase::Closed;
+                self.event = Some(Event::Rejected(reject.fault()));
+                Ok(Incoming::Reason { len })
+            }
+            Down::Goodbye(goodbye) => {
+                self.phase = Phase::Closed;
+                self.event = Some(Event::Goodbye(goodbye.reason));
+                Ok(Incoming::Reason { len })
+            }
+            _ if !greeted => Err(PROTOCOL),
+            Down::Ping(_) => {
+                self.pong = true;
+                Ok(Incoming::Discard { len })
+            }
+            Down::Pong(_) => Ok(Incoming::Discard { len }),
+            Down::Part(part) => self.on_part(part, len),
+            Down::Data(data) => self.on_data(data, len),
+            Down::Credit(credit) => self.on_credit(credit, len),
+            Down::Complete(complete) => self.on_complete(complete, len),
+            Down::Fail(fail) => {
+                self.settle_sequence(fail.sequence, fail.queue_limit)?;
+                let Some((index, slot)) = self.find(fail.request) else { return Err(PROTOCOL) };
+                let cancelled = slot.marks.has(Marks::CANCELLED);
+                self.release(index);
+                if cancelled {
+                    return Ok(Incoming::Discard { len });
+                }
+                self.event = Some(Event::Fail { request: fail.request, fault: fail.fault() });
+                Ok(Incoming::Reason { len })
+            }
+        }
+    }
+
+    /// The event of the last frame, to be taken after its payload.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.event.take()
+    }
+
+    /// The next frame to send; its head is written to `head`. A name's length is asked of `name_len`.
+    ///
+    /// The value returned may change after: `submit`, `cancel`, `grant`, `leave`, `handle_frame`, `handle_timeout`.
+    #[must_use]
+    pub fn poll_transmit(
+        &mut self,
+        now: Instant,
+        head: &mut [u8; MAX_HEAD_LEN],
+        name_len: impl FnOnce(Content) -> usize,
+    ) -> Option<Outgoing> {
+        let (frame, payload, done) = self.next_frame(name_len)?;
+        self.last_sent = now;
+        if matches!(frame, Up::Ping(_)) {
+            self.pinged.get_or_insert(now);
+        }
+        let payload_len = payload.map_or(0, |(_, len)| len);
+        // Payloads are cut to the hub's max_payload, a u32.
+        let head_len = frame.encode(payload_len as u32, head);
+        Some(Outgoing { head_len, payload: payload.filter(|(_, len)| *len > 0), done })
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    ///
+    /// The value returned may change after: `poll_transmit`, `handle_frame`, `handle_timeout`.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.ping || self.config.max_silence.is_zero() || !matches!(self.phase, Phase::Joined | Phase::Left) {
+            return None;
+        }
+        let pause = self.config.max_silence / 3;
+        Some(match self.pinged {
+            Some(pinged) => (pinged + self.hub_silence).min(self.last_sent + pause),
+            None => self.last_sent.min(self.last_heard) + pause,
+        })
+    }
+
+    /// A deadline has passed.
+    ///
+    /// # Errors
+    ///
+    /// `Timeout` if the hub has not answered a Ping in time: the driver closes the link.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Fault> {
+        if !self.poll_timeout().is_some_and(|at| at <= now) {
+            return Ok(());
+        }
+        if self.pinged.is_some_and(|pinged| now >= pinged + self.hub_silence) {
+            self.phase = Phase::Closed;
+            return Err(Fault::new(Category::Timeout));
+        }
+        self.ping = true;
+        Ok(())
+    }
+
+    fn on_welcome(&mut self, welcome: Welcome) -> Result<Incoming, Fault> {
+        if self.phase != Phase::Greeting {
+            return Err(PROTOCOL);
+        }
+        self.phase = Phase::Joined;
+        if welcome.version != VERSION {
+            return Err(Fault::of_size(Category::Version, welcome.version.into(), VERSION.into()));
+        }
+        self.max_payload = (welcome.max_payload as usize).max(64);
+        self.max_requests = welcome.max_requests;
+        self.queue_limit = welcome.queue_size;
+        self.hub_silence = Duration::from_millis(welcome.max_silence.into());
+        self.event = Some(Event::Welcome(welcome));
+        Ok(Incoming::Nothing)
+    }
+
+    fn on_part(&mut self, part: Part, payload_len: usize) -> Result<Incoming, Fault> {
+        let Some((index, slot)) = self.find(part.request) else { return Ok(Incoming::Discard { len: payload_len }) };
+        if payload_len != 0 || slot.state != State::Open {
+            return Err(PROTOCOL);
+        }
+        let len = usize::try_from(part.len).map_err(|_| PROTOCOL)?;
+        let cancelled = slot.marks.has(Marks::CANCELLED);
+        let allowed = match unpack(slot.roles >> 2) {
+            Parts::None => false,
+            Parts::One => part.part == 0 && fits(slot, len, slot.receive),
+            Parts::EachOther => {
+                part.part < slot.size && fits(slot, len, slot.receive / (slot.size as usize).max(1))
+            }
+        };
+        if !allowed || self.part_slot(index, part.part, State::DownPart).is_some() {
+            return Err(PROTOCOL);
+        }
+        let window = self.config.receive_window as usize;
+        let progress = Progress { part: part.part, offset: 0, limit: window.min(len), len };
+        self.open_part(index, State::DownPart, progress)?;
+        if !cancelled {
+            self.event = Some(Event::Part { request: part.request, part: part.part, len });
+        }
+        Ok(Incoming::Nothing)
+    }
+
+    fn on_data(&mut self, data: Data, len: usize) -> Result<Incoming, Fault> {
+        let Some((owner, request_slot)) = self.find(data.request) else { return Ok(Incoming::Discard { len }) };
+        let (cancelled, received, limit) =
+            (request_slot.marks.has(Marks::CANCELLED), request_slot.received, request_slot.receive);
+        let index = self.part_slot(owner, data.part, State::DownPart).ok_or(PROTOCOL)?;
+        let slot = self.slot_mut(index).ok_or(PROTOCOL)?;
+        let offset = slot.down.offset;
+        let end = offset.checked_add(len).ok_or(PROTOCOL)?;
+        if data.offset != offset as u64 || end > slot.down.len || received.saturating_add(len) > limit {
+            return Err(PROTOCOL);
+        }
+        slot.down.offset = end;
+        let finished = end == slot.down.len;
+        if finished {
+            self.close_part(owner, index);
+        }
+        if let Some(slot) = self.slot_mut(owner) {
+            slot.received += len;
+        }
+        if cancelled {
+            return Ok(Incoming::Discard { len });
+        }
+        Ok(Incoming::Payload { request: data.request, part: data.part, offset, len })
+    }
+
+    fn on_credit(&mut self, credit: Credit, payload_len: usize) -> Result<Incoming, Fault> {
+        let discard = Ok(Incoming::Discard { len: payload_len });
+        if credit.request == RequestId::NONE {
+            self.queue_limit = self.queue_limit.max(credit.limit);
+            return discard;
+        }
+        let Some((index, slot)) = self.find(credit.request) else { return discard };
+        if slot.state != State::Open || slot.marks.has(Marks::CANCELLED) || slot.unsent == 0 {
+            return discard;
+        }
+        let limit = usize::try_from(credit.limit).map_err(|_| PROTOCOL)?;
+        let len = usize::try_from(credit.len).map_err(|_| PROTOCOL)?;
+        let allowed = match unpack(slot.roles) {
+            Parts::None => false,
+            Parts::One => credit.part == 0 && len == slot.send,
+            Parts::EachOther => credit.part < slot.size,
+        };
+        if !allowed || limit > len {
+            return Err(PROTOCOL);
+        }
+        let index = match self.part_slot(index, credit.part, State::UpPart) {
+            Some(index) => index,
+            None => {
+                let progress = Progress { part: credit.part, offset: 0, limit: 0, len };
+                self.open_part(index, State::UpPart, progress)?
+            }
+        };
+        if let Some(slot) = self.slot_mut(index)
+            && limit > slot.up.limit
+        {
+            if limit > slot.up.len {
+                return Err(PROTOCOL);
+            }
+            slot.up.limit = limit;
+            self.push_ready(index);
+        }
+        discard
+    }
+
+    fn on_complete(&mut self, complete: Complete, len: usize) -> Result<Incoming, Fault> {
+        self.settle_sequence(complete.sequence, complete.queue_limit)?;
+        let Some((index, slot)) = self.find(complete.request) else { return Err(PROTOCOL) };
+        let roles = unpack(slot.roles >> 2);
+        let came = match complete.layout {
+            Layout::Empty => slot.received,
+            _ if slot.received > 0 => return Err(PROTOCOL),
+            Layout::Single | Layout::Equal => len,
+            Layout::Varied => {
+                let table = (slot.size as usize).checked_mul(8).ok_or(PROTOCOL)?;
+                len.checked_sub(table).ok_or(PROTOCOL)?
+            }
+        };
+        let layout_fits = match complete.layout {
+            Layout::Empty => len == 0,
+            Layout::Single => roles == Parts::One,
+            Layout::Equal | Layout::Varied => roles == Parts::EachOther,
+        };
+        let exact = match roles {
+            Parts::EachOther => slot.receive - slot.receive / (slot.size as usize).max(1),
+            Parts::None => 0,
+            Parts::One => slot.receive,
+        };
+        let length_fits = if SubmitFlags::from_bits(slot.flags).has(SubmitFlags::EXACT) {
+            came == exact
+        } else {
+            came <= slot.receive
+        };
+        if !layout_fits || !length_fits || complete.bytes != came as u64 {
+            return Err(PROTOCOL);
+        }
+        let status = if slot.call == CallCode::Recv as u8 {
+            Status { source: complete.source, tag: complete.tag, bytes: came }
+        } else {
+            Status { source: self.config.rank, tag: Tag(0), bytes: came }
+        };
+        let Some((_, slot)) = self.find(complete.request) else { return Err(PROTOCOL) };
+        let cancelled = slot.marks.has(Marks::CANCELLED);
+        self.release(index);
+        if cancelled {
+            return Ok(Incoming::Discard { len });
+        }
+        self.event = Some(Event::Complete { request: complete.request, status });
+        Ok(match complete.layout {
+            Layout::Empty => Incoming::Nothing,
+            layout => Incoming::Result { request: complete.request, layout, len },
+        })
+    }
+
+    fn settle_sequence(&mut self, sequence: u32, queue_limit: u64) -> Result<(), Fault> {
+        if sequence != self.acknowledged.wrapping_add(1) {
+            return Err(PROTOCOL);
+        }
+        self.acknowledged = sequence;
+        self.queue_limit = self.queue_limit.max(queue_limit);
+        Ok(())
+    }
+
+    #[allow(clippy::type_complexity, reason = "the three members of Outgoing before its head is encoded")]
+    fn next_frame(
+        &mut self,
+        name_len: impl FnOnce(Content) -> usize,
+    ) -> Option<(Up, Option<(Content, usize)>, Option<RequestId>)> {
+        match self.phase {
+            Phase::Start => {
+                self.phase = Phase::Greeting;
+                let payload = Some((Content::World, self.config.world_len as usize));
+                return Some((Up::Hello(self.hello()), payload, None));
+            }
+            Phase::Greeting | Phase::Closed => return None,
+            Phase::Joined | Phase::Leaving(_) | Phase::Left => {}
+        }
+        let acknowledged = self.acknowledged;
+        if core::mem::take(&mut self.pong) {
+            return Some((Up::Pong(Ping { acknowledged }), None, None));
+        }
+        if core::mem::take(&mut self.ping) {
+            return Some((Up::Ping(Ping { acknowledged }), None, None));
+        }
+        if self.phase == Phase::Left {
+            return None;
+        }
+        if let Some(frame) = self.next_ready(name_len) {
+            return Some(frame);
+        }
+        if let Phase::Leaving(reason) = self.phase
+            && (self.unsettled == 0 || reason != GoodbyeReason::Finished)
+        {
+            self.phase = Phase::Left;
+            return Some((Up::Goodbye(Goodbye { reason }), None, None));
+        }
+        None
+    }
+
+    #[allow(clippy::type_complexity, reason = "as above")]
+    fn next_ready(
+        &mut self,
+        name_len: impl FnOnce(Content) -> usize,
+    ) -> Option<(Up, Option<(Content, usize)>, Option<RequestId>)> {
+        while let Some(index) = self.peek_ready() {
+            let slot = self.slot_mut(index)?;
+            let request = RequestId::new(index, slot.generation);
+            match slot.state {
+                State::Queued => {
+                    for (mark, kind) in [
+                        (Marks::NEW_GROUP, NameKind::Group),
+                        (Marks::NEW_OPERATION, NameKind::Operation),
+                        (Marks::NEW_SITE, NameKind::Site),
+                    ] {
+                        if !slot.marks.clear(mark) {
+                            continue;
+                        }
+                        let (id, content) = match kind {
+                            NameKind::Group => (slot.group, Content::Group(request)),
+                            NameKind::Operation => (slot.name, Content::Operation(request)),
+                            NameKind::Site => (slot.site, Content::Site(request)),
+                        };
+                        let len = name_len(content);
+                        return Some((Up::Name(Name { kind, id }), Some((content, len)), None));
+                    }
+                    return Some(self.transmit_submit(index, request));
+                }
+                State::Open | State::UpPart | State::DownPart => {
+                    if let Some((frame, payload)) = self.transmit_open(index) {
+                        return Some((frame, payload, None));
+                    }
+                    self.pop_ready();
+                }
+                State::Free => {
+                    self.pop_ready();
+                }
+            }
+        }
+        None
+    }
+
+    fn transmit_submit(
+        &mut self,
+        index: u16,
+        request: RequestId,
+    ) -> (Up, Option<(Content, usize)>, Option<RequestId>) {
+        let (max_payload, room) = (self.max_payload, self.queue_limit.saturating_sub(self.queue_sent));
+        self.sequence = self.sequence.wrapping_add(1);
+        let (sequence, acknowledged) = (self.sequence, self.acknowledged);
+        self.pop_ready();
+        let mut cost = 0;
+        let mut done = None;
+        let Some(slot) = self.slot_mut(index) else {
+            // Unreachable: `index` came from the ready list.
+            return (Up::Cancel(Cancel { request }), None, None);
+        };
+        let mut flags = SubmitFlags::from_bits(slot.flags);
+        let is_send = slot.call == CallCode::Send as u8;
+        let varied = flags.has(SubmitFlags::VARIED);
+        let table = if varied { slot.size as usize * 8 } else { 0 };
+        let room = usize::try_from(room.saturating_sub(EAGER_OVERHEAD)).unwrap_or(usize::MAX);
+        let affordable = room.min(max_payload.saturating_sub(table));
+        let affordable = if room == 0 { 0 } else { affordable };
+        let whole = slot.unsent <= affordable;
+        let inline = match unpack(slot.roles) {
+            Parts::None => 0,
+            Parts::One if whole => slot.unsent,
+            // A beginning, cut so that no element is.
+            Parts::One => affordable & !63,
+            Parts::EachOther if whole => slot.unsent,
+            Parts::EachOther => 0,
+        };
+        if inline > 0 || (is_send && whole && room > 0) {
+            cost = inline as u64 + EAGER_OVERHEAD;
+            flags = flags.with(SubmitFlags::EAGER);
+        }
+        slot.unsent -= inline;
+        slot.up = Progress { part: 0, offset: inline, limit: inline, len: slot.send };
+        slot.state = State::Open;
+        let submit = Submit {
+            request,
+            sequence,
+            acknowledged,
+            call: slot.call,
+            datatype: slot.datatype,
+            op: slot.op,
+            flags,
+            communicator: slot.communicator,
+            group: slot.group,
+            name: slot.name,
+            site: slot.site,
+            peer: Rank::new(slot.peer),
+            tag: Tag(slot.tag),
+            n: slot.n,
+            send: slot.send as u64,
+            receive: slot.receive as u64,
+        };
+        let has_part = unpack(slot.roles) == Parts::One;
+        if !has_part || inline == slot.send {
+            slot.up = Progress::default();
+        }
+        if is_send && cost > 0 && slot.unsent == 0 {
+            done = Some(request);
+        }
+        let cancel = slot.marks.has(Marks::CANCEL);
+        let settled = slot.call == CallCode::Recv as u8 || done.is_some();
+        if settled {
+            self.settle(index);
+        }
+        self.queue_sent += cost;
+        if cancel {
+            self.push_ready(index);
+        }
+        (Up::Submit(submit), Some((Content::Inline(request), table + inline)), done)
+    }
+
+    /// What an open request, or one of its parts, has to send next; `None` if nothing.
+    fn transmit_open(&mut self, index: u16) -> Option<(Up, Option<(Content, usize)>)> {
+        let max_payload = self.max_payload;
+        let owner = match self.slot_mut(index)? {
+            Slot { state: State::Open, .. } => index,
+            part => part.owner,
+        };
+        let owner_slot = self.slot_mut(owner)?;
+        let request = RequestId::new(owner, owner_slot.generation);
+        if owner_slot.marks.clear(Marks::CANCEL) {
+            return Some((Up::Cancel(Cancel { request }), None));
+        }
+        let cancelled = owner_slot.marks.has(Marks::CANCELLED);
+        let slot = self.slot_mut(index)?;
+        if slot.marks.clear(Marks::CREDIT) && !cancelled {
+            let Progress { part, limit, len, .. } = slot.down;
+            return Some((Up::Credit(Credit { request, part, limit: limit as u64, len: len as u64 }), None));
+        }
+        let Progress { part, offset, limit, len } = slot.up;
+        if offset >= limit || cancelled || slot.state == State::DownPart {
+            return None;
+        }
+        let mut n = (limit - offset).min(max_payload);
+        if offset + n < len && n > 64 {
+            // Frames in the middle of a part hold whole elements.
+            n &= !63;
+        }
+        slot.up.offset += n;
+        let (part_done, more) = (slot.up.offset == len, slot.up.offset < limit);
+        if part_done {
+            self.close_part(owner, index);
+        }
+        if let Some(slot) = self.slot_mut(owner) {
+            slot.unsent = slot.unsent.saturating_sub(n);
+        }
+        // To the back of the queue, so that one long message does not hold the others up.
+        self.pop_ready();
+        if more {
+            self.push_ready(index);
+        }
+        let frame = Up::Data(Data { request, part, offset: offset as u64 });
+        Some((frame, Some((Content::Part { request, part, offset }, n))))
+    }
+
+    fn hello(&self) -> Hello {
+        let Config { rank, size, kind, max_payload, max_message, open_parts, receive_window, .. } = self.config;
+        let max_silence = u32::try_from(self.config.max_silence.as_millis()).unwrap_or(u32::MAX);
+        Hello {
+            magic: MAGIC,
+            version: VERSION,
+            rank,
+            size,
+            kind,
+            max_payload,
+            max_message,
+            open_parts: open_parts.max(1),
+            receive_window,
+            max_silence,
+        }
+    }
+
+    /// The slot of `part` of the request at `index`, its own or a further one.
+    fn part_slot(&self, index: u16, part: u32, state: State) -> Option<u16> {
+        let slots = self.slots.as_ref();
+        let request = slots.get(usize::from(index))?;
+        let own = if state == State::UpPart { &request.up } else { &request.down };
+        if own.len > 0 && own.part == part {
+            return Some(index);
+        }
+        let mut next = request.parts;
+        while next != 0 {
+            let slot = slots.get(usize::from(next - 1))?;
+            let progress = if state == State::UpPart { &slot.up } else { &slot.down };
+            if slot.state == state && progress.part == part {
+                return Some(next - 1);
+            }
+            next = slot.parts;
+        }
+        None
+    }
+
+    /// Opens a part of the request at `index`, in its own slot if that has room.
+    fn open_part(&mut self, index: u16, state: State, progress: Progress) -> Result<u16, Fault> {
+        if progress.len == 0 {
+            // An empty part is over before it begins.
+            return Ok(index);
+        }
+        let slot = self.slot_mut(index).ok_or(PROTOCOL)?;
+        let own = if state == State::UpPart { &mut slot.up } else { &mut slot.down };
+        if own.len == 0 {
+            *own = progress;
+            return Ok(index);
+        }
+        let first = slot.parts;
+        let further = self.pop_free().ok_or(PROTOCOL)?;
+        let slot = self.slot_mut(further).ok_or(PROTOCOL)?;
+        let generation = slot.generation;
+        *slot = Slot { generation, state, owner: index, parts: first, ..Slot::FREE };
+        if state == State::UpPart {
+            slot.up = progress;
+        } else {
+            slot.down = progress;
+        }
+        if let Some(slot) = self.slot_mut(index) {
+            slot.parts = further + 1;
+        }
+        Ok(further)
+    }
+
+    /// A part at `index` is over; `owner` is its request.
+    fn close_part(&mut self, owner: u16, index: u16) {
+        let Some(slot) = self.slot_mut(index) else { return };
+        if index == owner {
+            if slot.up.len > 0 && slot.up.offset == slot.up.len {
+                slot.up = Progress::default();
+            }
+            if slot.down.len > 0 && slot.down.offset == slot.down.len {
+                slot.down = Progress::default();
+            }
+            return;
+        }
+        let next = slot.parts;
+        let mut at = owner;
+        while let Some(slot) = self.slot_mut(at) {
+            if slot.parts == index + 1 {
+                slot.parts = next;
+                break;
+            }
+            match slot.parts {
+                0 => break,
+                further => at = further - 1,
+            }
+        }
+        self.retire(index);
+    }
+
+    /// Frees a request's slot and those of its parts.
+    fn release(&mut self, index: u16) {
+        self.settle(index);
+        let mut next = self.slot_mut(index).map_or(0, |slot| slot.parts);
+        while next != 0 {
+            let further = next - 1;
+            next = self.slot_mut(further).map_or(0, |slot| slot.parts);
+            self.retire(further);
+        }
+        self.retire(index);
+        self.open -= 1;
+    }
+
+    /// Leaving no longer waits for this request.
+    fn settle(&mut self, index: u16) {
+        if let Some(slot) = self.slot_mut(index)
+            && !slot.marks.has(Marks::SETTLED)
+        {
+            slot.marks.set(Marks::SETTLED);
+            self.unsettled -= 1;
+        }
+    }
+
+    /// Empties a slot. If it is still in the ready list, it is freed when it comes up there.
+    fn retire(&mut self, index: u16) {
+        let Some(slot) = self.slot_mut(index) else { return };
+        let generation = slot.generation.wrapping_add(1).max(1);
+        if slot.marks.has(Marks::LISTED) {
+            let mut marks = Marks::default();
+            marks.set(Marks::LISTED);
+            *slot = Slot { generation, next: slot.next, marks, ..Slot::FREE };
+        } else {
+            *slot = Slot { generation, ..Slot::FREE };
+            self.push_free(index);
+        }
+    }
+
+    fn find(&mut self, request: RequestId) -> Option<(u16, &mut Slot)> {
+        let slot = self.slots.as_mut().get_mut(request.index())?;
+        let live = slot.generation == request.generation() && matches!(slot.state, State::Queued | State::Open);
+        live.then_some((request.index() as u16, slot))
+    }
+
+    fn slot_mut(&mut self, index: u16) -> Option<&mut Slot> {
+        self.slots.as_mut().get_mut(usize::from(index))
+    }
+
+    fn push_free(&mut self, index: u16) {
+        let mut list = self.free;
+        self.push(&mut list, index);
+        self.free = list;
+        if let Some(slot) = self.slot_mut(index) {
+            slot.generation = slot.generation.max(1);
+        }
+    }
+
+    fn pop_free(&mut self) -> Option<u16> {
+        let mut list = self.free;
+        let index = self.pop(&mut list);
+        self.free = list;
+        index
+    }
+
+    fn push_ready(&mut self, index: u16) {
+        if let Some(slot) = self.slot_mut(index) {
+            if slot.marks.has(Marks::LISTED) {
+                return;
+            }
+            slot.marks.set(Marks::LISTED);
+        }
+        let mut list = self.ready;
+        self.push(&mut list, index);
+        self.ready = list;
+    }
+
+    fn peek_ready(&self) -> Option<u16> {
+        self.ready.head.checked_sub(1)
+    }
+
+    fn pop_ready(&mut self) {
+        let mut list = self.ready;
+        let index = self.pop(&mut list);
+        self.ready = list;
+        if let Some(index) = index
+            && let Some(slot) = self.slot_mut(index)
+        {
+            slot.marks.clear(Marks::LISTED);
+            if slot.state == State::Free {
+                self.push_free(index);
+            }
+        }
+    }
+
+    fn push(&mut self, list: &mut List, index: u16) {
+        match list.tail.checked_sub(1).and_then(|tail| self.slot_mut(tail)) {
+            Some(tail) => tail.next = index + 1,
+            None => list.head = index + 1,
+        }
+        list.tail = index + 1;
+    }
+
+    fn pop(&mut self, list: &mut List) -> Option<u16> {
+        let index = list.head.checked_sub(1)?;
+        let slot = self.slot_mut(index)?;
+        list.head = core::mem::take(&mut slot.next);
+        if list.head == 0 {
+            list.tail = 0;
+        }
+        Some(index)
+    }
+}
+
+const PROTOCOL: Fault = Fault::new(Category::Protocol);
+
+/// Whether a part of `len` bytes is what a call that receives `limit` bytes a part may get.
+fn fits(slot: &Slot, len: usize, limit: usize) -> bool {
+    if SubmitFlags::from_bits(slot.flags).has(SubmitFlags::EXACT) { len == limit } else { len <= slot.receive }
+}
+
+fn pack(parts: Parts) -> u8 {
+    match parts {
+        Parts::None => 0,
+        Parts::One => 1,
+        Parts::EachOther => 2,
+    }
+}
+
+fn unpack(bits: u8) -> Parts {
+    match bits & 3 {
+        0 => Parts::None,
+        1 => Parts::One,
+        _ => Parts::EachOther,
+    }
+}

@@ -1,0 +1,359 @@
+//! Submits become participants of operations: found by name, compared, started, or failed together.
+
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::operation::{Folding, GroupInfo, Key, Operation, Participant, Phase, Plan, Presence, Signature};
+use super::peer::Place;
+use super::stream::Stream;
+use super::{Hub, Refusal, broken};
+use crate::error::{Category, Fault};
+use crate::operation::fold::BuiltinFold;
+use crate::rank::{Rank, Tag};
+use crate::request::CallCode;
+use crate::wire::{Submit, SubmitFlags};
+
+impl Hub {
+    pub(super) fn on_submit(&mut self, rank: Rank, submit: Submit, payload: Bytes) -> Result<(), Refusal> {
+        let (size, max_requests) = (self.config.size, self.config.max_requests);
+        let Some(session) = self.session_mut(rank) else { return Ok(()) };
+        if submit.sequence != session.received.wrapping_add(1) {
+            return Err(broken("a submit out of order"));
+        }
+        session.received = submit.sequence;
+        if session.requests.contains_key(&submit.request) || session.requests.len() >= max_requests as usize {
+            return Err(broken("a request that is open already, or too many"));
+        }
+        if !session.is_alive() {
+            return Err(broken("a submit after goodbye"));
+        }
+        let group = match submit.group {
+            0 => None,
+            id => Some(session.groups.get(&id).cloned().ok_or_else(|| broken("a group without a name"))?),
+        };
+        let name = match submit.name {
+            0 => None,
+            id => Some(session.operations.get(&id).cloned().ok_or_else(|| broken("an operation without a name"))?),
+        };
+        let notice = session.notice.remove(&submit.communicator);
+        let table = if submit.flags.has(SubmitFlags::VARIED) { size as usize * 8 } else { 0 };
+        let inline = payload.len().checked_sub(table).ok_or_else(|| broken("lengths that are cut short"))?;
+        if inline as u64 > submit.send {
+            return Err(broken("more payload than was announced"));
+        }
+        self.check_charge(rank, &submit, inline as u64)?;
+        let group = group.unwrap_or_else(|| self.all.clone());
+        let (Some(position), 0) = (group.position(rank), submit.communicator) else {
+            return Err(broken("a call on a communicator or group that the rank is not in"));
+        };
+        let signature = Signature::new(&submit, size, rank, name).ok_or_else(|| broken("a call that means nothing"))?;
+        if let Some((fault, text)) = notice {
+            self.free_charge(rank, super::point_to_point::cost(&submit, inline));
+            self.fail_request(rank, submit.request, fault, &text);
+            return Ok(());
+        }
+        match signature.call {
+            CallCode::Send => self.on_send(rank, submit, payload),
+            CallCode::Recv => self.on_recv(rank, submit),
+            _ => self.on_collective(rank, submit, payload, &group, position, signature),
+        }
+    }
+
+    fn on_collective(
+        &mut self,
+        rank: Rank,
+        submit: Submit,
+        payload: Bytes,
+        group: &Arc<GroupInfo>,
+        position: usize,
+        signature: Signature,
+    ) -> Result<(), Refusal> {
+        let key = Key { communicator: submit.communicator, group: group.id, n: submit.n };
+        let found = self.names.get(&key).and_then(|id| self.operations.remove(id));
+        let mut operation = match found {
+            Some(operation) => operation,
+            None => self.open_operation(key, group.clone(), signature.clone()),
+        };
+        if operation.participants.get(position).is_none_or(|participant| participant.presence != Presence::Absent) {
+            self.put_back(operation);
+            return Err(broken("the same collective twice"));
+        }
+        self.enrol(&mut operation, position, rank, &submit);
+        let result = self.take_part(&mut operation, position, &submit, payload, &signature);
+        self.put_back(operation);
+        result
+    }
+
+    fn take_part(
+        &mut self,
+        operation: &mut Operation,
+        position: usize,
+        submit: &Submit,
+        payload: Bytes,
+        signature: &Signature,
+    ) -> Result<(), Refusal> {
+        let rank = operation.participants.get(position).map_or(Rank::new(0), |participant| participant.rank);
+        let table = if submit.flags.has(SubmitFlags::VARIED) { operation.size() * 8 } else { 0 };
+        let charge = super::point_to_point::cost(submit, payload.len().saturating_sub(table));
+        let failure = if let Phase::Failed(fault, text) = &operation.phase {
+            Some((*fault, text.clone()))
+        } else if !signature.agrees(&operation.signature) {
+            Some(self.mismatch(operation, position, signature))
+        } else if submit.send > self.config.max_message {
+            Some(self.too_large(submit.send))
+        } else {
+            None
+        };
+        if let Some((fault, text)) = failure {
+            self.free_charge(rank, charge);
+            self.fail_operation(operation, fault, &text);
+            return Ok(());
+        }
+        if operation.signature.block.is_none() {
+            operation.signature.block = signature.block;
+        }
+        self.attach(operation, position, submit, payload)?;
+        self.advance(operation);
+        Ok(())
+    }
+
+    fn open_operation(&mut self, key: Key, group: Arc<GroupInfo>, signature: Signature) -> Box<Operation> {
+        self.next_operation += 1;
+        let id = self.next_operation;
+        let size = group.members.len();
+        let root = signature.root.map_or(0, Rank::index);
+        let mut participants: Vec<Participant> = Vec::with_capacity(size);
+        participants.extend(group.members.iter().map(|rank| Participant { rank: *rank, ..Participant::default() }));
+        let mut phase = Phase::Gathering;
+        if self.gone() > 0
+            && let Some((fault, text)) = group.members.iter().find_map(|rank| self.absence(*rank))
+        {
+            phase = Phase::Failed(fault, text);
+        }
+        let plan = match (signature.op.and_then(|op| BuiltinFold::new(signature.datatype, op)), &signature.name) {
+            (Some(fold), _) => {
+                Plan::Fold(Folding { fold, folded: 0, target: 0, behind: 0, busy: false, chunk: 0 })
+            }
+            (None, Some((version, name))) => match self.registry.find(name, *version) {
+                Ok(apply) => Plan::Apply { apply, name: name.clone(), running: false },
+                Err(text) => {
+                    phase = Phase::Failed(Fault::new(Category::UnknownOperation), text);
+                    Plan::Route
+                }
+            },
+            (None, None) => Plan::Route,
+        };
+        let mut operation = Box::new(Operation {
+            id,
+            key: Some(key),
+            group,
+            signature,
+            root,
+            tag: Tag(0),
+            participants,
+            arrived: 0,
+            givers_missing: 0,
+            incomplete: 0,
+            unanswered: size,
+            phase,
+            streams: Vec::new(),
+            unopened: VecDeque::new(),
+            plan,
+            window: 0,
+            reserved: 0,
+        });
+        operation.givers_missing = (0..size).filter(|position| operation.is_giver(*position)).count();
+        operation.streams.resize_with(operation.all_streams(), Stream::default);
+        self.names.insert(key, id);
+        operation
+    }
+
+    /// Notes that a rank has come.
+    pub(super) fn enrol(&mut self, operation: &mut Operation, position: usize, rank: Rank, submit: &Submit) {
+        let Some(session) = self.session_mut(rank) else { return };
+        session.requests.insert(submit.request, Place::Operation { id: operation.id, position });
+        let Some(hello) = session.hello else { return };
+        let unlimited = submit.flags.has(SubmitFlags::UNLIMITED);
+        let participant = Participant {
+            presence: Presence::Present,
+            rank,
+            request: Some(submit.request),
+            site: submit.site,
+            max_payload: hello.max_payload.into(),
+            window: if unlimited { u64::MAX } else { hello.receive_window.into() },
+            receive: submit.receive,
+            exact: submit.flags.has(SubmitFlags::EXACT),
+            open_parts: u32::from(hello.open_parts.max(1)),
+            ..Participant::default()
+        };
+        if let Some(place) = operation.participants.get_mut(position) {
+            *place = participant;
+        }
+        operation.arrived += 1;
+        if operation.is_giver(position) {
+            operation.givers_missing = operation.givers_missing.saturating_sub(1);
+        }
+    }
+
+    /// Turns what a rank gives into streams.
+    pub(super) fn attach(
+        &mut self,
+        operation: &mut Operation,
+        position: usize,
+        submit: &Submit,
+        mut payload: Bytes,
+    ) -> Result<(), Refusal> {
+        let ups = operation.ups(position);
+        let lanes = operation.input_lanes();
+        let size = operation.size();
+        let is_split = matches!(operation.signature.call, CallCode::Scatter | CallCode::Alltoall);
+        let varied = submit.flags.has(SubmitFlags::VARIED);
+        let table = if varied { payload.split_to(payload.len().min(size * 8)) } else { Bytes::new() };
+        let inline = payload.len();
+        let mut charge = super::point_to_point::cost(submit, inline);
+        let (mut total, mut incomplete) = (0u64, 0u32);
+        for (part, index) in ups.iter() {
+            let own = is_split && part as usize == position;
+            let len = if !is_split {
+                submit.send
+            } else if varied {
+                let entry = table.get(part as usize * 8..).and_then(|rest| rest.first_chunk::<8>());
+                u64::from_le_bytes(*entry.ok_or_else(|| broken("lengths that are cut short"))?)
+            } else {
+                submit.send / size.max(1) as u64
+            };
+            let mut stream =
+                if own { Stream::void() } else { Stream::new(Some(position), part, len, lanes) };
+            if lanes > 1 {
+                for (at, lane) in stream.lanes.iter_mut().enumerate() {
+                    lane.done = operation.is_excluded(index, at);
+                }
+            }
+            // A gather's root keeps its own block.
+            if operation.signature.call == CallCode::Gather && position == operation.root {
+                stream = Stream::void();
+            }
+            if !stream.void {
+                total = total.checked_add(len).ok_or_else(|| broken("lengths beyond reason"))?;
+                let n = payload.len().min(usize::try_from(len).unwrap_or(usize::MAX));
+                if inline > 0 || charge > 0 {
+                    let whole_charge = charge;
+                    let share = if is_split { (n as u64).min(charge) } else { charge };
+                    charge = whole_charge - share;
+                    stream.push_charged(payload.split_to(n), share);
+                }
+                if !stream.is_complete() {
+                    incomplete += 1;
+                }
+            }
+            if let Some(place) = operation.streams.get_mut(index) {
+                *place = stream;
+            }
+        }
+        if !payload.is_empty() || (is_split && inline > 0 && incomplete > 0) || (varied && total != submit.send) {
+            return Err(broken("a payload that does not fit its call"));
+        }
+        // What is left is the overhead of a message in many parts, or of one without bytes.
+        let rank = operation.participants.get(position).map_or(Rank::new(0), |participant| participant.rank);
+        self.free_charge(rank, charge);
+        operation.incomplete += incomplete as usize;
+        if let Some(participant) = operation.participants.get_mut(position) {
+            participant.ups_left = incomplete;
+        }
+        Ok(())
+    }
+
+    /// Fails an operation for everybody who still waits in it; whoever comes late will be told.
+    pub(super) fn fail_operation(&mut self, operation: &mut Operation, fault: Fault, text: &str) {
+        operation.phase = Phase::Failed(fault, text.to_owned());
+        let mut charges: Vec<(Rank, u64)> = Vec::new();
+        for stream in &mut operation.streams {
+            if let Some(giver) = stream.source.and_then(|source| operation.participants.get(source)) {
+                charges.push((giver.rank, core::mem::take(&mut stream.charge)));
+            }
+        }
+        operation.streams.clear();
+        operation.unopened.clear();
+        for (rank, charge) in charges {
+            self.free_charge(rank, charge);
+        }
+        let done_is_told = fault.category == Category::Mismatch;
+        for participant in &mut operation.participants {
+            match (participant.presence, participant.request) {
+                (Presence::Present, Some(request)) => {
+                    participant.presence = Presence::Done;
+                    operation.unanswered -= 1;
+                    self.fail_request(participant.rank, request, fault, text);
+                }
+                (Presence::Done, _) if done_is_told => {
+                    let communicator = operation.key.map_or(0, |key| key.communicator);
+                    if let Some(session) = self.session_mut(participant.rank) {
+                        session.notice.entry(communicator).or_insert_with(|| (fault, text.to_owned()));
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.return_windows(operation);
+    }
+
+    /// Keeps an operation that is not over.
+    pub(super) fn put_back(&mut self, operation: Box<Operation>) {
+        let over = match &operation.phase {
+            Phase::Failed(..) => operation
+                .participants
+                .iter()
+                .all(|one| one.presence != Presence::Absent || self.absence(one.rank).is_some()),
+            Phase::Running => operation.unanswered == 0 && operation.is_drained(),
+            Phase::Gathering | Phase::Waiting => false,
+        };
+        if !over {
+            self.operations.insert(operation.id, operation);
+            return;
+        }
+        if let Some(key) = operation.key {
+            self.names.remove(&key);
+        }
+        let mut operation = operation;
+        self.return_windows(&mut operation);
+    }
+
+    /// The participant at `position` means something else than those before it.
+    fn mismatch(&self, operation: &Operation, position: usize, theirs: &Signature) -> Refusal {
+        let mut sides: Vec<(String, Vec<Rank>)> = Vec::new();
+        for (at, one) in operation.participants.iter().enumerate() {
+            if one.presence == Presence::Absent {
+                continue;
+            }
+            let what = if at == position { theirs.describe() } else { operation.signature.describe() };
+            let what = format!("{what}{}", self.site_of(one.rank, one.site));
+            match sides.iter_mut().find(|(side, _)| *side == what) {
+                Some((_, ranks)) => ranks.push(one.rank),
+                None => sides.push((what, alloc::vec![one.rank])),
+            }
+        }
+        let rank = operation.participants.get(position).map_or(Rank::new(0), |one| one.rank);
+        let mut text = String::from("the ranks do not agree: ");
+        for (index, (side, ranks)) in sides.iter().enumerate() {
+            if index > 0 {
+                text.push_str("; ");
+            }
+            text.push_str(&format!("{} calls {side}", list(ranks)));
+        }
+        (Fault::of_ranks(Category::Mismatch, rank, 1), text)
+    }
+}
+
+/// "rank 3" or "ranks 0, 1, 2".
+fn list(ranks: &[Rank]) -> String {
+    let numbers: Vec<String> = ranks.iter().take(16).map(|rank| format!("{rank}")).collect();
+    let more = if ranks.len() > 16 { format!(" and {} more", ranks.len() - 16) } else { String::new() };
+    format!("rank{} {}{more}", if ranks.len() > 1 { "s" } else { "" }, numbers.join(", "))
+}

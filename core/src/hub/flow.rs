@@ -1,0 +1,646 @@
+//! How bytes move through an operation: windows, credit, folding, lanes, answers.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::operation::{Operation, Phase, Plan, Presence};
+use super::peer::{Place, Sent};
+use super::point_to_point::blank;
+use super::registry::{Done, Job, Output, Work};
+use super::stream::{Lane, Stream};
+use super::{Hub, Refusal, broken};
+use crate::error::{Category, Fault};
+use crate::rank::Rank;
+use crate::request::CallCode;
+use crate::wire::{Complete, Credit, Data, Down, Layout, Part};
+
+/// Windows are never smaller than this, however many parts share them.
+const MIN_WINDOW: u64 = 1024;
+
+impl Hub {
+    /// Starts an operation once all that it needs have come: this is the one place that says so.
+    pub(super) fn advance(&mut self, operation: &mut Operation) {
+        let everybody = operation.arrived == operation.size();
+        match operation.phase {
+            Phase::Gathering if operation.givers_missing == 0 && operation.incomplete == 0 => self.start(operation),
+            Phase::Gathering if everybody => self.reserve_windows(operation),
+            // Somebody came after the givers: its result is here.
+            Phase::Running => {
+                for position in 0..operation.size() {
+                    let waits = operation.participants.get(position).is_some_and(|one| one.is_present());
+                    if waits && !self.serve_newcomer(operation, position) {
+                        return;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Holds windows for every part at once, so that two operations never starve each other half-served.
+    fn reserve_windows(&mut self, operation: &mut Operation) {
+        let total = self.config.window_total;
+        let parts = match operation.plan {
+            Plan::Fold(_) => operation.size() as u64 + 1,
+            Plan::Route | Plan::Apply { .. } => operation.incomplete as u64,
+        };
+        let need = match operation.plan {
+            Plan::Apply { .. } => operation.streams.iter().map(|stream| stream.len).fold(0, u64::saturating_add),
+            _ => {
+                let window = self.config.window.min(total / parts.max(1)) & !63;
+                operation.window = window.max(MIN_WINDOW);
+                operation.window.saturating_mul(parts)
+            }
+        };
+        operation.phase = Phase::Waiting;
+        self.windows_waiting.push_back((operation.id, need.min(total)));
+        self.start_waiting(Some(operation));
+    }
+
+    /// Starts operations in the order in which they asked, as far as windows are free. `at_hand` is one that is not
+    /// in the table at the moment.
+    fn start_waiting(&mut self, mut at_hand: Option<&mut Operation>) {
+        while let Some(&(id, need)) = self.windows_waiting.front() {
+            let held = match &at_hand {
+                Some(operation) if operation.id == id => None,
+                _ => match self.operations.remove(&id) {
+                    Some(operation) if operation.phase == Phase::Waiting => Some(operation),
+                    other => {
+                        // It has failed meanwhile.
+                        self.windows_waiting.pop_front();
+                        if let Some(operation) = other {
+                            self.operations.insert(id, operation);
+                        }
+                        continue;
+                    }
+                },
+            };
+            let gone = held.is_none() && at_hand.as_ref().is_some_and(|operation| operation.phase != Phase::Waiting);
+            if gone || need > self.windows_free {
+                if let Some(operation) = held {
+                    self.operations.insert(id, operation);
+                }
+                if gone {
+                    self.windows_waiting.pop_front();
+                    continue;
+                }
+                return;
+            }
+            self.windows_waiting.pop_front();
+            self.windows_free -= need;
+            match (held, &mut at_hand) {
+                (Some(mut operation), _) => {
+                    operation.reserved = need;
+                    self.start(&mut operation);
+                    self.put_back(operation);
+                }
+                (None, Some(operation)) => {
+                    operation.reserved = need;
+                    self.start(operation);
+                }
+                (None, None) => {}
+            }
+        }
+    }
+
+    pub(super) fn return_windows(&mut self, operation: &mut Operation) {
+        let reserved = core::mem::take(&mut operation.reserved);
+        if reserved > 0 {
+            self.windows_free += reserved;
+            self.start_waiting(Some(operation));
+        }
+    }
+
+    fn start(&mut self, operation: &mut Operation) {
+        operation.phase = Phase::Running;
+        operation.unopened = operation.opening_order();
+        let streams = &operation.streams;
+        operation.unopened.retain(|index| streams.get(*index).is_some_and(|stream| !stream.is_complete()));
+        let whole = operation.incomplete == 0;
+        if matches!(operation.plan, Plan::Fold(_)) {
+            self.start_fold(operation, whole);
+        }
+        if !self.prepare_all(operation) {
+            return;
+        }
+        self.open_streams(operation);
+        self.fold_next(operation);
+        self.apply_if_complete(operation);
+    }
+
+    /// Serves whoever waits for what is there already. Returns whether the operation lives.
+    fn prepare_all(&mut self, operation: &mut Operation) -> bool {
+        for position in 0..operation.size() {
+            let waits = operation.participants.get(position).is_some_and(|one| one.is_present());
+            if waits && !self.serve_newcomer(operation, position) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether the lengths of the results are known.
+    fn results_are_known(operation: &Operation) -> bool {
+        match &operation.plan {
+            Plan::Route | Plan::Fold(_) => true,
+            Plan::Apply { .. } => operation.streams.iter().skip(operation.group.sources).all(|stream| stream.open),
+        }
+    }
+
+    /// Adds up what a participant gets, checks it, and begins to send it. Returns whether the operation lives.
+    fn serve_newcomer(&mut self, operation: &mut Operation, position: usize) -> bool {
+        if !Self::results_are_known(operation) {
+            self.answer_if_done(operation, position);
+            return true;
+        }
+        let (mut result, mut left, mut missing, mut first, mut varied) = (0u64, 0u32, 0u32, None, false);
+        for (_, index) in operation.downs(position).iter() {
+            let lane = operation.lane(index, position);
+            let Some(stream) = operation.streams.get(index) else { continue };
+            if stream.void || stream.lanes.get(lane).is_none_or(|lane| lane.done) {
+                continue;
+            }
+            result += stream.len;
+            left += 1;
+            missing += u32::from(!stream.is_complete());
+            varied |= *first.get_or_insert(stream.len) != stream.len;
+        }
+        let split = operation.receives_split(position);
+        let size = operation.size() as u64;
+        let Some(one) = operation.participants.get_mut(position) else { return true };
+        if one.downs_left > 0 || one.streaming {
+            // It is being served already.
+            return true;
+        }
+        let expected = if split { one.receive - one.receive / size.max(1) } else { one.receive };
+        let (rank, exact, receive) = (one.rank, one.exact, one.receive);
+        (one.result, one.downs_left, one.downs_missing) = (result, left, missing);
+        let table = if varied { size * 8 } else { 0 };
+        one.streaming = result + table > one.max_payload.min(one.window);
+        if left > 0 && (result > receive || (exact && result != expected)) {
+            let text = format!(
+                "{} gives rank {rank} {result} bytes, and it receives {expected}{}",
+                operation.signature.describe(),
+                self.site_of(rank, operation.participants.get(position).map_or(0, |one| one.site)),
+            );
+            let fault = Fault::of_size(Category::Truncated, result, expected);
+            self.fail_operation(operation, fault, &text);
+            return false;
+        }
+        self.pump(operation, position);
+        true
+    }
+
+    /// Sends a participant what is there for it.
+    fn pump(&mut self, operation: &mut Operation, position: usize) {
+        let Some(one) = operation.participants.get(position) else { return };
+        if one.presence != Presence::Present {
+            return;
+        }
+        if one.streaming {
+            let downs: Vec<usize> = operation.downs(position).iter().map(|(_, index)| index).collect();
+            for index in downs {
+                self.send_lane(operation, index, position);
+            }
+        }
+        self.answer_if_done(operation, position);
+    }
+
+    /// Answers a participant that has given and got everything.
+    fn answer_if_done(&mut self, operation: &mut Operation, position: usize) {
+        let known = Self::results_are_known(operation);
+        let receives = operation.downs(position).iter().next().is_some();
+        let Some(one) = operation.participants.get(position) else { return };
+        let waits = one.presence == Presence::Present && one.ups_left == 0;
+        if !waits || (receives && !known) {
+            return;
+        }
+        if one.streaming {
+            if one.downs_left == 0 {
+                self.answer(operation, position, Layout::Empty, Bytes::new(), Sent::Nothing);
+            }
+        } else if one.downs_missing == 0 {
+            let (layout, payload) = Self::compose(operation, position);
+            let sent = Sent::Result { operation: operation.id, position };
+            self.answer(operation, position, layout, payload, sent);
+        }
+    }
+
+    fn answer(&mut self, operation: &mut Operation, position: usize, layout: Layout, payload: Bytes, sent: Sent) {
+        let from = operation.participants.first().map_or(Rank::new(0), |one| one.rank);
+        let Some(one) = operation.participants.get_mut(position) else { return };
+        let Some(request) = one.request else { return };
+        one.presence = Presence::Done;
+        operation.unanswered -= 1;
+        let (rank, bytes) = (one.rank, one.result);
+        let complete = Complete { layout, source: from, tag: operation.tag, bytes, ..blank(request) };
+        self.complete_request(rank, request, sent, payload, complete);
+    }
+
+    /// A participant's whole result as one payload.
+    fn compose(operation: &Operation, position: usize) -> (Layout, Bytes) {
+        let split = operation.receives_split(position);
+        let parts: Vec<(u32, &Stream)> = operation
+            .downs(position)
+            .iter()
+            .filter_map(|(part, index)| {
+                let stream = operation.streams.get(index)?;
+                let excluded = stream.lanes.get(operation.lane(index, position)).is_none_or(|lane| lane.done);
+                (!stream.void && !excluded).then_some((part, stream))
+            })
+            .collect();
+        let bytes: u64 = parts.iter().map(|(_, stream)| stream.len).sum();
+        if bytes == 0 {
+            // Lengths of zero all are equal.
+            return (Layout::Empty, Bytes::new());
+        }
+        let mut pieces: Vec<Bytes> = Vec::new();
+        let first = parts.first().map_or(0, |(_, stream)| stream.len);
+        let varied = split && parts.iter().any(|(_, stream)| stream.len != first);
+        if varied {
+            let mut table = alloc::vec![0u8; operation.size() * 8];
+            for (part, stream) in &parts {
+                if let Some(entry) = table.get_mut(*part as usize * 8..).and_then(|rest| rest.first_chunk_mut::<8>()) {
+                    *entry = stream.len.to_le_bytes();
+                }
+            }
+            pieces.push(table.into());
+        }
+        for (_, stream) in &parts {
+            pieces.extend(stream.pieces(0, stream.len));
+        }
+        let layout = match (split, varied) {
+            (false, _) => Layout::Single,
+            (true, false) => Layout::Equal,
+            (true, true) => Layout::Varied,
+        };
+        let payload = if pieces.len() == 1 { pieces.pop().unwrap_or_default() } else { pieces.concat().into() };
+        (layout, payload)
+    }
+
+    /// Opens parts as far as their givers and receivers have room for them, in order.
+    fn open_streams(&mut self, operation: &mut Operation) {
+        let mut passed = alloc::collections::VecDeque::new();
+        while let Some(index) = operation.unopened.pop_front() {
+            let receivers = operation.receivers(index);
+            let source = operation.streams.get(index).and_then(|stream| stream.source);
+            let has_room = |position: &usize, ups: bool| {
+                operation.participants.get(*position).is_some_and(|one| {
+                    let open = if ups { one.ups_open } else { one.downs_open };
+                    open < one.open_parts
+                })
+            };
+            let room = source.is_none_or(|source| has_room(&source, true))
+                && receivers.iter().all(|position| has_room(position, false));
+            if !room {
+                passed.push_back(index);
+                if receivers.len() > 1 {
+                    // Parts that several receive are opened in one order by all of them.
+                    break;
+                }
+                continue;
+            }
+            if let Some(stream) = operation.streams.get_mut(index) {
+                stream.open = true;
+            }
+            if let Some(giver) = source.and_then(|source| operation.participants.get_mut(source)) {
+                giver.ups_open += 1;
+            }
+            for position in receivers {
+                self.send_lane(operation, index, position);
+            }
+            self.grant(operation, index);
+        }
+        passed.append(&mut operation.unopened);
+        operation.unopened = passed;
+    }
+
+    /// Tells a giver how far it may send.
+    fn grant(&mut self, operation: &mut Operation, index: usize) {
+        let released = match &operation.plan {
+            Plan::Route => operation.streams.get(index).map_or(0, Stream::released),
+            // Results must not pile up either.
+            Plan::Fold(_) => operation.streams.last().map_or(0, Stream::released),
+            Plan::Apply { .. } => u64::MAX,
+        };
+        let window = operation.window;
+        let Some(stream) = operation.streams.get_mut(index) else { return };
+        let limit = released.saturating_add(window).min(stream.len);
+        let enough = limit == stream.len || limit >= stream.granted + window / 4;
+        if !stream.open || limit <= stream.granted || !enough {
+            return;
+        }
+        stream.granted = limit;
+        let (part, len) = (stream.up_part, stream.len);
+        let giver = stream.source.and_then(|source| operation.participants.get(source));
+        let Some((giver, request)) = giver.and_then(|one| Some((one.rank, one.request?))) else { return };
+        if let Some(peer) = self.session(giver).and_then(|session| session.peer()) {
+            self.send_urgent(peer, Down::Credit(Credit { request, part, limit, len }));
+        }
+    }
+
+    /// Bytes that a call sends have come.
+    pub(super) fn on_data(&mut self, rank: Rank, data: Data, payload: Bytes) -> Result<(), Refusal> {
+        let place = self.session(rank).and_then(|session| session.requests.get(&data.request)).copied();
+        let (id, position) = match place {
+            Some(Place::Operation { id, position }) => (id, position),
+            Some(_) => return Err(broken("data without credit")),
+            // The request has failed, and its rank does not know yet.
+            None => return Ok(()),
+        };
+        let Some(mut operation) = self.operations.remove(&id) else { return Ok(()) };
+        let result = self.take_data(&mut operation, position, data, payload);
+        self.put_back(operation);
+        result
+    }
+
+    fn take_data(
+        &mut self,
+        operation: &mut Operation,
+        position: usize,
+        data: Data,
+        payload: Bytes,
+    ) -> Result<(), Refusal> {
+        if operation.phase != Phase::Running {
+            return Err(broken("data without credit"));
+        }
+        let found = operation.ups(position).iter().nth(data.part as usize);
+        let index = found.map(|(_, index)| index).ok_or_else(|| broken("data of a part that is not"))?;
+        let Some(stream) = operation.streams.get_mut(index) else { return Err(broken("data of a part that is not")) };
+        let before = stream.received;
+        let end = before.checked_add(payload.len() as u64).ok_or_else(|| broken("data beyond reason"))?;
+        if data.offset != before || end > stream.granted || stream.void {
+            return Err(broken("data out of order or beyond credit"));
+        }
+        stream.push(payload);
+        let complete = stream.is_complete() && end > before;
+        if complete {
+            operation.incomplete -= 1;
+            if let Some(giver) = operation.participants.get_mut(position) {
+                giver.ups_left -= 1;
+                giver.ups_open = giver.ups_open.saturating_sub(1);
+            }
+        }
+        match &mut operation.plan {
+            Plan::Route => self.pass_on(operation, index, complete),
+            Plan::Fold(folding) => {
+                if before < folding.target && end >= folding.target {
+                    folding.behind -= 1;
+                }
+                self.fold_next(operation);
+            }
+            Plan::Apply { .. } => self.apply_if_complete(operation),
+        }
+        if complete {
+            self.answer_if_done(operation, position);
+            self.open_streams(operation);
+        }
+        Ok(())
+    }
+
+    /// Hands what has come on a stream to its receivers.
+    fn pass_on(&mut self, operation: &mut Operation, index: usize, complete: bool) {
+        for position in operation.receivers(index) {
+            let Some(one) = operation.participants.get_mut(position) else { continue };
+            if complete {
+                one.downs_missing = one.downs_missing.saturating_sub(1);
+            }
+            if one.streaming {
+                self.send_lane(operation, index, position);
+            }
+            self.answer_if_done(operation, position);
+        }
+    }
+
+    /// Queues what a receiver may have of a stream.
+    fn send_lane(&mut self, operation: &mut Operation, index: usize, position: usize) {
+        let at = operation.lane(index, position);
+        let part = if operation.receives_split(position) {
+            operation.streams.get(index).and_then(|stream| stream.source).unwrap_or_default() as u32
+        } else {
+            0
+        };
+        let id = operation.id;
+        let Some(one) = operation.participants.get_mut(position) else { return };
+        let Some(stream) = operation.streams.get_mut(index) else { return };
+        let (true, Some(request)) = (one.is_present() && one.streaming && !stream.void, one.request) else { return };
+        let (opened, len) = (stream.open || stream.is_complete(), stream.len);
+        let Some(Lane { queued, limit, announced, done }) = stream.lanes.get(at).copied() else { return };
+        if done || !opened || (!announced && one.downs_open >= one.open_parts) {
+            return;
+        }
+        let mut lane = Lane { queued, limit, announced: true, done };
+        if !announced {
+            lane.limit = one.window.min(len);
+            one.downs_open += 1;
+            self.send(one.rank, Down::Part(Part { request, part, len }), Bytes::new(), Sent::Nothing);
+        }
+        while lane.queued < stream.received.min(lane.limit) {
+            let max = one.max_payload.min(lane.limit - lane.queued);
+            let Some((bytes, ends)) = stream.next_chunk(lane.queued, max) else { break };
+            let offset = lane.queued;
+            lane.queued += bytes.len() as u64;
+            let sent = if ends {
+                Sent::Segment { operation: id, stream: index, end: lane.queued }
+            } else {
+                Sent::Nothing
+            };
+            self.send(one.rank, Down::Data(Data { request, part, offset }), bytes, sent);
+        }
+        if lane.queued == len {
+            lane.done = true;
+            one.downs_left -= 1;
+            one.downs_open -= 1;
+        }
+        if let Some(place) = stream.lanes.get_mut(at) {
+            *place = lane;
+        }
+    }
+
+    /// A receiver has room for more.
+    pub(super) fn on_credit(&mut self, rank: Rank, credit: Credit) -> Result<(), Refusal> {
+        let place = self.session(rank).and_then(|session| session.requests.get(&credit.request)).copied();
+        let Some(Place::Operation { id, position }) = place else { return Ok(()) };
+        let Some(mut operation) = self.operations.remove(&id) else { return Ok(()) };
+        let split = operation.receives_split(position);
+        let index = operation.downs(position).iter().find(|(part, _)| !split || *part == credit.part);
+        if let Some((_, index)) = index {
+            let at = operation.lane(index, position);
+            if let Some(lane) = operation.streams.get_mut(index).and_then(|stream| stream.lanes.get_mut(at)) {
+                lane.limit = lane.limit.max(credit.limit);
+            }
+            self.send_lane(&mut operation, index, position);
+            self.pump(&mut operation, position);
+            self.open_streams(&mut operation);
+        }
+        self.put_back(operation);
+        Ok(())
+    }
+
+    /// A frame has left: what it held is free.
+    pub(super) fn sent(&mut self, sent: Sent) {
+        let id = match sent {
+            Sent::Nothing => return,
+            Sent::Charge { rank, cost } => return self.free_charge(rank, cost),
+            Sent::Segment { operation, .. } | Sent::Result { operation, .. } => operation,
+        };
+        let Some(mut operation) = self.operations.remove(&id) else { return };
+        match sent {
+            Sent::Segment { stream, end, .. } => {
+                if let Some(held) = operation.streams.get_mut(stream) {
+                    let freed = held.passed(end);
+                    self.give_back(&operation, stream, freed);
+                }
+                if let Plan::Fold(_) = operation.plan {
+                    for input in 0..operation.input_streams() {
+                        self.grant(&mut operation, input);
+                    }
+                } else {
+                    self.grant(&mut operation, stream);
+                }
+            }
+            Sent::Result { position, .. } => {
+                let downs: Vec<usize> = operation.downs(position).iter().map(|(_, index)| index).collect();
+                for index in downs {
+                    let at = operation.lane(index, position);
+                    let Some(stream) = operation.streams.get_mut(index) else { continue };
+                    let Some(lane) = stream.lanes.get_mut(at) else { continue };
+                    if lane.done || stream.void {
+                        continue;
+                    }
+                    lane.done = true;
+                    let freed = stream.passed_all();
+                    self.give_back(&operation, index, freed);
+                }
+            }
+            Sent::Nothing | Sent::Charge { .. } => {}
+        }
+        self.put_back(operation);
+    }
+
+    fn give_back(&mut self, operation: &Operation, stream: usize, freed: u64) {
+        let source = operation.streams.get(stream).and_then(|stream| stream.source);
+        if let Some(giver) = source.and_then(|source| operation.participants.get(source)) {
+            self.free_charge(giver.rank, freed);
+        }
+    }
+
+    fn start_fold(&mut self, operation: &mut Operation, whole: bool) {
+        let inputs = operation.input_streams();
+        let len = operation.streams.first().map_or(0, |stream| stream.len);
+        let lanes = operation.size();
+        let root = operation.root;
+        let everybody = operation.signature.call == CallCode::Allreduce;
+        let mut result = Stream::new(None, 0, len, lanes);
+        for (position, lane) in result.lanes.iter_mut().enumerate() {
+            lane.done = !everybody && position != root;
+        }
+        result.open = true;
+        if let Some(place) = operation.streams.get_mut(inputs) {
+            *place = result;
+        }
+        let window = operation.window;
+        if let Plan::Fold(folding) = &mut operation.plan {
+            folding.chunk = if whole { len } else { (window / 2).max(64) & !63 };
+        }
+        self.aim(operation);
+    }
+
+    /// Chooses the range that is folded next, and counts who has not delivered it.
+    fn aim(&mut self, operation: &mut Operation) {
+        let inputs = operation.input_streams();
+        let len = operation.streams.first().map_or(0, |stream| stream.len);
+        let Plan::Fold(folding) = &mut operation.plan else { return };
+        folding.target = folding.folded.saturating_add(folding.chunk).min(len);
+        let target = folding.target;
+        folding.behind = operation.streams.iter().take(inputs).filter(|stream| stream.received < target).count() as u32;
+    }
+
+    /// Has the next range folded if all of it is here.
+    fn fold_next(&mut self, operation: &mut Operation) {
+        let inputs = operation.input_streams();
+        let Plan::Fold(folding) = &mut operation.plan else { return };
+        let (from, to) = (folding.folded, folding.target);
+        if folding.busy || folding.behind > 0 || from >= to {
+            return;
+        }
+        folding.busy = true;
+        let pieces = operation.streams.iter().take(inputs).map(|stream| stream.pieces(from, to)).collect();
+        // A range is no longer than a window or a frame.
+        let job = Job::Fold { fold: folding.fold, inputs: pieces, len: (to - from) as usize };
+        self.work.push_back(Work { operation: operation.id, job });
+    }
+
+    fn apply_if_complete(&mut self, operation: &mut Operation) {
+        if operation.incomplete > 0 || operation.phase != Phase::Running {
+            return;
+        }
+        let inputs = operation.inputs();
+        let group = operation.group.clone();
+        let destinations = group.destinations.iter().filter_map(|at| group.members.get(*at).copied()).collect();
+        let Plan::Apply { apply, name, running } = &mut operation.plan else { return };
+        if core::mem::replace(running, true) {
+            return;
+        }
+        let job = Job::Apply { apply: apply.clone(), name: name.clone(), destinations, inputs };
+        self.work.push_back(Work { operation: operation.id, job });
+    }
+
+    pub(super) fn work_done(&mut self, done: Done) {
+        let Some(mut operation) = self.operations.remove(&done.operation) else { return };
+        if operation.phase == Phase::Running {
+            match done.result {
+                Ok(Output::Folded(bytes)) => self.folded(&mut operation, bytes),
+                Ok(Output::Applied(outputs)) => self.applied(&mut operation, outputs),
+                Err((fault, text)) => self.fail_operation(&mut operation, fault, &text),
+            }
+        }
+        self.put_back(operation);
+    }
+
+    fn folded(&mut self, operation: &mut Operation, bytes: Bytes) {
+        let inputs = operation.input_streams();
+        let Plan::Fold(folding) = &mut operation.plan else { return };
+        folding.busy = false;
+        folding.folded = folding.target;
+        let folded = folding.folded;
+        for index in 0..inputs {
+            if let Some(stream) = operation.streams.get_mut(index) {
+                let freed = stream.consume(folded);
+                self.give_back(operation, index, freed);
+            }
+        }
+        self.aim(operation);
+        let complete = operation.streams.get_mut(inputs).is_some_and(|stream| {
+            stream.push(bytes);
+            stream.is_complete()
+        });
+        self.pass_on(operation, inputs, complete);
+        self.fold_next(operation);
+    }
+
+    fn applied(&mut self, operation: &mut Operation, outputs: Vec<Bytes>) {
+        let sources = operation.group.sources;
+        let max = self.config.max_message;
+        if let Some(output) = outputs.iter().find(|output| output.len() as u64 > max) {
+            let (fault, text) = self.too_large(output.len() as u64);
+            return self.fail_operation(operation, fault, &text);
+        }
+        for index in 0..sources {
+            if let Some(stream) = operation.streams.get_mut(index) {
+                let freed = stream.consume(u64::MAX);
+                self.give_back(operation, index, freed);
+            }
+        }
+        for (index, output) in outputs.into_iter().enumerate() {
+            if let Some(place) = operation.streams.get_mut(sources + index) {
+                *place = Stream::new(None, 0, output.len() as u64, 1);
+                place.open = true;
+                place.push(output);
+            }
+        }
+        self.prepare_all(operation);
+    }
+}

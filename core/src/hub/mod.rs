@@ -1,0 +1,534 @@
+//! The hub's side of the protocol, without I/O: it matches what ranks ask for, has it run, and hands out results.
+//!
+//! Whoever drives it tells it of links, frames and time, and asks it for frames, work and deadlines. Payloads are
+//! reference-counted, so a broadcast to any number of ranks holds one copy. Nothing that comes from a link makes it
+//! panic; a peer that breaks the protocol is told so and let go, and its rank has failed.
+
+mod collective;
+mod flow;
+mod mail;
+mod operation;
+mod peer;
+mod point_to_point;
+mod registry;
+mod session;
+mod stream;
+
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use crate::error::{Category, Fault};
+use crate::rank::Rank;
+use crate::time::Instant;
+use crate::wire::{
+    Down, Goodbye, GoodbyeReason, MAX_HELLO_PAYLOAD, MAX_REASON_LEN, Ping, Prefix, Reject, Up, VERSION, Welcome,
+};
+
+use mail::Mailbox;
+use operation::{GroupInfo, Key, Operation};
+use peer::{Life, Outgoing, Peer, Sent, Session, Who};
+
+pub use peer::PeerId;
+pub use registry::{Applied, Apply, Done, Registry, Ticket, TypedInput, Work};
+
+/// A refusal: the numbers, and the text for people.
+type Refusal = (Fault, String);
+
+/// How a hub behaves, and how much it holds.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How many ranks the world has; at least 1.
+    pub size: u32,
+    /// The world's name; a rank that says another one is refused.
+    pub world: String,
+    /// Most payload bytes of a frame from a rank.
+    pub max_payload: u32,
+    /// Largest message, in bytes.
+    pub max_message: u64,
+    /// Most requests that one rank may have open.
+    pub max_requests: u32,
+    /// Bytes of one rank that the hub holds before somebody asks for them.
+    pub queue_size: u64,
+    /// The same for all ranks together: beyond it each rank gets an equal share.
+    pub queue_total: u64,
+    /// How far a giver may be ahead of the slowest receiver, in each part.
+    pub window: u64,
+    /// Window bytes for all operations together; one that needs more gets smaller windows.
+    pub window_total: u64,
+    /// How long to wait for ranks that have not come, from the first that has; then they count as failed.
+    pub join_wait: Option<Duration>,
+    /// How long a stranger may take to say Hello.
+    pub hello_wait: Duration,
+    /// How long the old link of a claimed rank may take to answer.
+    pub probe_wait: Duration,
+    /// Longest time that this hub's driver takes to answer a Ping.
+    pub max_silence: Duration,
+    /// Which life of the hub this is.
+    pub incarnation: u64,
+    /// Where the identities of sessions come from.
+    pub seed: u128,
+}
+
+impl Config {
+    /// A hub for a world of `size` ranks.
+    pub fn new(size: u32) -> Self {
+        Self {
+            size: size.max(1),
+            world: String::new(),
+            max_payload: 256 * 1024,
+            max_message: 1 << 32,
+            max_requests: 32_768,
+            queue_size: 4 << 20,
+            queue_total: 1 << 30,
+            window: 512 * 1024,
+            window_total: 32 << 20,
+            join_wait: None,
+            hello_wait: Duration::from_secs(10),
+            probe_wait: Duration::from_secs(1),
+            max_silence: Duration::from_secs(20),
+            incarnation: 1,
+            seed: 0,
+        }
+    }
+}
+
+/// What a running hub can say of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct HubStatus {
+    /// Ranks that are there.
+    pub alive: u32,
+    /// Ranks that have finalized.
+    pub finished: u32,
+    /// Ranks that have failed or never came.
+    pub failed: u32,
+    /// Operations and matched messages in progress.
+    pub operations: usize,
+    /// Bytes of ranks that are held unmatched, with what the hub keeps about them.
+    pub queued: u64,
+    /// Window bytes that operations hold.
+    pub windows: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Timer {
+    Hello(PeerId),
+    Probe(PeerId),
+    Silence(Rank),
+    Join,
+}
+
+/// The hub of one world.
+pub struct Hub {
+    config: Config,
+    registry: Registry,
+    now: Instant,
+    peers: BTreeMap<PeerId, Peer>,
+    next_peer: u64,
+    /// Peers with something to send.
+    ready: VecDeque<PeerId>,
+    ranks: Vec<Session>,
+    /// Ranks that have finished, and those that have failed.
+    finished: u32,
+    failed: u32,
+    joined: u32,
+    timers: BTreeMap<(Instant, u64), Timer>,
+    next_timer: u64,
+    join_timer: bool,
+    all: Arc<GroupInfo>,
+    groups: BTreeMap<Vec<u8>, Arc<GroupInfo>>,
+    operations: BTreeMap<u64, Box<Operation>>,
+    next_operation: u64,
+    names: BTreeMap<Key, u64>,
+    mail: BTreeMap<(u64, Rank), Mailbox>,
+    /// Window bytes that nobody holds, and operations that wait for some.
+    windows_free: u64,
+    windows_waiting: VecDeque<(u64, u64)>,
+    work: VecDeque<Work>,
+    over: bool,
+}
+
+impl Hub {
+    /// A hub that nobody has joined.
+    pub fn new(now: Instant, config: Config, registry: Registry) -> Self {
+        let size = config.size.max(1);
+        Self {
+            windows_free: config.window_total,
+            registry,
+            now,
+            peers: BTreeMap::new(),
+            next_peer: 0,
+            ready: VecDeque::new(),
+            ranks: (0..size).map(|_| Session::new()).collect(),
+            finished: 0,
+            failed: 0,
+            joined: 0,
+            timers: BTreeMap::new(),
+            next_timer: 0,
+            join_timer: false,
+            all: Arc::new(GroupInfo::all(size)),
+            groups: BTreeMap::new(),
+            operations: BTreeMap::new(),
+            next_operation: 0,
+            names: BTreeMap::new(),
+            mail: BTreeMap::new(),
+            windows_waiting: VecDeque::new(),
+            work: VecDeque::new(),
+            over: false,
+            config,
+        }
+    }
+
+    /// A link has come up.
+    pub fn connect(&mut self, now: Instant) -> PeerId {
+        self.now = now;
+        self.next_peer += 1;
+        let id = PeerId(self.next_peer);
+        self.peers.insert(id, Peer::new());
+        self.set_timer(now + self.config.hello_wait, Timer::Hello(id));
+        id
+    }
+
+    /// A link has gone down. If a rank was behind it that had not finished, it has failed.
+    pub fn disconnect(&mut self, now: Instant, peer: PeerId) {
+        self.now = now;
+        let Some(gone) = self.peers.remove(&peer) else { return };
+        for frame in gone.urgent.into_iter().chain(gone.queue) {
+            self.sent(frame.sent);
+        }
+        if let Who::Rank(rank) = gone.who
+            && self.session(rank).is_some_and(|session| session.life == Life::Alive(peer))
+        {
+            self.rank_failed(rank, "its connection closed without a goodbye".to_owned());
+        }
+        self.check_over();
+    }
+
+    /// Takes in a frame. An error has been told to the peer already: its link is to be closed once
+    /// [`poll_transmit`](Self::poll_transmit) has nothing left for it ([`wants_close`](Self::wants_close)).
+    pub fn handle_frame(&mut self, now: Instant, peer: PeerId, prefix: Prefix, header: &[u8], payload: Bytes) {
+        self.now = now;
+        if let Err((fault, text)) = self.dispatch(peer, prefix, header, payload) {
+            self.reject(peer, fault, &text);
+        }
+    }
+
+    /// Checks the prefix of a frame before its payload is read: what it announces may be too large.
+    ///
+    /// # Errors
+    ///
+    /// The peer has been told; nothing more of it is to be read.
+    pub fn check_prefix(&mut self, now: Instant, peer: PeerId, prefix: Prefix) -> Result<(), Fault> {
+        self.now = now;
+        let known = matches!(self.peers.get(&peer), Some(Peer { who: Who::Rank(_), .. }));
+        let max = if known { self.config.max_payload } else { MAX_HELLO_PAYLOAD };
+        if !known && prefix.kind != 1 {
+            let fault = Fault::new(Category::Protocol);
+            self.reject(peer, fault, "this is the hub of an edgempi world, and these bytes are no Hello");
+            return Err(fault);
+        }
+        if prefix.payload_len <= max {
+            return Ok(());
+        }
+        let fault = Fault::of_size(Category::TooLarge, prefix.payload_len.into(), max.into());
+        self.reject(peer, fault, &format!("a frame of {} bytes is more than the {max} allowed", prefix.payload_len));
+        Err(fault)
+    }
+
+    /// The driver could not make sense of a peer's bytes.
+    pub fn reject_garbage(&mut self, now: Instant, peer: PeerId, text: &str) {
+        self.now = now;
+        self.reject(peer, Fault::new(Category::Protocol), text);
+    }
+
+    /// A peer that has something to send.
+    ///
+    /// The value returned may change after: any call that takes `now`, `finish_work`.
+    #[must_use]
+    pub fn poll_peer(&mut self) -> Option<PeerId> {
+        let id = self.ready.pop_front()?;
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.listed = false;
+        }
+        Some(id)
+    }
+
+    /// The next frame for a peer, and its payload.
+    ///
+    /// The value returned may change after: any call that takes `now`, `finish_work`.
+    #[must_use]
+    pub fn poll_transmit(&mut self, id: PeerId) -> Option<(Down, Bytes)> {
+        let peer = self.peers.get_mut(&id)?;
+        let Outgoing { mut frame, payload, sent } = peer.urgent.pop_front().or_else(|| peer.queue.pop_front())?;
+        let who = peer.who;
+        self.sent(sent);
+        if let Who::Rank(rank) = who {
+            self.stamp(rank, &mut frame);
+        }
+        Some((frame, payload))
+    }
+
+    /// Whether a peer's link is to be closed once everything for it has been sent.
+    pub fn wants_close(&self, id: PeerId) -> bool {
+        self.peers.get(&id).is_none_or(|peer| {
+            let ended = match peer.who {
+                Who::Leaving => true,
+                Who::Rank(_) => self.over,
+                Who::Stranger | Who::Claimant(_) => false,
+            };
+            ended && peer.urgent.is_empty() && peer.queue.is_empty()
+        })
+    }
+
+    /// Arithmetic or user code to be run on any thread, and handed back by [`finish_work`](Self::finish_work).
+    ///
+    /// The value returned may change after: any call that takes `now`, `finish_work`, `poll_transmit`.
+    #[must_use]
+    pub fn poll_work(&mut self) -> Option<Work> {
+        self.work.pop_front()
+    }
+
+    /// Takes the result of work.
+    pub fn finish_work(&mut self, now: Instant, done: Done) {
+        self.now = now;
+        self.work_done(done);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    ///
+    /// The value returned may change after: any call that takes `now`.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.keys().next().map(|(at, _)| *at)
+    }
+
+    /// Deadlines have passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        while let Some((&(at, number), &timer)) = self.timers.iter().next() {
+            if at > now {
+                break;
+            }
+            self.timers.remove(&(at, number));
+            self.timer_fired(timer);
+        }
+        debug_assert!(self.poll_timeout().is_none_or(|at| at > now), "a deadline that has passed is reported again");
+    }
+
+    /// Whether every rank has finished or failed.
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Whether nobody is connected.
+    pub fn is_deserted(&self) -> bool {
+        self.peers.is_empty()
+    }
+
+    /// The hub's limits.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Says goodbye to everybody: the driver stops although ranks still need the hub.
+    pub fn shut_down(&mut self, now: Instant) {
+        self.now = now;
+        self.over = true;
+        self.say_goodbye(GoodbyeReason::Shutdown);
+    }
+
+    /// What goes on.
+    pub fn status(&self) -> HubStatus {
+        HubStatus {
+            alive: self.ranks.iter().filter(|session| session.is_alive()).count() as u32,
+            finished: self.finished,
+            failed: self.failed,
+            operations: self.operations.len(),
+            queued: self.ranks.iter().map(|session| session.charged - session.freed).sum(),
+            windows: self.config.window_total - self.windows_free,
+        }
+    }
+
+    fn dispatch(&mut self, peer: PeerId, prefix: Prefix, header: &[u8], payload: Bytes) -> Result<(), Refusal> {
+        let Some(who) = self.peers.get(&peer).map(|peer| peer.who) else { return Ok(()) };
+        let frame = Up::decode(prefix.kind, header).map_err(|error| broken(&format!("{error}")))?;
+        let rank = match (who, frame) {
+            (Who::Leaving, _) | (_, None) => return Ok(()),
+            (Who::Stranger, Some(Up::Hello(hello))) => return self.on_hello(peer, hello, &payload),
+            (Who::Stranger | Who::Claimant(_), Some(_)) => return Err(broken("the first frame must be a Hello")),
+            (Who::Rank(rank), Some(_)) => rank,
+        };
+        if let Some(session) = self.session_mut(rank) {
+            session.last_heard = self.now;
+        }
+        self.claim_refuted(rank);
+        match frame {
+            None => Ok(()),
+            Some(Up::Hello(_)) => Err(broken("a second Hello")),
+            Some(Up::Name(name)) => self.on_name(rank, name, &payload),
+            Some(Up::Submit(submit)) => self.on_submit(rank, submit, payload),
+            Some(Up::Data(data)) => self.on_data(rank, data, payload),
+            Some(Up::Credit(credit)) => self.on_credit(rank, credit),
+            Some(Up::Cancel(cancel)) => {
+                self.on_cancel(rank, cancel.request);
+                Ok(())
+            }
+            Some(Up::Ping(_)) => {
+                let acknowledged = self.session(rank).map_or(0, |session| session.received);
+                self.send_urgent(peer, Down::Pong(Ping { acknowledged }));
+                Ok(())
+            }
+            Some(Up::Pong(_)) => Ok(()),
+            Some(Up::Goodbye(goodbye)) => {
+                self.on_goodbye(rank, goodbye.reason);
+                Ok(())
+            }
+        }
+    }
+
+    fn session(&self, rank: Rank) -> Option<&Session> {
+        self.ranks.get(rank.index())
+    }
+
+    fn session_mut(&mut self, rank: Rank) -> Option<&mut Session> {
+        self.ranks.get_mut(rank.index())
+    }
+
+    fn set_timer(&mut self, at: Instant, timer: Timer) {
+        self.next_timer += 1;
+        // Never at this very moment, so that a deadline that has passed is not reported again.
+        let at = at.max(self.now + Duration::from_micros(1));
+        self.timers.insert((at, self.next_timer), timer);
+    }
+
+    fn list(&mut self, id: PeerId) {
+        if let Some(peer) = self.peers.get_mut(&id)
+            && !peer.listed
+        {
+            peer.listed = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    fn send_urgent(&mut self, id: PeerId, frame: Down) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.urgent.push_back(Outgoing { frame, payload: Bytes::new(), sent: Sent::Nothing });
+            self.list(id);
+        }
+    }
+
+    fn send_to_peer(&mut self, id: PeerId, frame: Down, payload: Bytes) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.queue.push_back(Outgoing { frame, payload, sent: Sent::Nothing });
+            self.list(id);
+        }
+    }
+
+    /// Queues a frame for a rank; if its link is gone, what the frame holds is free at once.
+    fn send(&mut self, rank: Rank, frame: Down, payload: Bytes, sent: Sent) {
+        let id = self.session(rank).and_then(Session::peer);
+        match id.and_then(|id| self.peers.get_mut(&id)) {
+            Some(peer) => {
+                peer.queue.push_back(Outgoing { frame, payload, sent });
+                if let Some(id) = id {
+                    self.list(id);
+                }
+            }
+            None => self.sent(sent),
+        }
+    }
+
+    /// Writes the latest numbers into a frame that is about to leave.
+    fn stamp(&mut self, rank: Rank, frame: &mut Down) {
+        let Some(session) = self.session_mut(rank) else { return };
+        let limit = session.told.max(session.freed + session.queue_size);
+        match frame {
+            Down::Complete(complete) => {
+                (complete.acknowledged, complete.queue_limit) = (session.received, limit);
+                session.told = limit;
+            }
+            Down::Fail(fail) => {
+                (fail.acknowledged, fail.queue_limit) = (session.received, limit);
+                session.told = limit;
+            }
+            _ => {}
+        }
+    }
+
+    fn reject(&mut self, id: PeerId, fault: Fault, text: &str) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        let who = peer.who;
+        if let Who::Rank(rank) = who
+            && self.session(rank).is_some_and(|session| session.life == Life::Alive(id))
+        {
+            self.rank_failed(rank, format!("it broke the protocol: {text}"));
+        }
+        let frame = Down::Reject(Reject { category: fault.category, len: fault.len, max: fault.max });
+        self.send_to_peer(id, frame, reason(text, MAX_REASON_LEN));
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.who = Who::Leaving;
+        }
+    }
+
+    fn welcome(&mut self, peer: PeerId, rank: Rank) {
+        let ranks = u64::from(self.config.size);
+        let queue_size = self.config.queue_size.min(self.config.queue_total / ranks).max(1024);
+        let number = (self.config.seed ^ (u128::from(self.config.incarnation) << 64)).wrapping_add(rank.get().into());
+        let session = uuid::Builder::from_random_bytes(scatter(number).to_le_bytes()).into_uuid().as_u128();
+        if let Some(held) = self.session_mut(rank) {
+            held.queue_size = queue_size;
+            held.told = queue_size;
+        }
+        let welcome = Welcome {
+            version: VERSION,
+            session,
+            incarnation: self.config.incarnation,
+            max_payload: self.config.max_payload,
+            max_message: self.config.max_message,
+            max_requests: self.config.max_requests,
+            queue_size,
+            max_silence: u32::try_from(self.config.max_silence.as_millis()).unwrap_or(u32::MAX),
+        };
+        self.send_urgent(peer, Down::Welcome(welcome));
+    }
+
+    fn say_goodbye(&mut self, why: GoodbyeReason) {
+        let peers: Vec<PeerId> = self.peers.keys().copied().collect();
+        for id in peers {
+            self.send_to_peer(id, Down::Goodbye(Goodbye { reason: why }), Bytes::new());
+        }
+    }
+}
+
+/// A peer broke the protocol in the way that `text` says.
+fn broken(text: &str) -> Refusal {
+    (Fault::new(Category::Protocol), text.to_owned())
+}
+
+/// A text for people as a payload of at most `max` bytes.
+fn reason(text: &str, max: usize) -> Bytes {
+    let mut end = text.len().min(max).min(MAX_REASON_LEN);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    Bytes::copy_from_slice(text.get(..end).unwrap_or_default().as_bytes())
+}
+
+/// Spreads a number over 128 bits (the finalizer of SplitMix64, twice): the identities of sessions differ in all bits.
+fn scatter(number: u128) -> u128 {
+    let mix = |x: u64| {
+        let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    };
+    let low = mix((number as u64).wrapping_add(0x9e37_79b9_7f4a_7c15));
+    let high = mix(((number >> 64) as u64).wrapping_add(low).wrapping_add(0x9e37_79b9_7f4a_7c15));
+    u128::from(high) << 64 | u128::from(low)
+}

@@ -1,0 +1,458 @@
+//! One operation in progress: who takes part, what they agreed on, and which stream goes where.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::registry::Apply;
+use super::stream::Stream;
+use crate::datatype::{Datatype, ReduceOp};
+use crate::operation::fold::BuiltinFold;
+use crate::rank::{Rank, Tag};
+use crate::request::{CallCode, RequestId};
+use crate::wire::{Submit, SubmitFlags};
+
+/// The ranks of one kind of operation, known to the hub under a number of its own.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct GroupInfo {
+    /// 0 is every rank of the communicator.
+    pub(super) id: u64,
+    /// Who takes part, sources first. Positions in an operation are indices into this.
+    pub(super) members: Box<[Rank]>,
+    /// How many of them are sources.
+    pub(super) sources: usize,
+    /// Positions of the destinations.
+    pub(super) destinations: Box<[usize]>,
+    positions: BTreeMap<Rank, usize>,
+}
+
+impl GroupInfo {
+    /// All ranks of a communicator of `size`.
+    pub(super) fn all(size: u32) -> Self {
+        let members: Box<[Rank]> = (0..size).map(Rank::new).collect();
+        let destinations = (0..members.len()).collect();
+        Self { id: 0, sources: members.len(), members, destinations, positions: BTreeMap::new() }
+    }
+
+    /// `sources` give and `destinations` receive. `None` if a rank stands twice on a side, or nobody does.
+    pub(super) fn new(id: u64, sources: &[Rank], destinations: &[Rank]) -> Option<Self> {
+        let mut positions = BTreeMap::new();
+        let mut members = Vec::with_capacity(sources.len() + destinations.len());
+        for rank in sources {
+            if positions.insert(*rank, members.len()).is_some() {
+                return None;
+            }
+            members.push(*rank);
+        }
+        let mut places = Vec::with_capacity(destinations.len());
+        for rank in destinations {
+            let position = *positions.entry(*rank).or_insert_with(|| {
+                members.push(*rank);
+                members.len() - 1
+            });
+            if places.contains(&position) {
+                return None;
+            }
+            places.push(position);
+        }
+        let (members, destinations) = (members.into_boxed_slice(), places.into_boxed_slice());
+        (!members.is_empty()).then_some(Self { id, members, sources: sources.len(), destinations, positions })
+    }
+
+    pub(super) fn position(&self, rank: Rank) -> Option<usize> {
+        if self.id == 0 {
+            return (rank.index() < self.members.len()).then_some(rank.index());
+        }
+        self.positions.get(&rank).copied()
+    }
+}
+
+/// What a collective is called by all its participants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) communicator: u64,
+    pub(super) group: u64,
+    pub(super) n: u32,
+}
+
+/// What the participants of a collective have to agree on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Signature {
+    pub(super) call: CallCode,
+    pub(super) root: Option<Rank>,
+    pub(super) datatype: Datatype,
+    pub(super) op: Option<ReduceOp>,
+    /// Bytes of a block, where this participant knows them.
+    pub(super) block: Option<u64>,
+    /// The user operation and its version.
+    pub(super) name: Option<(u32, String)>,
+}
+
+impl Signature {
+    /// What a Submit says, `None` if its numbers mean nothing.
+    pub(super) fn new(submit: &Submit, size: u32, rank: Rank, name: Option<(u32, String)>) -> Option<Self> {
+        use CallCode::{Allgather, Allreduce, Alltoall, Barrier, Bcast, Gather, Recv, Reduce, Scatter, Send, User};
+        let call = CallCode::from_code(submit.call)?;
+        let datatype = Datatype::from_code(submit.datatype)?;
+        let op = if submit.op == 0 { None } else { Some(ReduceOp::from_code(submit.op)?) };
+        let root = match call {
+            Bcast | Gather | Scatter | Reduce => Some(submit.peer),
+            Send | Recv | Barrier | Allgather | Alltoall | Allreduce | User => None,
+        };
+        if submit.peer.get() >= size || (root.is_none() && matches!(call, Reduce)) {
+            return None;
+        }
+        if matches!(call, Reduce | Allreduce) != op.is_some() || op.is_some_and(|op| !datatype.accepts(op)) {
+            return None;
+        }
+        let is_root = root == Some(rank);
+        let varied = submit.flags.has(SubmitFlags::VARIED);
+        let exact = submit.flags.has(SubmitFlags::EXACT).then_some(submit.receive);
+        let ranks = u64::from(size.max(1));
+        let typed = datatype != Datatype::Object;
+        let block = match call {
+            Barrier | User | Send | Recv => None,
+            Bcast if is_root => Some(submit.send),
+            Scatter if is_root => (!varied).then_some(submit.send / ranks),
+            Bcast | Scatter => exact,
+            Gather | Allgather | Reduce | Allreduce => Some(submit.send),
+            Alltoall => (!varied).then_some(submit.send / ranks),
+        };
+        if call == Alltoall && !varied && submit.send % ranks != 0 {
+            return None;
+        }
+        Some(Self { call, root, datatype, op, block: block.filter(|_| typed), name })
+    }
+
+    /// Whether two participants mean the same.
+    pub(super) fn agrees(&self, other: &Self) -> bool {
+        let blocks = match (self.block, other.block) {
+            (Some(a), Some(b)) => a == b,
+            _ => true,
+        };
+        self.call == other.call
+            && self.root == other.root
+            && self.datatype == other.datatype
+            && self.op == other.op
+            && self.name == other.name
+            && blocks
+    }
+
+    /// The call, for people.
+    pub(super) fn describe(&self) -> String {
+        let mut text = match &self.name {
+            Some((version, name)) => format!("operation \"{name}\" version {version}"),
+            None => String::from(self.call.as_str()),
+        };
+        let mut details: Vec<String> = Vec::new();
+        if let Some(root) = self.root {
+            details.push(format!("root {root}"));
+        }
+        if let Some(op) = self.op {
+            details.push(format!("{op}"));
+        }
+        match (self.datatype, self.block) {
+            (Datatype::Object, _) if matches!(self.call, CallCode::Barrier | CallCode::User) => {}
+            (Datatype::Object, _) => details.push(String::from("objects")),
+            (datatype, Some(block)) => details.push(format!("{} x {datatype}", block / datatype.size().max(1) as u64)),
+            (datatype, None) => details.push(format!("{datatype}")),
+        }
+        if !details.is_empty() {
+            text.push_str(&format!("({})", details.join(", ")));
+        }
+        text
+    }
+}
+
+/// Where a participant stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) enum Presence {
+    /// It has not called.
+    #[default]
+    Absent,
+    /// It waits for its answer.
+    Present,
+    /// It has its answer.
+    Done,
+}
+
+/// One rank in an operation.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Participant {
+    pub(super) presence: Presence,
+    pub(super) rank: Rank,
+    pub(super) request: Option<RequestId>,
+    pub(super) site: u16,
+    /// Largest payload that its link takes.
+    pub(super) max_payload: u64,
+    /// Bytes that it takes before it gives credit.
+    pub(super) window: u64,
+    pub(super) receive: u64,
+    pub(super) exact: bool,
+    /// Parts that it may have open each way.
+    pub(super) open_parts: u32,
+    pub(super) ups_open: u32,
+    pub(super) downs_open: u32,
+    /// Streams of its own that have not come whole.
+    pub(super) ups_left: u32,
+    /// Streams to it that have not left whole, and those that have not come whole.
+    pub(super) downs_left: u32,
+    pub(super) downs_missing: u32,
+    /// Bytes it gets in all.
+    pub(super) result: u64,
+    /// Whether its result goes in Data frames, because it is too large for one frame.
+    pub(super) streaming: bool,
+}
+
+/// How far an operation has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Somebody or something is missing.
+    Gathering,
+    /// All have come; windows are not free yet.
+    Waiting,
+    /// Bytes flow.
+    Running,
+    /// It has failed; whoever comes late is told.
+    Failed(crate::error::Fault, String),
+}
+
+/// A fold in progress.
+#[derive(Debug)]
+pub(super) struct Folding {
+    pub(super) fold: BuiltinFold,
+    /// Bytes folded, or being folded.
+    pub(super) folded: u64,
+    /// How far the range goes that is folded next.
+    pub(super) target: u64,
+    /// Inputs that have not come that far.
+    pub(super) behind: u32,
+    /// A range is being folded.
+    pub(super) busy: bool,
+    pub(super) chunk: u64,
+}
+
+/// What the hub does with the streams.
+pub(super) enum Plan {
+    /// Passes them on.
+    Route,
+    /// Combines them range by range. The result is the last stream.
+    Fold(Folding),
+    /// Hands them to the user's code. The results are the last streams.
+    Apply { apply: Arc<dyn Apply>, name: String, running: bool },
+}
+
+/// An arithmetic progression of stream indices: those of one participant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Streams {
+    start: usize,
+    step: usize,
+    count: usize,
+}
+
+impl Streams {
+    const NONE: Self = Self { start: 0, step: 1, count: 0 };
+
+    fn one(index: usize) -> Self {
+        Self { start: index, step: 1, count: 1 }
+    }
+
+    /// Pairs of part number and stream index.
+    pub(super) fn iter(self) -> impl Iterator<Item = (u32, usize)> {
+        (0..self.count).map(move |part| (part as u32, self.start + part * self.step))
+    }
+}
+
+/// An operation between ranks.
+pub(super) struct Operation {
+    pub(super) id: u64,
+    /// `None` for a message from one rank to another.
+    pub(super) key: Option<Key>,
+    pub(super) group: Arc<GroupInfo>,
+    pub(super) signature: Signature,
+    pub(super) root: usize,
+    pub(super) tag: Tag,
+    pub(super) participants: Vec<Participant>,
+    pub(super) arrived: usize,
+    /// Sources that have not come.
+    pub(super) givers_missing: usize,
+    /// Streams that have not come whole, of the sources that have come.
+    pub(super) incomplete: usize,
+    /// Participants without an answer.
+    pub(super) unanswered: usize,
+    pub(super) phase: Phase,
+    pub(super) streams: Vec<Stream>,
+    /// Streams that wait until giver and receivers have room for an open part.
+    pub(super) unopened: VecDeque<usize>,
+    pub(super) plan: Plan,
+    pub(super) window: u64,
+    /// Window bytes that the operation holds.
+    pub(super) reserved: u64,
+}
+
+impl Operation {
+    pub(super) fn size(&self) -> usize {
+        self.participants.len()
+    }
+
+    /// Whether the participant at `position` gives data, or its presence.
+    pub(super) fn is_giver(&self, position: usize) -> bool {
+        use CallCode::{Bcast, Scatter, User};
+        match self.signature.call {
+            Bcast | Scatter => position == self.root,
+            User => position < self.group.sources,
+            _ => true,
+        }
+    }
+
+    /// How many streams carry inputs.
+    pub(super) fn input_streams(&self) -> usize {
+        use CallCode::{Allgather, Allreduce, Alltoall, Barrier, Bcast, Gather, Recv, Reduce, Scatter, Send, User};
+        match self.signature.call {
+            Barrier => 0,
+            Bcast | Send | Recv => 1,
+            Gather | Scatter | Allgather | Reduce | Allreduce => self.size(),
+            Alltoall => self.size() * self.size(),
+            User => self.group.sources,
+        }
+    }
+
+    /// How many streams there are in all.
+    pub(super) fn all_streams(&self) -> usize {
+        self.input_streams()
+            + match self.signature.call {
+                CallCode::Reduce | CallCode::Allreduce => 1,
+                CallCode::User => self.group.destinations.len(),
+                _ => 0,
+            }
+    }
+
+    /// How many lanes an input stream has.
+    pub(super) fn input_lanes(&self) -> usize {
+        use CallCode::{Allgather, Allreduce, Barrier, Bcast, Reduce, User};
+        match self.signature.call {
+            Bcast | Allgather => self.size(),
+            Barrier | Reduce | Allreduce | User => 0,
+            _ => 1,
+        }
+    }
+
+    /// The streams that the participant at `position` gives, by part number.
+    pub(super) fn ups(&self, position: usize) -> Streams {
+        use CallCode::{Allgather, Allreduce, Alltoall, Barrier, Bcast, Gather, Recv, Reduce, Scatter, Send, User};
+        let size = self.size();
+        match self.signature.call {
+            Barrier => Streams::NONE,
+            Bcast | Send | Recv if position == self.root => Streams::one(0),
+            Bcast | Send | Recv => Streams::NONE,
+            Scatter if position == self.root => Streams { start: 0, step: 1, count: size },
+            Scatter => Streams::NONE,
+            Gather | Allgather | Reduce | Allreduce => Streams::one(position),
+            Alltoall => Streams { start: position * size, step: 1, count: size },
+            User if position < self.group.sources => Streams::one(position),
+            User => Streams::NONE,
+        }
+    }
+
+    /// The streams that the participant at `position` receives, by part number.
+    pub(super) fn downs(&self, position: usize) -> Streams {
+        use CallCode::{Allgather, Allreduce, Alltoall, Barrier, Bcast, Gather, Recv, Reduce, Scatter, Send, User};
+        let size = self.size();
+        match self.signature.call {
+            Barrier => Streams::NONE,
+            Bcast | Send | Recv if position != self.root => Streams::one(0),
+            Bcast | Send | Recv => Streams::NONE,
+            Gather if position == self.root => Streams { start: 0, step: 1, count: size },
+            Gather => Streams::NONE,
+            Scatter => Streams::one(position),
+            Allgather => Streams { start: 0, step: 1, count: size },
+            Alltoall => Streams { start: position, step: size, count: size },
+            Reduce if position != self.root => Streams::NONE,
+            Reduce | Allreduce => Streams::one(size),
+            User => match self.group.destinations.iter().position(|at| *at == position) {
+                Some(index) => Streams::one(self.group.sources + index),
+                None => Streams::NONE,
+            },
+        }
+    }
+
+    /// Whether the participant at `position` receives a part from each other rank.
+    pub(super) fn receives_split(&self, position: usize) -> bool {
+        match self.signature.call {
+            CallCode::Gather => position == self.root,
+            CallCode::Allgather | CallCode::Alltoall => true,
+            _ => false,
+        }
+    }
+
+    /// The lane on which the participant at `position` receives any stream of several lanes, or of one.
+    pub(super) fn lane(&self, stream: usize, position: usize) -> usize {
+        if self.streams.get(stream).is_some_and(|stream| stream.lanes.len() > 1) { position } else { 0 }
+    }
+
+    /// Who receives a stream, by position.
+    pub(super) fn receivers(&self, stream: usize) -> Vec<usize> {
+        use CallCode::{Alltoall, Gather, Recv, Scatter, Send, User};
+        let Some(held) = self.streams.get(stream) else { return Vec::new() };
+        let size = self.size();
+        match self.signature.call {
+            _ if held.void || held.lanes.is_empty() => Vec::new(),
+            Gather => alloc::vec![self.root],
+            Scatter => alloc::vec![stream],
+            Alltoall => alloc::vec![stream % size.max(1)],
+            Send | Recv => alloc::vec![1],
+            User => {
+                stream.checked_sub(self.group.sources).and_then(|at| self.group.destinations.get(at)).copied().into_iter().collect()
+            }
+            _ => held.lanes.iter().enumerate().filter(|(_, lane)| !lane.done).map(|(at, _)| at).collect(),
+        }
+    }
+
+    /// Whether a stream with several lanes has none left for these positions: a rank's own block, and those that do
+    /// not receive.
+    pub(super) fn is_excluded(&self, stream: usize, position: usize) -> bool {
+        use CallCode::{Allgather, Allreduce, Bcast, Reduce};
+        match self.signature.call {
+            Bcast | Reduce => (position == self.root) == (self.signature.call == Bcast),
+            Allgather => position == stream,
+            Allreduce => false,
+            _ => false,
+        }
+    }
+
+    /// The order in which streams are opened: each rank's own first neighbour first, so that nobody is swamped.
+    pub(super) fn opening_order(&self) -> VecDeque<usize> {
+        let inputs = self.input_streams();
+        if self.signature.call != CallCode::Alltoall {
+            return (0..inputs).collect();
+        }
+        let size = self.size();
+        (1..size).flat_map(|step| (0..size).map(move |from| from * size + (from + step) % size)).collect()
+    }
+
+    /// Whether every byte has been passed on.
+    pub(super) fn is_drained(&self) -> bool {
+        !self.streams.iter().any(|stream| stream.holds_bytes() && !stream.lanes.is_empty())
+    }
+
+    /// Inputs of the user's code, in the group's order.
+    pub(super) fn inputs(&self) -> Vec<(Rank, Bytes)> {
+        let inputs = self.streams.iter().take(self.group.sources).enumerate();
+        inputs
+            .filter_map(|(at, stream)| {
+                let mut pieces = stream.pieces(0, stream.len);
+                let bytes = match pieces.len() {
+                    0 => Bytes::new(),
+                    1 => pieces.pop()?,
+                    _ => pieces.concat().into(),
+                };
+                Some((*self.group.members.get(at)?, bytes))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,148 @@
+//! What the hub knows of a link and of the rank behind it.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::endpoint::EAGER_OVERHEAD;
+use crate::rank::{Rank, Source, Tag, TagSelector};
+use crate::request::RequestId;
+use crate::time::Instant;
+use crate::wire::{Down, Hello};
+
+use super::operation::GroupInfo;
+
+/// One link to the hub. Numbers are never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(pub(super) u64);
+
+/// What becomes free once a frame has left the hub.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sent {
+    Nothing,
+    /// A charge on a giver's queue.
+    Charge { rank: Rank, cost: u64 },
+    /// The segment of a stream that ends here.
+    Segment { operation: u64, stream: usize, end: u64 },
+    /// The whole result of a participant.
+    Result { operation: u64, position: usize },
+}
+
+pub(super) struct Outgoing {
+    pub(super) frame: Down,
+    pub(super) payload: Bytes,
+    pub(super) sent: Sent,
+}
+
+/// Who is behind a link.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Who {
+    /// Nobody has said Hello.
+    Stranger,
+    /// Somebody claims a rank whose old link is being asked whether it lives.
+    Claimant(Hello),
+    /// A rank.
+    Rank(Rank),
+    /// Somebody whose link ends once the queue is empty.
+    Leaving,
+}
+
+pub(super) struct Peer {
+    pub(super) who: Who,
+    /// Frames that must not wait behind data.
+    pub(super) urgent: VecDeque<Outgoing>,
+    pub(super) queue: VecDeque<Outgoing>,
+    /// Whether the peer is among those with something to send.
+    pub(super) listed: bool,
+}
+
+impl Peer {
+    pub(super) fn new() -> Self {
+        Self { who: Who::Stranger, urgent: VecDeque::new(), queue: VecDeque::new(), listed: false }
+    }
+}
+
+/// Where a rank is in its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// It has never come.
+    Awaited,
+    Alive(PeerId),
+    /// It has finalized; its link may still be open.
+    Finished(PeerId),
+    Failed(String),
+}
+
+/// Where a request is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    /// A participant of an operation.
+    Operation { id: u64, position: usize },
+    /// A send that waits for its receive.
+    Unexpected { communicator: u64, dest: Rank, tag: Tag },
+    /// A receive that waits for its send.
+    Posted { communicator: u64, source: Source, tag: TagSelector },
+}
+
+/// A rank's session.
+pub(super) struct Session {
+    pub(super) life: Life,
+    pub(super) hello: Option<Hello>,
+    pub(super) last_heard: Instant,
+    /// The last Submit that came.
+    pub(super) received: u32,
+    /// The last Complete or Fail that was queued.
+    pub(super) sequence: u32,
+    pub(super) requests: BTreeMap<RequestId, Place>,
+    /// Queue bytes charged since the session began, those set free again, and the limit that the rank was told.
+    pub(super) charged: u64,
+    pub(super) freed: u64,
+    pub(super) told: u64,
+    pub(super) queue_size: u64,
+    pub(super) groups: BTreeMap<u16, Arc<GroupInfo>>,
+    pub(super) operations: BTreeMap<u16, (u32, String)>,
+    pub(super) sites: BTreeMap<u16, String>,
+    pub(super) name_bytes: usize,
+    /// A failure that this rank has not been told of: its own part had been done.
+    pub(super) notice: BTreeMap<u64, (crate::error::Fault, String)>,
+}
+
+impl Session {
+    pub(super) fn new() -> Self {
+        Self {
+            life: Life::Awaited,
+            hello: None,
+            last_heard: Instant::ZERO,
+            received: 0,
+            sequence: 0,
+            requests: BTreeMap::new(),
+            charged: 0,
+            freed: 0,
+            told: 0,
+            queue_size: 0,
+            groups: BTreeMap::new(),
+            operations: BTreeMap::new(),
+            sites: BTreeMap::new(),
+            name_bytes: 0,
+            notice: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        matches!(self.life, Life::Alive(_))
+    }
+
+    pub(super) fn peer(&self) -> Option<PeerId> {
+        match self.life {
+            Life::Alive(peer) | Life::Finished(peer) => Some(peer),
+            Life::Awaited | Life::Failed(_) => None,
+        }
+    }
+
+    /// What `inline` bytes of a Submit cost.
+    pub(super) fn cost(inline: u64) -> u64 {
+        inline + EAGER_OVERHEAD
+    }
+}

@@ -1,0 +1,347 @@
+//! Sends and receives: matched in order, then passed on like any other stream.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+
+use bytes::Bytes;
+
+use super::mail::{Mailbox, Message, Posted};
+use super::operation::{Operation, Participant, Phase, Plan, Presence, Signature};
+use super::peer::{Place, Sent, Session};
+use super::{Hub, Refusal, broken};
+use crate::datatype::Datatype;
+use crate::error::{Category, Fault};
+use crate::rank::{Rank, Source, Tag, TagSelector};
+use crate::request::{CallCode, RequestId};
+use crate::wire::{Complete, Down, Fail, Layout, Submit, SubmitFlags};
+
+use alloc::collections::VecDeque;
+
+impl Hub {
+    pub(super) fn on_send(&mut self, rank: Rank, submit: Submit, payload: Bytes) -> Result<(), Refusal> {
+        if submit.send > self.config.max_message {
+            let (fault, text) = self.too_large(submit.send);
+            self.free_charge(rank, cost(&submit, payload.len()));
+            self.fail_request(rank, submit.request, fault, &text);
+            return Ok(());
+        }
+        if let Some((fault, text)) = self.absence(submit.peer) {
+            self.free_charge(rank, cost(&submit, payload.len()));
+            self.fail_request(rank, submit.request, fault, &text);
+            return Ok(());
+        }
+        let dest = submit.peer;
+        let mailbox = self.mail.entry((submit.communicator, dest)).or_default();
+        match mailbox.take_posted(rank, submit.tag) {
+            Some(posted) => {
+                self.forget_empty(submit.communicator, dest);
+                self.match_message(rank, submit, payload, posted);
+            }
+            None => {
+                mailbox.push_message(rank, submit, payload);
+                let place = Place::Unexpected { communicator: submit.communicator, dest, tag: submit.tag };
+                if let Some(session) = self.session_mut(rank) {
+                    session.requests.insert(submit.request, place);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_recv(&mut self, rank: Rank, submit: Submit) -> Result<(), Refusal> {
+        let source =
+            if submit.flags.has(SubmitFlags::ANY_SOURCE) { Source::Any } else { Source::Rank(submit.peer) };
+        let tag = if submit.flags.has(SubmitFlags::ANY_TAG) { TagSelector::Any } else { TagSelector::Tag(submit.tag) };
+        let mailbox = self.mail.entry((submit.communicator, rank)).or_default();
+        if let Some(message) = mailbox.take_message(source, tag) {
+            self.forget_empty(submit.communicator, rank);
+            if let Some(session) = self.session_mut(message.sender) {
+                session.requests.remove(&message.submit.request);
+            }
+            let Message { sender, submit: send, payload, .. } = message;
+            self.match_message(sender, send, payload, Posted::unqueued(rank, submit));
+            return Ok(());
+        }
+        let refusal = match source {
+            Source::Rank(source) => self.absence(source),
+            Source::Any if self.gone() + 1 >= self.config.size && self.config.size > 1 => {
+                let mut others = (0..self.config.size).map(Rank::new).filter(|other| *other != rank);
+                let first = others.next().and_then(|first| self.absence(first));
+                if others.all(|other| self.absence(other).is_some()) { first } else { None }
+            }
+            Source::Any => None,
+        };
+        if let Some((fault, text)) = refusal {
+            self.forget_empty(submit.communicator, rank);
+            self.fail_request(rank, submit.request, fault, &text);
+            return Ok(());
+        }
+        let mailbox = self.mail.entry((submit.communicator, rank)).or_default();
+        mailbox.push_posted(rank, source, tag, submit);
+        let place = Place::Posted { communicator: submit.communicator, source, tag };
+        if let Some(session) = self.session_mut(rank) {
+            session.requests.insert(submit.request, place);
+        }
+        Ok(())
+    }
+
+    fn forget_empty(&mut self, communicator: u64, rank: Rank) {
+        if self.mail.get(&(communicator, rank)).is_some_and(Mailbox::is_empty) {
+            self.mail.remove(&(communicator, rank));
+        }
+    }
+
+    /// A send has met its receive.
+    fn match_message(&mut self, sender: Rank, send: Submit, payload: Bytes, posted: Posted) {
+        let Posted { receiver, submit: receive, .. } = posted;
+        if let Some(session) = self.session_mut(receiver) {
+            session.requests.remove(&receive.request);
+        }
+        let charge = cost(&send, payload.len());
+        if send.datatype != receive.datatype {
+            self.free_charge(sender, charge);
+            let text = self.datatypes_differ(sender, &send, receiver, &receive);
+            let fault = Fault::of_ranks(Category::Mismatch, sender, 2);
+            self.fail_request(sender, send.request, fault, &text);
+            self.fail_request(receiver, receive.request, fault, &text);
+            return;
+        }
+        if send.send > receive.receive {
+            self.free_charge(sender, charge);
+            let text = format!(
+                "the message from rank {sender} with tag {} has {} bytes, this receive takes {}{}",
+                send.tag,
+                send.send,
+                receive.receive,
+                self.site_of(sender, send.site),
+            );
+            let fault = Fault::of_size(Category::Truncated, send.send, receive.receive);
+            self.fail_request(receiver, receive.request, fault, &text);
+            self.complete_request(sender, send.request, Sent::Nothing, Bytes::new(), blank(send.request));
+            return;
+        }
+        let whole = payload.len() as u64 == send.send;
+        let room = self.room(receiver, receive.flags);
+        if whole && send.send <= room {
+            self.complete_request(sender, send.request, Sent::Nothing, Bytes::new(), blank(send.request));
+            let layout = if payload.is_empty() { Layout::Empty } else { Layout::Single };
+            let complete =
+                Complete { layout, source: sender, tag: send.tag, bytes: send.send, ..blank(receive.request) };
+            let sent = Sent::Charge { rank: sender, cost: charge };
+            self.complete_request(receiver, receive.request, sent, payload, complete);
+            return;
+        }
+        self.start_message(sender, send, payload, receiver, receive);
+    }
+
+    /// A message that is longer than a frame, or has not come whole, is an operation of two ranks.
+    fn start_message(&mut self, sender: Rank, send: Submit, payload: Bytes, receiver: Rank, receive: Submit) {
+        self.next_operation += 1;
+        let id = self.next_operation;
+        let signature = Signature {
+            call: CallCode::Send,
+            root: None,
+            datatype: Datatype::from_code(send.datatype).unwrap_or(Datatype::Object),
+            op: None,
+            block: None,
+            name: None,
+        };
+        let mut operation = Box::new(Operation {
+            id,
+            key: None,
+            group: self.all.clone(),
+            signature,
+            root: 0,
+            tag: send.tag,
+            participants: alloc::vec![Participant::default(), Participant::default()],
+            arrived: 0,
+            givers_missing: 2,
+            incomplete: 0,
+            unanswered: 2,
+            phase: Phase::Gathering,
+            streams: alloc::vec![super::stream::Stream::default()],
+            unopened: VecDeque::new(),
+            plan: Plan::Route,
+            window: 0,
+            reserved: 0,
+        });
+        self.enrol(&mut operation, 0, sender, &send);
+        self.enrol(&mut operation, 1, receiver, &receive);
+        // The payload was checked when it came.
+        let attached = self.attach(&mut operation, 0, &send, payload);
+        debug_assert!(attached.is_ok(), "a message that was taken can be passed on");
+        self.advance(&mut operation);
+        self.put_back(operation);
+    }
+
+    /// How many bytes may go to a rank at once.
+    pub(super) fn room(&self, rank: Rank, flags: SubmitFlags) -> u64 {
+        let Some(hello) = self.session(rank).and_then(|session| session.hello) else { return 0 };
+        let window = if flags.has(SubmitFlags::UNLIMITED) { u64::MAX } else { hello.receive_window.into() };
+        window.min(hello.max_payload.into())
+    }
+
+    pub(super) fn on_cancel(&mut self, rank: Rank, request: RequestId) {
+        let fault = Fault::of_ranks(Category::Cancelled, rank, 1);
+        let Some(place) = self.session(rank).and_then(|session| session.requests.get(&request)).copied() else {
+            // It was answered before the hub heard.
+            return;
+        };
+        match place {
+            Place::Operation { id, .. } => {
+                let Some(mut operation) = self.operations.remove(&id) else { return };
+                let text = format!("rank {rank} cancelled its {}", operation.signature.describe());
+                self.fail_operation(&mut operation, fault, &text);
+                self.put_back(operation);
+            }
+            Place::Unexpected { communicator, dest, tag } => {
+                let mailbox = self.mail.get_mut(&(communicator, dest));
+                if let Some(message) = mailbox.and_then(|mailbox| mailbox.remove_message(rank, tag, request)) {
+                    self.free_message(&message);
+                }
+                self.forget_empty(communicator, dest);
+                self.fail_request(rank, request, fault, "the send was cancelled");
+            }
+            Place::Posted { communicator, source, tag } => {
+                if let Some(mailbox) = self.mail.get_mut(&(communicator, rank)) {
+                    mailbox.remove_posted(source, tag, request);
+                }
+                self.forget_empty(communicator, rank);
+                self.fail_request(rank, request, fault, "the receive was cancelled");
+            }
+        }
+    }
+
+    pub(super) fn free_message(&mut self, message: &Message) {
+        self.free_charge(message.sender, cost(&message.submit, message.payload.len()));
+    }
+
+    /// Bytes of a rank's queue are free again.
+    pub(super) fn free_charge(&mut self, rank: Rank, cost: u64) {
+        if cost == 0 {
+            return;
+        }
+        let Some(session) = self.session_mut(rank) else { return };
+        session.freed += cost;
+        let limit = session.freed + session.queue_size;
+        // Complete and Fail carry the limit, too; this is for ranks that get none for a while.
+        if limit >= session.told + session.queue_size / 2 {
+            session.told = limit;
+            if let Some(peer) = session.peer() {
+                self.send_urgent(peer, Down::Credit(crate::wire::Credit { request: RequestId::NONE, part: 0, limit, len: 0 }));
+            }
+        }
+    }
+
+    /// Answers a request with its result.
+    pub(super) fn complete_request(
+        &mut self,
+        rank: Rank,
+        request: RequestId,
+        sent: Sent,
+        payload: Bytes,
+        mut complete: Complete,
+    ) {
+        let Some(session) = self.session_mut(rank) else { return };
+        session.requests.remove(&request);
+        session.sequence = session.sequence.wrapping_add(1);
+        complete.sequence = session.sequence;
+        self.send(rank, Down::Complete(complete), payload, sent);
+    }
+
+    /// Answers a request with a failure.
+    pub(super) fn fail_request(&mut self, rank: Rank, request: RequestId, fault: Fault, text: &str) {
+        let Some(session) = self.session_mut(rank) else { return };
+        session.requests.remove(&request);
+        session.sequence = session.sequence.wrapping_add(1);
+        let sequence = session.sequence;
+        let max = session.hello.map_or(64, |hello| hello.max_payload as usize);
+        let Fault { category, rank: first, count, len, max: limit } = fault;
+        let fail = Fail {
+            request,
+            sequence,
+            acknowledged: 0,
+            category,
+            rank: first,
+            count,
+            len,
+            max: limit,
+            queue_limit: 0,
+        };
+        self.send(rank, Down::Fail(fail), super::reason(text, max), Sent::Nothing);
+    }
+
+    pub(super) fn too_large(&self, len: u64) -> Refusal {
+        let max = self.config.max_message;
+        let text = format!("a message of {len} bytes is more than the {max} allowed (EDGEMPI_MSG_SIZE)");
+        (Fault::of_size(Category::TooLarge, len, max), text)
+    }
+
+    /// " at file:line:column", if the rank has said where.
+    pub(super) fn site_of(&self, rank: Rank, site: u16) -> String {
+        match self.session(rank).and_then(|session| session.sites.get(&site)) {
+            Some(site) => format!(" at {site}"),
+            None => String::new(),
+        }
+    }
+
+    fn datatypes_differ(&self, sender: Rank, send: &Submit, receiver: Rank, receive: &Submit) -> String {
+        let name = |code| Datatype::from_code(code).map_or(String::from("?"), |datatype| format!("{datatype}"));
+        format!(
+            "rank {sender} sends {} (tag {}){} and rank {receiver} receives {}{}",
+            name(send.datatype),
+            send.tag,
+            self.site_of(sender, send.site),
+            name(receive.datatype),
+            self.site_of(receiver, receive.site),
+        )
+    }
+
+    pub(super) fn check_charge(&mut self, rank: Rank, submit: &Submit, inline: u64) -> Result<(), Refusal> {
+        if !submit.flags.has(SubmitFlags::EAGER) {
+            return if inline == 0 { Ok(()) } else { Err(broken("a payload that was not counted")) };
+        }
+        let Some(session) = self.session_mut(rank) else { return Ok(()) };
+        session.charged += Session::cost(inline);
+        let (held, max) = (session.charged - session.freed, session.queue_size);
+        if held > max {
+            let fault = Fault::of_size(Category::TooLarge, held, max);
+            return Err((fault, format!("{held} bytes of this rank are queued, {max} are allowed")));
+        }
+        Ok(())
+    }
+}
+
+/// What a Submit was charged for its payload.
+pub(super) fn cost(submit: &Submit, inline: usize) -> u64 {
+    if submit.flags.has(SubmitFlags::EAGER) { Session::cost(inline as u64) } else { 0 }
+}
+
+/// A Complete without result; sequence and limits are filled in later.
+pub(super) fn blank(request: RequestId) -> Complete {
+    Complete {
+        request,
+        sequence: 0,
+        acknowledged: 0,
+        layout: Layout::Empty,
+        source: Rank::new(0),
+        tag: Tag(0),
+        bytes: 0,
+        queue_limit: 0,
+    }
+}
+
+impl Posted {
+    /// A receive that is matched at once.
+    fn unqueued(receiver: Rank, submit: Submit) -> Self {
+        Self::new(0, receiver, submit)
+    }
+}
+
+impl Participant {
+    /// Whether it waits for its answer.
+    pub(super) fn is_present(&self) -> bool {
+        self.presence == Presence::Present
+    }
+}

@@ -1,0 +1,336 @@
+//! How ranks come and go: Hello, names, silence, goodbye, death.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::operation::{GroupInfo, Phase, Presence};
+use super::peer::{Life, Place, Who};
+use super::{Hub, PeerId, Refusal, Timer, broken};
+use crate::error::{Category, Fault};
+use crate::rank::{Rank, Source};
+use crate::wire::{Down, GoodbyeReason, Hello, MAGIC, Name, NameKind, Ping, VERSION};
+
+/// Most bytes of names that one session may give.
+const MAX_NAME_BYTES: usize = 1 << 20;
+
+impl Hub {
+    pub(super) fn on_hello(&mut self, peer: PeerId, hello: Hello, world: &[u8]) -> Result<(), Refusal> {
+        if hello.magic != MAGIC {
+            return Err(broken("this is the hub of an edgempi world, and these bytes are no Hello"));
+        }
+        if hello.version != VERSION {
+            let fault = Fault::of_size(Category::Version, hello.version.into(), VERSION.into());
+            let text = format!(
+                "this rank speaks version {} of the protocol and the hub version {VERSION}: use the same release of \
+                 edgempi on both sides",
+                hello.version
+            );
+            return Err((fault, text));
+        }
+        let wrong = |len: u32, max: u32, text: String| {
+            Err((Fault::of_size(Category::WrongWorld, len.into(), max.into()), text))
+        };
+        let size = self.config.size;
+        if world != self.config.world.as_bytes() {
+            let (theirs, ours) = (String::from_utf8_lossy(world), &self.config.world);
+            return wrong(0, 0, format!("the hub serves world \"{ours}\", this rank says \"{theirs}\""));
+        }
+        if hello.size != size {
+            return wrong(
+                hello.size,
+                size,
+                format!(
+                    "the world has {size} ranks, this rank says {}; start every rank with the same EDGEMPI_SIZE",
+                    hello.size
+                ),
+            );
+        }
+        if hello.rank >= size {
+            let text = format!("there is no rank {} in a world of {size}: ranks go from 0 to {}", hello.rank, size - 1);
+            return wrong(hello.rank.get(), size, text);
+        }
+        if hello.max_payload < 64 {
+            return Err(broken("a rank has to take payloads of 64 bytes"));
+        }
+        let Some(session) = self.session(hello.rank) else { return Ok(()) };
+        match session.life.clone() {
+            Life::Awaited => self.admit(peer, hello),
+            Life::Alive(old) => {
+                // Does the old link live? Whatever comes from it refutes the claim.
+                let acknowledged = session.received;
+                if let Some(newcomer) = self.peers.get_mut(&peer) {
+                    newcomer.who = Who::Claimant(hello);
+                }
+                self.send_urgent(old, Down::Ping(Ping { acknowledged }));
+                self.set_timer(self.now + self.config.probe_wait, Timer::Probe(peer));
+            }
+            Life::Finished(_) => {
+                let text = format!("rank {} has finished already", hello.rank);
+                return Err((Fault::of_ranks(Category::RankTaken, hello.rank, 1), text));
+            }
+            Life::Failed(why) => {
+                let text = format!("rank {} has failed ({why}) and can not come back into this world", hello.rank);
+                return Err((Fault::of_ranks(Category::RankFailed, hello.rank, 1), text));
+            }
+        }
+        Ok(())
+    }
+
+    fn admit(&mut self, peer: PeerId, hello: Hello) {
+        let now = self.now;
+        let Some(session) = self.session_mut(hello.rank) else { return };
+        session.life = Life::Alive(peer);
+        session.hello = Some(hello);
+        session.last_heard = now;
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.who = Who::Rank(hello.rank);
+        }
+        self.joined += 1;
+        self.welcome(peer, hello.rank);
+        if hello.max_silence > 0 {
+            let silence = Duration::from_millis(hello.max_silence.into());
+            self.set_timer(now + silence, Timer::Silence(hello.rank));
+        }
+        if let (false, Some(wait)) = (self.join_timer, self.config.join_wait) {
+            self.join_timer = true;
+            self.set_timer(now + wait, Timer::Join);
+        }
+    }
+
+    /// The living process of `rank` has been heard: whoever else claims the rank is refused.
+    pub(super) fn claim_refuted(&mut self, rank: Rank) {
+        if self.peers.len() <= self.joined as usize {
+            return;
+        }
+        let claims = |who: &Who| matches!(who, Who::Claimant(hello) if hello.rank == rank);
+        let claimants: Vec<PeerId> =
+            self.peers.iter().filter(|(_, peer)| claims(&peer.who)).map(|(id, _)| *id).collect();
+        for id in claimants {
+            let text =
+                format!("rank {rank} is taken by a living process; give every process its own EDGEMPI_RANK");
+            self.reject(id, Fault::of_ranks(Category::RankTaken, rank, 1), &text);
+        }
+    }
+
+    pub(super) fn timer_fired(&mut self, timer: Timer) {
+        match timer {
+            Timer::Hello(peer) => {
+                if self.peers.get(&peer).is_some_and(|peer| matches!(peer.who, Who::Stranger)) {
+                    self.reject(peer, Fault::new(Category::Timeout), "no Hello came in time");
+                }
+            }
+            Timer::Probe(peer) => {
+                let Some(Who::Claimant(hello)) = self.peers.get(&peer).map(|peer| peer.who) else { return };
+                let text = format!(
+                    "rank {} had a link that no longer answers; that process counts as failed, and a failed rank can \
+                     not come back into this world",
+                    hello.rank
+                );
+                self.reject(peer, Fault::of_ranks(Category::RankFailed, hello.rank, 1), &text);
+                let old = self.session(hello.rank).and_then(|session| session.peer());
+                self.rank_failed(hello.rank, "its link no longer answers".to_owned());
+                if let Some(old) = old {
+                    self.reject(old, Fault::new(Category::Timeout), "the link did not answer in time");
+                }
+            }
+            Timer::Silence(rank) => {
+                let Some(session) = self.session(rank) else { return };
+                let Life::Alive(peer) = session.life else { return };
+                let silence = Duration::from_millis(session.hello.map_or(0, |hello| hello.max_silence).into());
+                let due = session.last_heard + silence;
+                if due > self.now {
+                    self.set_timer(due, Timer::Silence(rank));
+                } else {
+                    let text = format!("it was silent for {} s", silence.as_secs_f32());
+                    self.rank_failed(rank, text);
+                    self.reject(peer, Fault::new(Category::Timeout), "the hub has not heard from this rank in time");
+                }
+            }
+            Timer::Join => {
+                let wait = self.config.join_wait.unwrap_or_default().as_secs_f32();
+                for index in 0..self.config.size {
+                    if self.session(Rank::new(index)).is_some_and(|session| session.life == Life::Awaited) {
+                        self.rank_failed(Rank::new(index), format!("it did not come within {wait} s (EDGEMPI_WAIT)"));
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_goodbye(&mut self, rank: Rank, reason: GoodbyeReason) {
+        let Some(session) = self.session_mut(rank) else { return };
+        let Life::Alive(peer) = session.life else { return };
+        if reason == GoodbyeReason::Finished {
+            session.life = Life::Finished(peer);
+            self.finished += 1;
+            self.rank_gone(rank);
+        } else {
+            if let Some(peer) = self.peers.get_mut(&peer) {
+                peer.who = Who::Leaving;
+            }
+            self.rank_failed(rank, "it dropped its world without finalize()".to_owned());
+        }
+        self.check_over();
+    }
+
+    /// A rank is dead: whoever needs it is told.
+    pub(super) fn rank_failed(&mut self, rank: Rank, why: String) {
+        let Some(session) = self.session_mut(rank) else { return };
+        if matches!(session.life, Life::Failed(_) | Life::Finished(_)) {
+            return;
+        }
+        session.life = Life::Failed(why);
+        self.failed += 1;
+        self.rank_gone(rank);
+        self.check_over();
+    }
+
+    /// Why a rank can no longer take part, if so.
+    pub(super) fn absence(&self, rank: Rank) -> Option<Refusal> {
+        match &self.session(rank)?.life {
+            Life::Failed(why) => {
+                Some((Fault::of_ranks(Category::RankFailed, rank, 1), format!("rank {rank} has failed: {why}")))
+            }
+            Life::Finished(_) => Some((
+                Fault::of_ranks(Category::RankFinished, rank, 1),
+                format!("rank {rank} has finalized and takes part in nothing any more"),
+            )),
+            Life::Awaited | Life::Alive(_) => None,
+        }
+    }
+
+    /// How many ranks can no longer take part.
+    pub(super) fn gone(&self) -> u32 {
+        self.finished + self.failed
+    }
+
+    fn rank_gone(&mut self, rank: Rank) {
+        let Some((fault, text)) = self.absence(rank) else { return };
+        let failed = fault.category == Category::RankFailed;
+        let concerned: Vec<u64> = self
+            .operations
+            .iter()
+            .filter(|(_, operation)| {
+                let member = operation.participants.iter().find(|participant| participant.rank == rank);
+                member.is_some_and(|member| match member.presence {
+                    Presence::Absent => true,
+                    Presence::Present => failed,
+                    Presence::Done => false,
+                })
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in concerned {
+            let Some(mut operation) = self.operations.remove(&id) else { continue };
+            if !matches!(operation.phase, Phase::Failed(..)) {
+                self.fail_operation(&mut operation, fault, &text);
+            }
+            self.put_back(operation);
+        }
+        self.mail_gone(rank, fault, &text);
+        if let Some(session) = self.session_mut(rank)
+            && failed
+        {
+            // Whatever it still had open died with it.
+            session.requests.retain(|_, place| matches!(place, Place::Unexpected { .. }));
+            session.groups.clear();
+            session.notice.clear();
+        }
+    }
+
+    fn mail_gone(&mut self, rank: Rank, fault: Fault, text: &str) {
+        let all_others_gone = |receiver: Rank, hub: &Self| {
+            (0..hub.config.size).map(Rank::new).all(|other| other == receiver || hub.absence(other).is_some())
+        };
+        let boxes: Vec<(u64, Rank)> = self.mail.keys().copied().collect();
+        for (communicator, dest) in boxes {
+            let Some(mut mailbox) = self.mail.remove(&(communicator, dest)) else { continue };
+            let (mut messages, mut receives) = (mailbox.take_unfinished(rank), Default::default());
+            if dest == rank {
+                (messages, receives) = mailbox.take_all();
+            } else {
+                let nobody_left = all_others_gone(dest, self);
+                let lonely = mailbox.take_unservable(|source| match source {
+                    Source::Rank(source) => source == rank,
+                    Source::Any => nobody_left,
+                });
+                receives.extend(lonely);
+            }
+            for message in messages {
+                self.free_message(&message);
+                self.fail_request(message.sender, message.submit.request, fault, text);
+            }
+            for posted in receives {
+                self.fail_request(posted.receiver, posted.submit.request, fault, text);
+            }
+            if !mailbox.is_empty() {
+                self.mail.insert((communicator, dest), mailbox);
+            }
+        }
+    }
+
+    pub(super) fn check_over(&mut self) {
+        if !self.over && self.gone() >= self.config.size {
+            self.over = true;
+            self.say_goodbye(GoodbyeReason::Finished);
+        }
+    }
+
+    pub(super) fn on_name(&mut self, rank: Rank, name: Name, payload: &[u8]) -> Result<(), Refusal> {
+        let text = || String::from_utf8_lossy(payload).into_owned();
+        if name.id == 0 {
+            return Err(broken("a name has number 0"));
+        }
+        let group = match name.kind {
+            NameKind::Group => Some(self.intern(payload)?),
+            NameKind::Operation | NameKind::Site => None,
+        };
+        let Some(session) = self.session_mut(rank) else { return Ok(()) };
+        session.name_bytes += payload.len();
+        if session.name_bytes > MAX_NAME_BYTES {
+            let fault = Fault::of_size(Category::TooLarge, session.name_bytes as u64, MAX_NAME_BYTES as u64);
+            return Err((fault, format!("the names of one session are at most {MAX_NAME_BYTES} bytes")));
+        }
+        match (name.kind, group) {
+            (NameKind::Group, Some(group)) => {
+                session.groups.insert(name.id, group);
+            }
+            (NameKind::Operation, _) => {
+                let (version, text) = payload.split_first_chunk::<4>().ok_or_else(|| broken("an operation's name"))?;
+                let text = String::from_utf8_lossy(text).into_owned();
+                session.operations.insert(name.id, (u32::from_le_bytes(*version), text));
+            }
+            (NameKind::Site | NameKind::Group, _) => {
+                session.sites.insert(name.id, text());
+            }
+        }
+        Ok(())
+    }
+
+    /// The group that a payload describes, under the hub's own number.
+    fn intern(&mut self, payload: &[u8]) -> Result<Arc<GroupInfo>, Refusal> {
+        if let Some(group) = self.groups.get(payload) {
+            return Ok(group.clone());
+        }
+        let numbers: Vec<u32> =
+            payload.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
+        let bad = || broken("a group that names no ranks, a rank twice, or one outside the world");
+        let [sources, destinations, ranks @ ..] = numbers.as_slice() else { return Err(bad()) };
+        if (ranks.len() as u64) != u64::from(*sources) + u64::from(*destinations) || payload.len() % 4 != 0 {
+            return Err(bad());
+        }
+        if ranks.iter().any(|rank| *rank >= self.config.size) {
+            return Err(bad());
+        }
+        let ranks: Vec<Rank> = ranks.iter().copied().map(Rank::new).collect();
+        let (sources, destinations) = ranks.split_at(*sources as usize);
+        let id = self.groups.len() as u64 + 1;
+        let group = Arc::new(GroupInfo::new(id, sources, destinations).ok_or_else(bad)?);
+        self.groups.insert(payload.to_vec(), group.clone());
+        Ok(group)
+    }
+}

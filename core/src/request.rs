@@ -1,0 +1,472 @@
+//! The life of a request: what is asked for, and the slot that holds it until the hub has answered.
+
+use core::fmt;
+
+use crate::communicator::Call;
+use crate::datatype::{Datatype, ReduceOp};
+use crate::error::{Category, Fault};
+use crate::rank::{Rank, Source, Tag, TagSelector};
+use crate::wire::SubmitFlags;
+
+/// A rank's name for one of its requests: a slot, and which of the slot's lives it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(u32);
+
+impl RequestId {
+    /// No request: what a credit for the whole queue names.
+    pub const NONE: Self = Self(0);
+
+    pub(crate) const fn new(index: u16, generation: u16) -> Self {
+        Self((generation as u32) << 16 | index as u32)
+    }
+
+    /// The slot's index.
+    pub const fn index(self) -> usize {
+        (self.0 & 0xffff) as usize
+    }
+
+    pub(crate) const fn generation(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.index(), self.generation())
+    }
+}
+
+crate::wire::as_field!(RequestId as u32, |id| id.0, |number| Some(RequestId(number)));
+
+/// Which call a request is, as it travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum CallCode {
+    /// [`Call::Send`]
+    Send = 1,
+    /// [`Call::Recv`]
+    Recv = 2,
+    /// [`Call::Barrier`]
+    Barrier = 16,
+    /// [`Call::Bcast`]
+    Bcast = 17,
+    /// [`Call::Gather`]
+    Gather = 18,
+    /// [`Call::Scatter`]
+    Scatter = 19,
+    /// [`Call::Allgather`]
+    Allgather = 20,
+    /// [`Call::Alltoall`]
+    Alltoall = 21,
+    /// [`Call::Reduce`]
+    Reduce = 22,
+    /// [`Call::Allreduce`]
+    Allreduce = 23,
+    /// [`Call::User`]
+    User = 64,
+}
+
+impl CallCode {
+    /// The call with this number on the wire.
+    pub const fn from_code(code: u8) -> Option<Self> {
+        use CallCode::*;
+        Some(match code {
+            1 => Send,
+            2 => Recv,
+            16 => Barrier,
+            17 => Bcast,
+            18 => Gather,
+            19 => Scatter,
+            20 => Allgather,
+            21 => Alltoall,
+            22 => Reduce,
+            23 => Allreduce,
+            64 => User,
+            _ => return None,
+        })
+    }
+
+    /// MPI's name of the call.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Recv => "recv",
+            Self::Barrier => "barrier",
+            Self::Bcast => "bcast",
+            Self::Gather => "gather",
+            Self::Scatter => "scatter",
+            Self::Allgather => "allgather",
+            Self::Alltoall => "alltoall",
+            Self::Reduce => "reduce",
+            Self::Allreduce => "allreduce",
+            Self::User => "user operation",
+        }
+    }
+}
+
+/// In how many parts a rank's message travels, one way. A block that a rank would send to itself never does:
+/// its driver copies it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parts {
+    /// Nothing travels.
+    None,
+    /// One part, number 0.
+    One,
+    /// One part for each other rank of the communicator, numbered by rank.
+    EachOther,
+}
+
+/// What a rank is to an operation: which way its bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// What it gives.
+    pub up: Parts,
+    /// What it receives.
+    pub down: Parts,
+}
+
+impl Role {
+    /// The role of `rank` in `call`.
+    pub fn new(call: &Call<'_>, rank: Rank) -> Self {
+        use Parts::{EachOther, None, One};
+        let (up, down) = match *call {
+            Call::Barrier => (None, None),
+            Call::Bcast { root } if root == rank => (One, None),
+            Call::Bcast { .. } | Call::Recv { .. } => (None, One),
+            Call::Gather { root } if root == rank => (None, EachOther),
+            Call::Gather { .. } | Call::Send { .. } => (One, None),
+            Call::Scatter { root } if root == rank => (EachOther, None),
+            Call::Scatter { .. } => (None, One),
+            Call::Allgather => (One, EachOther),
+            Call::Alltoall => (EachOther, EachOther),
+            Call::Reduce { root, .. } => (One, if root == rank { One } else { None }),
+            Call::Allreduce { .. } => (One, One),
+            Call::User { group, .. } => (
+                if group.sources.contains(rank) { One } else { None },
+                if group.destinations.contains(rank) { One } else { None },
+            ),
+        };
+        Self { up, down }
+    }
+}
+
+/// How much a call may receive, in bytes, its own block included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receive {
+    /// Just this many.
+    Exactly(usize),
+    /// This many or fewer.
+    AtMost(usize),
+}
+
+impl Receive {
+    /// The number itself.
+    pub const fn limit(self) -> usize {
+        match self {
+            Self::Exactly(bytes) | Self::AtMost(bytes) => bytes,
+        }
+    }
+}
+
+/// What a rank sends with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// This many bytes in parts of one length, the rank's own block included.
+    Equal(usize),
+    /// This many bytes in parts whose lengths differ, without the rank's own block. The inline payload begins
+    /// with one length (`u64`) for each rank of the communicator.
+    Varied(usize),
+}
+
+/// Numbers for what a session names once; 0 is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct NameIds {
+    /// The group.
+    pub group: u16,
+    /// The user operation.
+    pub operation: u16,
+    /// The place in the source.
+    pub site: u16,
+    /// The names that the hub has not been told yet travel ahead of this request.
+    pub new: NewNames,
+}
+
+/// Which of a request's names the hub has not been told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct NewNames {
+    /// The group's.
+    pub group: bool,
+    /// The operation's.
+    pub operation: bool,
+    /// The site's.
+    pub site: bool,
+}
+
+/// A call as numbers: what an endpoint needs to submit it.
+#[derive(Clone, Copy, Debug)]
+pub struct Submission {
+    pub(crate) code: CallCode,
+    pub(crate) datatype: Datatype,
+    pub(crate) op: u8,
+    pub(crate) flags: SubmitFlags,
+    pub(crate) communicator: u64,
+    pub(crate) names: NameIds,
+    pub(crate) peer: Rank,
+    pub(crate) tag: Tag,
+    pub(crate) n: u32,
+    pub(crate) role: Role,
+    pub(crate) size: u32,
+    pub(crate) own: Rank,
+    pub(crate) send: usize,
+    pub(crate) travels: usize,
+    pub(crate) receive: usize,
+}
+
+/// The communicator that a call is made on, as the rank knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommunicatorId {
+    /// Its number; 0 is the world.
+    pub id: u64,
+    /// The caller's rank in it.
+    pub rank: Rank,
+    /// How many ranks it has.
+    pub size: u32,
+}
+
+impl Submission {
+    /// Checks `call` and turns it into numbers. `n` counts this rank's collectives on the communicator and group
+    /// and means nothing for point-to-point calls.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if a rank is not in the communicator, a length is not divisible into blocks, or the datatype
+    /// does not take the reduce op. The fault's `len` is the number given and `max` the one that bounds it.
+    pub fn new(
+        communicator: CommunicatorId,
+        call: &Call<'_>,
+        datatype: Datatype,
+        sent: Sent,
+        receive: Receive,
+        in_place: bool,
+        names: NameIds,
+        n: u32,
+    ) -> Result<Self, Fault> {
+        let CommunicatorId { id, rank: own, size } = communicator;
+        let invalid = |len: u64, max: u64| Err(Fault::of_size(Category::InvalidArgument, len, max));
+        let mut op: Option<ReduceOp> = None;
+        let mut flags = SubmitFlags::empty();
+        let (mut peer, mut label) = (Rank::new(0), Tag(0));
+        let code = match *call {
+            Call::Barrier => CallCode::Barrier,
+            Call::Bcast { root } => (peer = root, CallCode::Bcast).1,
+            Call::Gather { root } => (peer = root, CallCode::Gather).1,
+            Call::Scatter { root } => (peer = root, CallCode::Scatter).1,
+            Call::Allgather => CallCode::Allgather,
+            Call::Alltoall => CallCode::Alltoall,
+            Call::Reduce { root, op: with } => ((peer, op) = (root, Some(with)), CallCode::Reduce).1,
+            Call::Allreduce { op: with } => (op = Some(with), CallCode::Allreduce).1,
+            Call::Send { dest, tag } => ((peer, label) = (dest, tag), CallCode::Send).1,
+            Call::Recv { source, tag } => {
+                match source {
+                    Source::Rank(rank) => peer = rank,
+                    Source::Any => flags = flags.with(SubmitFlags::ANY_SOURCE),
+                }
+                match tag {
+                    TagSelector::Tag(tag) => label = tag,
+                    TagSelector::Any => flags = flags.with(SubmitFlags::ANY_TAG),
+                }
+                CallCode::Recv
+            }
+            Call::User { group, .. } => {
+                if !group.contains(own) {
+                    return invalid(u64::from(own.get()), u64::from(size));
+                }
+                CallCode::User
+            }
+        };
+        if peer.get() >= size {
+            return invalid(u64::from(peer.get()), u64::from(size));
+        }
+        if op.is_some_and(|op| !datatype.accepts(op)) {
+            return invalid(0, 0);
+        }
+        let role = Role::new(call, own);
+        let blocks = size as usize;
+        let (send, travels) = match (sent, role.up) {
+            (Sent::Equal(bytes) | Sent::Varied(bytes), Parts::None) => (bytes, 0),
+            (Sent::Equal(bytes) | Sent::Varied(bytes), Parts::One) => (bytes, bytes),
+            (Sent::Equal(bytes), Parts::EachOther) => {
+                if bytes % blocks != 0 {
+                    return invalid(bytes as u64, size.into());
+                }
+                (bytes, bytes - bytes / blocks)
+            }
+            (Sent::Varied(bytes), Parts::EachOther) => {
+                flags = flags.with(SubmitFlags::VARIED);
+                (bytes, bytes)
+            }
+        };
+        if let (Receive::Exactly(bytes), Parts::EachOther) = (receive, role.down)
+            && bytes % blocks != 0
+        {
+            return invalid(bytes as u64, size.into());
+        }
+        let exact = matches!(receive, Receive::Exactly(_));
+        flags = flags.with_if(in_place, SubmitFlags::IN_PLACE).with_if(exact, SubmitFlags::EXACT);
+        Ok(Self {
+            code,
+            datatype,
+            op: op.map_or(0, ReduceOp::code),
+            flags,
+            communicator: id,
+            names,
+            peer,
+            tag: label,
+            n,
+            role,
+            size,
+            own,
+            send,
+            travels,
+            receive: receive.limit(),
+        })
+    }
+
+    /// Lets the hub send the whole result at any pace: for a driver whose memory for it is at hand.
+    #[must_use]
+    pub fn unlimited(mut self) -> Self {
+        self.flags = self.flags.with(SubmitFlags::UNLIMITED);
+        self
+    }
+
+    /// What this rank gives and receives.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+}
+
+/// Where a slot is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub(crate) enum State {
+    /// Nobody's.
+    #[default]
+    Free = 0,
+    /// A request whose Submit has not left.
+    Queued,
+    /// A request that the hub has, or is about to have.
+    Open,
+    /// One more part that an open request sends.
+    UpPart,
+    /// One more part that an open request receives.
+    DownPart,
+}
+
+/// How far a part has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) part: u32,
+    /// Bytes sent or received.
+    pub(crate) offset: usize,
+    /// How far the sender may go.
+    pub(crate) limit: usize,
+    pub(crate) len: usize,
+}
+
+/// The memory of one request, or of one further part of a request that has several open. All zeros when free.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Slot {
+    pub(crate) generation: u16,
+    /// The next slot in the list that this one is in, plus one.
+    pub(crate) next: u16,
+    /// The first further part of this request, plus one; in a part's slot, the next one.
+    pub(crate) parts: u16,
+    /// In a part's slot, the request's index.
+    pub(crate) owner: u16,
+    pub(crate) state: State,
+    pub(crate) marks: Marks,
+    pub(crate) call: u8,
+    pub(crate) datatype: u8,
+    pub(crate) op: u8,
+    pub(crate) roles: u8,
+    pub(crate) flags: u8,
+    pub(crate) communicator: u64,
+    pub(crate) group: u16,
+    pub(crate) name: u16,
+    pub(crate) site: u16,
+    pub(crate) peer: u32,
+    pub(crate) tag: u32,
+    pub(crate) n: u32,
+    pub(crate) size: u32,
+    pub(crate) send: usize,
+    pub(crate) receive: usize,
+    /// Bytes still to be sent.
+    pub(crate) unsent: usize,
+    /// Bytes of the result that have come.
+    pub(crate) received: usize,
+    pub(crate) up: Progress,
+    pub(crate) down: Progress,
+}
+
+/// What a slot has to tell the hub, and what the driver has said of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Marks(u8);
+
+impl Marks {
+    pub(crate) const NEW_GROUP: u8 = 1;
+    pub(crate) const NEW_OPERATION: u8 = 2;
+    pub(crate) const NEW_SITE: u8 = 4;
+    pub(crate) const CANCEL: u8 = 8;
+    pub(crate) const CANCELLED: u8 = 16;
+    pub(crate) const CREDIT: u8 = 32;
+    pub(crate) const LISTED: u8 = 64;
+    pub(crate) const SETTLED: u8 = 128;
+
+    pub(crate) fn has(self, mark: u8) -> bool {
+        self.0 & mark != 0
+    }
+
+    pub(crate) fn set(&mut self, mark: u8) {
+        self.0 |= mark;
+    }
+
+    pub(crate) fn clear(&mut self, mark: u8) -> bool {
+        let had = self.has(mark);
+        self.0 &= !mark;
+        had
+    }
+}
+
+impl Slot {
+    /// A slot that nobody uses.
+    pub const FREE: Self = Self {
+        generation: 0,
+        next: 0,
+        parts: 0,
+        owner: 0,
+        state: State::Free,
+        marks: Marks(0),
+        call: 0,
+        datatype: 0,
+        op: 0,
+        roles: 0,
+        flags: 0,
+        communicator: 0,
+        group: 0,
+        name: 0,
+        site: 0,
+        peer: 0,
+        tag: 0,
+        n: 0,
+        size: 0,
+        send: 0,
+        receive: 0,
+        unsent: 0,
+        received: 0,
+        up: Progress { part: 0, offset: 0, limit: 0, len: 0 },
+        down: Progress { part: 0, offset: 0, limit: 0, len: 0 },
+    };
+}
+
+#[cfg(target_pointer_width = "32")]
+const _: () = assert!(size_of::<Slot>() <= 96);

@@ -1,0 +1,37 @@
+//! What the bytes are: frames, and the first words of two strangers. Read by the endpoint, the hub and bridges.
+//!
+//! A frame is `kind: u8 | header_len: u8 | payload_len: u32 | header | payload`, little-endian. Headers have a fixed
+//! layout; a reader takes the fields that it knows and skips what a later version put behind them. Payloads of typed
+//! buffers are raw little-endian elements, objects are postcard, names and reasons are UTF-8.
+//!
+//! Frames of a kind from [`OPTIONAL`] up may be skipped by whoever does not know them; any other unknown kind is an
+//! error, because skipping it could lose something.
+
+mod field;
+mod frame;
+mod hello;
+
+pub use field::DecodeError;
+pub use frame::{
+    Cancel, Complete, Credit, Data, Down, Fail, Goodbye, GoodbyeReason, Layout, Name, NameKind, Part, Ping, Prefix,
+    Submit, SubmitFlags, Up,
+};
+pub use hello::{Hello, MAGIC, RankKind, Reject, VERSION, Welcome};
+
+/// Bytes of a frame before its header.
+pub const PREFIX_LEN: usize = 6;
+
+/// Most bytes of any header that this version writes.
+pub const MAX_HEADER_LEN: usize = 64;
+
+/// Room for the prefix and the largest header.
+pub const MAX_HEAD_LEN: usize = PREFIX_LEN + MAX_HEADER_LEN;
+
+/// Frames of this kind and above may be skipped by a reader that does not know them.
+pub const OPTIONAL: u8 = 0x80;
+
+/// Most payload bytes of a frame from a peer that has not said Hello.
+pub const MAX_HELLO_PAYLOAD: u32 = 256;
+
+/// Most bytes of the text in a Reject, a Fail or a Goodbye.
+pub const MAX_REASON_LEN: usize = 4096;
