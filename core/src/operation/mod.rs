@@ -1,0 +1,1 @@
+//! What operations compute: the fold of many ranks' elements into one.
