@@ -104,7 +104,7 @@ pub struct Status {
 impl Status {
     /// How many elements of type `T` came; `None` if the bytes are no whole number of them.
     pub fn count<T: Element>(&self) -> Option<usize> {
-        (self.bytes % size_of::<T>() == 0).then_some(self.bytes / size_of::<T>())
+        self.bytes.is_multiple_of(size_of::<T>()).then_some(self.bytes / size_of::<T>())
     }
 }
 
@@ -161,7 +161,12 @@ pub trait Communicator {
     /// Collects every rank's `send` at the root, in rank order (MPI 4.1, chapter 6.5). `receive` has
     /// size × `send.len()` elements at the root and is ignored elsewhere.
     #[track_caller]
-    fn gather<'a, T: Element>(&'a self, root: impl Into<Rank>, send: &'a [T], receive: &'a mut [T]) -> Self::Transfer<'a> {
+    fn gather<'a, T: Element>(
+        &'a self,
+        root: impl Into<Rank>,
+        send: &'a [T],
+        receive: &'a mut [T],
+    ) -> Self::Transfer<'a> {
         let (root, send) = (root.into(), send.as_bytes());
         let buffers = if root == self.rank() {
             Buffers::Both { send, receive: receive.as_mut_bytes() }
@@ -174,7 +179,12 @@ pub trait Communicator {
     /// Hands block r of the root's `send` to rank r (MPI 4.1, chapter 6.6). `send` has
     /// size × `receive.len()` elements at the root and is ignored elsewhere.
     #[track_caller]
-    fn scatter<'a, T: Element>(&'a self, root: impl Into<Rank>, send: &'a [T], receive: &'a mut [T]) -> Self::Transfer<'a> {
+    fn scatter<'a, T: Element>(
+        &'a self,
+        root: impl Into<Rank>,
+        send: &'a [T],
+        receive: &'a mut [T],
+    ) -> Self::Transfer<'a> {
         let (root, receive) = (root.into(), receive.as_mut_bytes());
         let buffers = if root == self.rank() {
             Buffers::Both { send: send.as_bytes(), receive }
@@ -203,7 +213,12 @@ pub trait Communicator {
     /// Combines every rank's `data` element by element; the result takes its place at the root alone
     /// (MPI 4.1, chapter 6.9.1). All lengths must be equal.
     #[track_caller]
-    fn reduce_in_place<'a, T: Element>(&'a self, root: impl Into<Rank>, data: &'a mut [T], op: ReduceOp) -> Self::Transfer<'a> {
+    fn reduce_in_place<'a, T: Element>(
+        &'a self,
+        root: impl Into<Rank>,
+        data: &'a mut [T],
+        op: ReduceOp,
+    ) -> Self::Transfer<'a> {
         let (root, bytes) = (root.into(), data.as_mut_bytes());
         let buffers = if root == self.rank() { Buffers::InPlace(bytes) } else { Buffers::Send(bytes) };
         self.transfer(Call::Reduce { root, op }, T::DATATYPE, buffers)

@@ -9,7 +9,8 @@ extern crate std;
 
 pub mod communicator;
 pub mod datatype;
+pub mod operation;
 pub mod rank;
 pub use communicator::{Buffers, Call, Communicator, Status};
-pub use datatype::{Datatype, Element, ReduceOp};
+pub use datatype::{Datatype, Element, Locatable, Located, Logical, ReduceOp};
 pub use rank::{ANY_SOURCE, ANY_TAG, Group, Rank, Ranks, Source, Tag, TagSelector};

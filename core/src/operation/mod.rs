@@ -1,0 +1,8 @@
+//! What operations compute from the elements of many ranks.
+
+mod fold;
+mod kernel;
+
+#[cfg(feature = "alloc")]
+pub use fold::fold_all;
+pub use fold::{BuiltinFold, Fold, Input, fold_range, fold_tree, scratch_len, split};
