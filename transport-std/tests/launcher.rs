@@ -264,6 +264,18 @@ fn an_unknown_program_is_named() {
     assert!(stderr(&output).starts_with("edgempi: can't start `no-such-program`: no such program"), "{output:?}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_program_without_its_interpreter_is_not_called_missing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("program");
+    std::fs::write(&path, "#!/no/such/interpreter\n").unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let output = edgempi(&["run", "-n", "2", path.to_str().unwrap()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(126));
+    assert!(stderr(&output).starts_with("edgempi: can't start rank 0 of `"), "{output:?}");
+}
+
 #[test]
 fn no_ranks_or_no_program_is_a_wrong_use() {
     for arguments in [&["run", "-n", "0", "true"][..], &["run", "-n", "1"], &["run", "true"]] {

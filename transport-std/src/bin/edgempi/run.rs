@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,14 +12,13 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anstream::{AutoStream, ColorChoice};
 use edgempi::config::MAX_SIZE;
 use shared_child::SharedChild;
 
 use crate::example::{Example, ExampleError};
 use crate::output;
-use crate::say;
 use crate::signals::{self, Signal};
+use crate::{is_coloured, say};
 
 /// How long a rank has between SIGTERM and SIGKILL.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -82,10 +81,7 @@ enum RunError {
     Example(#[from] ExampleError),
     #[error("nothing to start: say a program, or --example NAME")]
     NoProgram,
-    #[error(
-        "can't start `{}`: no such program; for a file here write ./{0}, for an example write --example {0}",
-        .program.display()
-    )]
+    #[error("can't start `{}`: no such program; {}", .program.display(), hint(.program))]
     UnknownProgram { program: PathBuf },
     #[error("can't start rank {rank} of `{}`: {error}", .program.display())]
     Start { program: PathBuf, rank: u32, error: io::Error },
@@ -93,6 +89,19 @@ enum RunError {
     Port(io::Error),
     #[error("can't listen for signals: {0}")]
     Signals(io::Error),
+}
+
+/// Whether the system takes `program` for the path of a file, instead of looking for it in PATH.
+fn has_directory(program: &Path) -> bool {
+    program.components().count() > 1 || program.is_absolute()
+}
+
+fn hint(program: &Path) -> String {
+    if has_directory(program) {
+        "look at the path".into()
+    } else {
+        format!("for a file here write ./{0}, for an example write --example {0}", program.display())
+    }
 }
 
 impl RunError {
@@ -121,6 +130,7 @@ impl Arguments {
         let signalled = events.clone();
         signals::listen(move |signal| drop(signalled.send(Event::Signal(signal)))).map_err(RunError::Signals)?;
 
+        // The ranks' own bytes pass as they are, so only the prefix depends on what the stream can show.
         let coloured = [is_coloured(&io::stdout()), is_coloured(&io::stderr())];
         let mut job = Job::new(self.grace, events);
         for rank in 0..self.ranks {
@@ -139,9 +149,12 @@ impl Arguments {
             if let Err(error) = job.start(rank, &mut command, prefixes) {
                 job.kill();
                 job.finish(&inbox);
-                return Err(match error.kind() {
-                    io::ErrorKind::NotFound => RunError::UnknownProgram { program },
-                    _ => RunError::Start { program, rank, error },
+                // A file that is there but "not found" lacks its interpreter.
+                let missing = error.kind() == io::ErrorKind::NotFound && !(has_directory(&program) && program.exists());
+                return Err(if missing {
+                    RunError::UnknownProgram { program }
+                } else {
+                    RunError::Start { program, rank, error }
                 });
             }
         }
@@ -172,11 +185,6 @@ fn free_port() -> io::Result<Option<u16>> {
     }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(Some(listener.local_addr()?.port()))
-}
-
-/// Whether a prefix may have a colour. The ranks' own bytes are never touched, so this can't be left to the stream.
-fn is_coloured(stream: &impl anstream::stream::RawStream) -> bool {
-    AutoStream::choice(stream) != ColorChoice::Never
 }
 
 /// What the threads of a job tell it.
