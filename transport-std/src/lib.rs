@@ -1,1 +1,4 @@
 //! edgempi
+#![warn(missing_docs)]
+
+pub mod config;

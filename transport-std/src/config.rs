@@ -1,0 +1,851 @@
+//! Where a process finds its world: who it is, where the hub listens, how much may be in flight.
+//!
+//! [`Config`] takes each setting from the program's code, else from the environment, else from the default, so that a
+//! program started alone, by `edgempi run`, by `mpirun` or by SLURM's `srun` finds its place without a line of code.
+//! Where there are several variables the first that is set and not empty counts. `edgempi config` prints what is in
+//! effect and where it comes from.
+//!
+//! | variable | default | meaning |
+//! |---|---|---|
+//! | `EDGEMPI_ADDR` | none | address of the hub, as host:port, or host alone with the port from `EDGEMPI_PORT`; if unset, rank 0 hosts the hub |
+//! | `EDGEMPI_LISTEN` | `127.0.0.1` | address on which a hub (that of rank 0, or `edgempi hub`) listens; may carry a port |
+//! | `EDGEMPI_PORT` | `61642` | port of the hub, where the address carries none |
+//! | `EDGEMPI_SIZE`, `OMPI_COMM_WORLD_SIZE`, `PMI_SIZE`, `SLURM_NTASKS`, `SLURM_NPROCS` | `1` | number of ranks in the world |
+//! | `EDGEMPI_RANK`, `OMPI_COMM_WORLD_RANK`, `PMI_RANK`, `PMIX_RANK`, `SLURM_PROCID` | `0` | rank of this process |
+//! | `EDGEMPI_WAIT` | `30s` | how long to wait for the hub and for the other ranks: 30s, 2min, 500ms, or seconds |
+//! | `EDGEMPI_MSG_SIZE` | `4GiB` | largest message: 64MiB, 1GiB, or bytes |
+//! | `EDGEMPI_QUEUE_SIZE` | `4MiB` | bytes of one rank that the hub holds before another rank asks for them |
+//! | `EDGEMPI_PROTO` | `tcp` | link to the hub |
+//! | `EDGEMPI_WORLD` | none | name of the world, the same on all its ranks; keeps two jobs on one hub port apart |
+//!
+//! ```
+//! use edgempi::config::{Config, Field, Origin};
+//!
+//! let environment = |name: &str| (name == "SLURM_NTASKS").then(|| "8".into());
+//! let resolved = Config::new().rank(2).resolve_from(&["tcp"], environment)?;
+//! assert_eq!((resolved.rank.get(), resolved.size), (2, 8));
+//! assert_eq!(resolved.origin(Field::Size), Origin::Variable("SLURM_NTASKS"));
+//! # Ok::<(), edgempi::config::ConfigError>(())
+//! ```
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use edgempi_core::Rank;
+
+/// The largest number of ranks that a world may have.
+pub const MAX_SIZE: u32 = 1_000_000;
+
+/// One thing that can be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Field {
+    /// Address of the hub.
+    Addr,
+    /// Address on which a hub listens.
+    Listen,
+    /// Port of the hub.
+    Port,
+    /// Number of ranks.
+    Size,
+    /// Rank of this process.
+    Rank,
+    /// Patience with the hub and the other ranks.
+    Wait,
+    /// Largest message.
+    MessageSize,
+    /// Bytes that the hub holds of one rank.
+    QueueSize,
+    /// Link to the hub.
+    Proto,
+    /// Name of the world.
+    World,
+}
+
+impl Field {
+    /// The field's row of [`SETTINGS`].
+    pub fn setting(self) -> &'static Setting {
+        &SETTINGS[self as usize]
+    }
+}
+
+/// How a field is set, and what it means: a row of [`SETTINGS`].
+#[derive(Debug)]
+pub struct Setting {
+    /// The field.
+    pub field: Field,
+    /// The method of [`Config`] that sets it.
+    pub method: &'static str,
+    /// The environment variables that set it; the first that is set and not empty counts.
+    pub variables: &'static [&'static str],
+    /// The value when nothing sets it, as one would write it in the environment. May be empty.
+    pub default: &'static str,
+    /// What it is for.
+    pub meaning: &'static str,
+}
+
+/// All settings, in the order of [`Field`].
+pub const SETTINGS: [Setting; 10] = [
+    Setting {
+        field: Field::Addr,
+        method: "addr",
+        variables: &["EDGEMPI_ADDR"],
+        default: "",
+        meaning: "address of the hub, as host:port, or host alone with the port from `EDGEMPI_PORT`; \
+                  if unset, rank 0 hosts the hub",
+    },
+    Setting {
+        field: Field::Listen,
+        method: "listen",
+        variables: &["EDGEMPI_LISTEN"],
+        default: "127.0.0.1",
+        meaning: "address on which a hub (that of rank 0, or `edgempi hub`) listens; may carry a port",
+    },
+    Setting {
+        field: Field::Port,
+        method: "port",
+        variables: &["EDGEMPI_PORT"],
+        default: "61642",
+        meaning: "port of the hub, where the address carries none",
+    },
+    Setting {
+        field: Field::Size,
+        method: "size",
+        variables: &["EDGEMPI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS", "SLURM_NPROCS"],
+        default: "1",
+        meaning: "number of ranks in the world",
+    },
+    Setting {
+        field: Field::Rank,
+        method: "rank",
+        variables: &["EDGEMPI_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID"],
+        default: "0",
+        meaning: "rank of this process",
+    },
+    Setting {
+        field: Field::Wait,
+        method: "wait",
+        variables: &["EDGEMPI_WAIT"],
+        default: "30s",
+        meaning: "how long to wait for the hub and for the other ranks: 30s, 2min, 500ms, or seconds",
+    },
+    Setting {
+        field: Field::MessageSize,
+        method: "message_size",
+        variables: &["EDGEMPI_MSG_SIZE"],
+        default: "4GiB",
+        meaning: "largest message: 64MiB, 1GiB, or bytes",
+    },
+    Setting {
+        field: Field::QueueSize,
+        method: "queue_size",
+        variables: &["EDGEMPI_QUEUE_SIZE"],
+        default: "4MiB",
+        meaning: "bytes of one rank that the hub holds before another rank asks for them",
+    },
+    Setting {
+        field: Field::Proto,
+        method: "proto",
+        variables: &["EDGEMPI_PROTO"],
+        default: "tcp",
+        meaning: "link to the hub",
+    },
+    Setting {
+        field: Field::World,
+        method: "world",
+        variables: &["EDGEMPI_WORLD"],
+        default: "",
+        meaning: "name of the world, the same on all its ranks; keeps two jobs on one hub port apart",
+    },
+];
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The program set it, by a method of [`Config`].
+    Code,
+    /// This environment variable.
+    Variable(&'static str),
+    /// Nobody set it.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Origin::Code => "code",
+            Origin::Variable(variable) => variable,
+            Origin::Default => "default",
+        })
+    }
+}
+
+/// A host (name or IP address) and a port; prints as `host:port`, with brackets around an IPv6 address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// A name to resolve, or an IP address without brackets.
+    pub host: String,
+    /// The port. 0 occurs only in an address to listen on: any free one.
+    pub port: u16,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl std::net::ToSocketAddrs for Address {
+    type Iter = std::vec::IntoIter<std::net::SocketAddr>;
+
+    fn to_socket_addrs(&self) -> std::io::Result<Self::Iter> {
+        (self.host.as_str(), self.port).to_socket_addrs()
+    }
+}
+
+/// A setting that can't be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A value that doesn't say what the field needs.
+    #[error("{}: expected {expected}", assignment(*.field, *.origin, .value))]
+    Invalid {
+        /// The field.
+        field: Field,
+        /// Who set it.
+        origin: Origin,
+        /// To what.
+        value: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// A variable whose value isn't UTF-8 text.
+    #[error("{variable}={} is not UTF-8 text; set it anew, or unset it", .value.display())]
+    NotUnicode {
+        /// The field.
+        field: Field,
+        /// The variable.
+        variable: &'static str,
+        /// Its value.
+        value: OsString,
+    },
+    /// A rank that the world doesn't have.
+    #[error(
+        "{} does not exist in a world of {size} ({}): ranks go from 0 to {}; start every rank with the same \
+         EDGEMPI_SIZE, and each with its own EDGEMPI_RANK below it",
+        assignment(Field::Rank, *.rank_origin, .rank), described(Field::Size, *.size_origin), size.saturating_sub(1)
+    )]
+    RankOutOfRange {
+        /// The rank.
+        rank: u32,
+        /// Who set the rank.
+        rank_origin: Origin,
+        /// The number of ranks.
+        size: u32,
+        /// Who set the number of ranks.
+        size_origin: Origin,
+    },
+    /// The environment says that there are several ranks, and nothing says which one this is.
+    #[error(
+        "{variable}={size} but nothing says which rank this is: start the ranks with `edgempi run -n {size}`, mpirun \
+         or srun, or set EDGEMPI_RANK for each; for a process on its own set EDGEMPI_SIZE=1"
+    )]
+    RankMissing {
+        /// The variable that says how many ranks there are.
+        variable: &'static str,
+        /// How many.
+        size: u32,
+    },
+}
+
+/// How the value was given, as one would write it.
+fn assignment(field: Field, origin: Origin, value: &dyn fmt::Display) -> String {
+    match origin {
+        Origin::Code => format!("Config::{}({value})", field.setting().method),
+        Origin::Variable(variable) => format!("{variable}={value}"),
+        Origin::Default => format!("default {}={value}", field.setting().variables[0]),
+    }
+}
+
+/// Who set the field.
+fn described(field: Field, origin: Origin) -> String {
+    match origin {
+        Origin::Code => format!("set by Config::{}", field.setting().method),
+        Origin::Variable(variable) => format!("set by {variable}"),
+        Origin::Default => format!("the default, because {} is not set", field.setting().variables[0]),
+    }
+}
+
+/// What the program itself sets; the rest comes from the environment and the defaults.
+///
+/// Nothing is checked before [`resolve`](Self::resolve), so that all sources report mistakes in the same way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Config {
+    given: [Option<String>; SETTINGS.len()],
+}
+
+impl Config {
+    /// Nothing set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The hub's address, as `host:port`, or as `host` with [`port`](Self::port). Empty: rank 0 hosts the hub.
+    pub fn addr(self, addr: impl Into<String>) -> Self {
+        self.set(Field::Addr, addr.into())
+    }
+
+    /// The address on which a hub of this process listens, as `host` or `host:port`; port 0 takes any free one.
+    pub fn listen(self, listen: impl Into<String>) -> Self {
+        self.set(Field::Listen, listen.into())
+    }
+
+    /// The hub's port, where [`addr`](Self::addr) and [`listen`](Self::listen) carry none.
+    pub fn port(self, port: u16) -> Self {
+        self.set(Field::Port, port.to_string())
+    }
+
+    /// How many ranks the world has, 1 to [`MAX_SIZE`].
+    pub fn size(self, size: u32) -> Self {
+        self.set(Field::Size, size.to_string())
+    }
+
+    /// Which of them this process is, from 0.
+    pub fn rank(self, rank: u32) -> Self {
+        self.set(Field::Rank, rank.to_string())
+    }
+
+    /// How long to wait for the hub and for the other ranks.
+    pub fn wait(self, wait: Duration) -> Self {
+        self.set(Field::Wait, humantime::format_duration(wait).to_string())
+    }
+
+    /// The largest message, in bytes.
+    pub fn message_size(self, bytes: u64) -> Self {
+        self.set(Field::MessageSize, bytes.to_string())
+    }
+
+    /// How many bytes of one rank the hub holds before another rank asks for them.
+    pub fn queue_size(self, bytes: u64) -> Self {
+        self.set(Field::QueueSize, bytes.to_string())
+    }
+
+    /// The name of the link to the hub.
+    pub fn proto(self, proto: impl Into<String>) -> Self {
+        self.set(Field::Proto, proto.into())
+    }
+
+    /// The name of the world.
+    pub fn world(self, world: impl Into<String>) -> Self {
+        self.set(Field::World, world.into())
+    }
+
+    fn set(mut self, field: Field, text: String) -> Self {
+        self.given[field as usize] = Some(text);
+        self
+    }
+
+    /// Every setting as it is in effect, with the environment of this process. `links` are the names of known links.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that can't be right.
+    pub fn resolve(&self, links: &[&str]) -> Result<Resolved, ConfigError> {
+        self.resolve_from(links, |name| std::env::var_os(name))
+    }
+
+    /// As [`resolve`](Self::resolve), with the environment that `lookup` gives.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that can't be right.
+    pub fn resolve_from(
+        &self,
+        links: &[&str],
+        lookup: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Resolved, ConfigError> {
+        self.explain(links, lookup).outcome
+    }
+
+    /// As [`resolve_from`](Self::resolve_from), with a row to print for each setting, good or bad.
+    pub fn explain(&self, links: &[&str], lookup: impl Fn(&str) -> Option<OsString>) -> Explanation {
+        let mut reader = Reader { config: self, lookup, rows: Vec::with_capacity(SETTINGS.len()) };
+        let addr = reader.read(Field::Addr, parse_addr);
+        let listen = reader.read(Field::Listen, parse_listen);
+        let port = reader.read(Field::Port, parse_port);
+        let size = reader.read(Field::Size, parse_size);
+        let rank = reader.read(Field::Rank, parse_rank);
+        let wait = reader.read(Field::Wait, parse_duration);
+        let message_size = reader.read(Field::MessageSize, parse_message_size);
+        let queue_size = reader.read(Field::QueueSize, parse_bytes);
+        let proto = reader.read(Field::Proto, |text| parse_link(text, links));
+        let world = reader.read(Field::World, |text| Ok(text.to_owned()));
+        let rows = reader.rows;
+        let origins = std::array::from_fn(|index| rows.get(index).map_or(Origin::Default, |row| row.origin));
+        let outcome = (|| {
+            let (addr, listen, port) = (addr?, listen?, port?);
+            let with_port = |(host, own): (String, Option<u16>)| Address { host, port: own.unwrap_or(port) };
+            let resolved = Resolved {
+                addr: addr.map(with_port),
+                listen: with_port(listen),
+                size: size?,
+                rank: Rank::new(rank?),
+                wait: wait?,
+                message_size: message_size?,
+                queue_size: queue_size?,
+                proto: proto?,
+                world: world?,
+                origins,
+            };
+            resolved.check_rank()?;
+            Ok(resolved)
+        })();
+        Explanation { rows, outcome }
+    }
+}
+
+/// What [`Config::explain`] finds out.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// One row for each of [`SETTINGS`], in that order.
+    pub rows: Vec<Row>,
+    /// The settings together, or the first that can't be right. A rank may be wrong although its row by itself is not.
+    pub outcome: Result<Resolved, ConfigError>,
+}
+
+/// One setting as it is in effect.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The setting.
+    pub setting: &'static Setting,
+    /// Who set it.
+    pub origin: Origin,
+    /// The value as it was written, or what is wrong with it.
+    pub value: Result<String, ConfigError>,
+}
+
+/// Every setting as it is in effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The hub's address; if none, rank 0 hosts the hub on [`listen`](Self::listen).
+    pub addr: Option<Address>,
+    /// Where a hub of this process listens.
+    pub listen: Address,
+    /// How many ranks the world has.
+    pub size: u32,
+    /// Which of them this process is.
+    pub rank: Rank,
+    /// How long to wait for the hub and for the other ranks.
+    pub wait: Duration,
+    /// The largest message, in bytes.
+    pub message_size: u64,
+    /// How many bytes of one rank the hub holds before another rank asks for them.
+    pub queue_size: u64,
+    /// The name of the link to the hub.
+    pub proto: String,
+    /// The name of the world; may be empty.
+    pub world: String,
+    origins: [Origin; SETTINGS.len()],
+}
+
+impl Resolved {
+    /// Who set this field.
+    pub fn origin(&self, field: Field) -> Origin {
+        self.origins[field as usize]
+    }
+
+    /// The address at which this process reaches the hub: [`addr`](Self::addr), or that of rank 0 on this machine.
+    pub fn hub(&self) -> Address {
+        if let Some(addr) = &self.addr {
+            return addr.clone();
+        }
+        // Nobody can dial "every interface"; the loopback one is among them.
+        let host = match self.listen.host.parse() {
+            Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => Ipv4Addr::LOCALHOST.to_string(),
+            Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => Ipv6Addr::LOCALHOST.to_string(),
+            _ => self.listen.host.clone(),
+        };
+        Address { host, port: self.listen.port }
+    }
+
+    fn check_rank(&self) -> Result<(), ConfigError> {
+        let (size, size_origin, rank_origin) = (self.size, self.origin(Field::Size), self.origin(Field::Rank));
+        if let (Origin::Variable(variable), Origin::Default, 2..) = (size_origin, rank_origin, size) {
+            return Err(ConfigError::RankMissing { variable, size });
+        }
+        if self.rank >= size {
+            return Err(ConfigError::RankOutOfRange { rank: self.rank.get(), rank_origin, size, size_origin });
+        }
+        Ok(())
+    }
+}
+
+/// Reads one field after the other and keeps a row of each.
+struct Reader<'a, Lookup> {
+    config: &'a Config,
+    lookup: Lookup,
+    rows: Vec<Row>,
+}
+
+impl<Lookup: Fn(&str) -> Option<OsString>> Reader<'_, Lookup> {
+    /// The field's value; `parse` says in its error what would be right.
+    fn read<T>(&mut self, field: Field, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, ConfigError> {
+        debug_assert_eq!(self.rows.len(), field as usize, "rows come in the order of SETTINGS");
+        let (origin, text) = self.find(field);
+        let parsed = text.and_then(|text| match parse(&text) {
+            Ok(value) => Ok((text, value)),
+            Err(expected) => Err(ConfigError::Invalid { field, origin, value: text, expected }),
+        });
+        let (value, parsed) = match parsed {
+            Ok((text, value)) => (Ok(text), Ok(value)),
+            Err(error) => (Err(error.clone()), Err(error)),
+        };
+        self.rows.push(Row { setting: field.setting(), origin, value });
+        parsed
+    }
+
+    fn find(&self, field: Field) -> (Origin, Result<String, ConfigError>) {
+        let setting = field.setting();
+        if let Some(text) = &self.config.given[field as usize] {
+            return (Origin::Code, Ok(text.clone()));
+        }
+        for &variable in setting.variables {
+            if let Some(value) = (self.lookup)(variable).filter(|value| !value.is_empty()) {
+                let text = value.into_string().map_err(|value| ConfigError::NotUnicode { field, variable, value });
+                return (Origin::Variable(variable), text);
+            }
+        }
+        (Origin::Default, Ok(setting.default.to_owned()))
+    }
+}
+
+fn parse_addr(text: &str) -> Result<Option<(String, Option<u16>)>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    split_address(text)
+        .filter(|(_, port)| *port != Some(0))
+        .map(Some)
+        .ok_or_else(|| "the hub's address, such as example.org:61642, 192.0.2.1 or [2001:db8::1]:61642".into())
+}
+
+fn parse_listen(text: &str) -> Result<(String, Option<u16>), String> {
+    split_address(text).ok_or_else(|| {
+        "an address of this machine, such as 127.0.0.1, 0.0.0.0 (every interface) or 0.0.0.0:61642".into()
+    })
+}
+
+/// Host and port of `host`, `host:port`, `[IPv6]:port`, `[IPv6]` or a bare IPv6 address.
+fn split_address(text: &str) -> Option<(String, Option<u16>)> {
+    let is_name = |host: &str| {
+        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+    };
+    if let Some(bracketed) = text.strip_prefix('[') {
+        let (host, rest) = bracketed.split_once(']')?;
+        let port = match rest {
+            "" => None,
+            _ => Some(parse_digits(rest.strip_prefix(':')?)?),
+        };
+        return host.parse::<Ipv6Addr>().ok().map(|_| (host.to_owned(), port));
+    }
+    match text.split_once(':') {
+        None => is_name(text).then(|| (text.to_owned(), None)),
+        Some((_, rest)) if rest.contains(':') => text.parse::<Ipv6Addr>().ok().map(|_| (text.to_owned(), None)),
+        Some((host, port)) => is_name(host).then_some((host.to_owned(), Some(parse_digits(port)?))),
+    }
+}
+
+/// A number of plain digits: no sign, no space.
+fn parse_digits<T: std::str::FromStr>(text: &str) -> Option<T> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+fn parse_port(text: &str) -> Result<u16, String> {
+    parse_digits(text).filter(|port| *port != 0).ok_or_else(|| "a port from 1 to 65535".into())
+}
+
+fn parse_size(text: &str) -> Result<u32, String> {
+    parse_digits(text)
+        .filter(|size| (1..=MAX_SIZE).contains(size))
+        .ok_or_else(|| format!("a number of ranks from 1 to {MAX_SIZE}"))
+}
+
+fn parse_rank(text: &str) -> Result<u32, String> {
+    parse_digits(text)
+        .filter(|rank| *rank < MAX_SIZE)
+        .ok_or_else(|| "a rank: a whole number from 0 to one less than the number of ranks".into())
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    parse_digits(text)
+        .map(Duration::from_secs)
+        .or_else(|| humantime::parse_duration(text).ok())
+        .ok_or_else(|| "a duration, such as 30s, 2min, 500ms or 30 (seconds)".into())
+}
+
+/// Bytes, with the binary units alone, because people disagree on what 1 MB is.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim_start_matches(' ') {
+        "" | "B" => Some(0),
+        "KiB" => Some(10),
+        "MiB" => Some(20),
+        "GiB" => Some(30),
+        "TiB" => Some(40),
+        _ => None,
+    };
+    shift
+        .and_then(|shift| parse_digits::<u64>(number)?.checked_mul(1 << shift))
+        .ok_or_else(|| "a size, such as 65536 (bytes), 64KiB, 64MiB or 1GiB".into())
+}
+
+fn parse_message_size(text: &str) -> Result<u64, String> {
+    match parse_bytes(text)? {
+        0 => Err("a size of at least one byte, such as 64MiB or 1GiB".into()),
+        bytes => Ok(bytes),
+    }
+}
+
+fn parse_link(text: &str, links: &[&str]) -> Result<String, String> {
+    if links.contains(&text) { Ok(text.to_owned()) } else { Err(format!("the name of a link: {}", links.join(", "))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment<'a>(variables: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<OsString> + 'a {
+        |name| variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| value.into())
+    }
+
+    fn resolve(config: &Config, variables: &[(&str, &str)]) -> Result<Resolved, ConfigError> {
+        config.resolve_from(&["tcp", "unix"], environment(variables))
+    }
+
+    fn error(variables: &[(&str, &str)]) -> String {
+        resolve(&Config::new(), variables).unwrap_err().to_string()
+    }
+
+    /// The row of a Markdown table, for the documentation.
+    fn markdown(setting: &Setting) -> String {
+        let variables: Vec<_> = setting.variables.iter().map(|variable| format!("`{variable}`")).collect();
+        let default = if setting.default.is_empty() { "none".into() } else { format!("`{}`", setting.default) };
+        format!("| {} | {default} | {} |", variables.join(", "), setting.meaning)
+    }
+
+    #[test]
+    fn settings_are_in_the_order_of_their_fields() {
+        for (index, setting) in SETTINGS.iter().enumerate() {
+            assert_eq!(setting.field as usize, index);
+        }
+    }
+
+    #[test]
+    fn documentation_shows_the_same_table() {
+        let expected: Vec<_> = SETTINGS.iter().map(markdown).collect();
+        let rows = |text: &str, comment: &str| -> Vec<String> {
+            text.lines().filter_map(|line| line.strip_prefix(comment)).map(str::to_owned).collect()
+        };
+        let mut module = rows(include_str!("config.rs"), "//! ");
+        module.retain(|line| line.starts_with("| `"));
+        assert_eq!(module, expected);
+        for readme in ["README.md", "../README.md"] {
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(readme);
+            let mut table = rows(&std::fs::read_to_string(path).unwrap_or_default(), "");
+            table.retain(|line| line.starts_with("| `EDGEMPI_"));
+            assert!(table.is_empty() || table == expected, "{readme} should have:\n{}", expected.join("\n"));
+        }
+    }
+
+    #[test]
+    fn everything_has_a_default() {
+        let resolved = resolve(&Config::new(), &[]).unwrap();
+        assert_eq!((resolved.rank.get(), resolved.size), (0, 1));
+        assert_eq!(resolved.addr, None);
+        assert_eq!(resolved.listen.to_string(), "127.0.0.1:61642");
+        assert_eq!(resolved.hub().to_string(), "127.0.0.1:61642");
+        assert_eq!(resolved.wait, Duration::from_secs(30));
+        assert_eq!((resolved.message_size, resolved.queue_size), (4 << 30, 4 << 20));
+        assert_eq!((resolved.proto.as_str(), resolved.world.as_str()), ("tcp", ""));
+        for setting in &SETTINGS {
+            assert_eq!(resolved.origin(setting.field), Origin::Default);
+        }
+    }
+
+    #[test]
+    fn code_wins_over_environment() {
+        let config = Config::new()
+            .addr("hub.example")
+            .listen("[::]:7000")
+            .port(7001)
+            .size(8)
+            .rank(7)
+            .wait(Duration::new(90, 5))
+            .message_size(10)
+            .queue_size(0)
+            .proto("unix")
+            .world("job 1");
+        let wrong: Vec<_> = SETTINGS.iter().flat_map(|setting| setting.variables).map(|name| (*name, "?")).collect();
+        let resolved = resolve(&config, &wrong).unwrap();
+        assert_eq!(resolved.hub().to_string(), "hub.example:7001");
+        assert_eq!(resolved.listen.to_string(), "[::]:7000");
+        assert_eq!((resolved.rank.get(), resolved.size), (7, 8));
+        assert_eq!(resolved.wait, Duration::new(90, 5));
+        assert_eq!((resolved.message_size, resolved.queue_size), (10, 0));
+        assert_eq!((resolved.proto.as_str(), resolved.world.as_str()), ("unix", "job 1"));
+        assert_eq!(resolved.origin(Field::World), Origin::Code);
+    }
+
+    #[test]
+    fn durations_from_code_keep_their_value() {
+        for wait in [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(400 * 86_400), Duration::MAX] {
+            assert_eq!(resolve(&Config::new().wait(wait), &[]).map(|resolved| resolved.wait), Ok(wait));
+        }
+    }
+
+    #[test]
+    fn the_first_variable_that_is_set_counts_and_empty_is_unset() {
+        let variables =
+            [("EDGEMPI_SIZE", ""), ("PMI_SIZE", "4"), ("SLURM_NTASKS", "9"), ("PMI_RANK", "3"), ("EDGEMPI_WORLD", "")];
+        let resolved = resolve(&Config::new(), &variables).unwrap();
+        assert_eq!((resolved.rank.get(), resolved.size), (3, 4));
+        assert_eq!(resolved.origin(Field::Size), Origin::Variable("PMI_SIZE"));
+        assert_eq!(resolved.origin(Field::Rank), Origin::Variable("PMI_RANK"));
+        assert_eq!(resolved.origin(Field::World), Origin::Default);
+    }
+
+    #[test]
+    fn addresses() {
+        let hub = |addr: &str| resolve(&Config::new().addr(addr), &[]).map(|resolved| resolved.hub().to_string()).ok();
+        for (text, expected) in [
+            ("", "127.0.0.1:61642"),
+            ("host", "host:61642"),
+            ("my-host.example:1", "my-host.example:1"),
+            ("192.0.2.1:65535", "192.0.2.1:65535"),
+            ("::1", "[::1]:61642"),
+            ("[::1]", "[::1]:61642"),
+            ("[2001:db8::1]:9", "[2001:db8::1]:9"),
+        ] {
+            assert_eq!(hub(text).as_deref(), Some(expected), "{text}");
+        }
+        for text in [
+            ":1",
+            "host:",
+            "host:0",
+            "host:65536",
+            "host:+1",
+            "tcp://host:1",
+            "[::1",
+            "[::1]1",
+            "a:b:c",
+            "a b",
+            "[h]:1",
+        ] {
+            assert_eq!(hub(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn ranks_dial_loopback_when_rank_0_listens_everywhere() {
+        let hub = |listen: &str| resolve(&Config::new().listen(listen), &[]).unwrap().hub().to_string();
+        assert_eq!(hub("0.0.0.0:7000"), "127.0.0.1:7000");
+        assert_eq!(hub("::"), "[::1]:61642");
+        assert_eq!(hub("192.0.2.1"), "192.0.2.1:61642");
+        assert_eq!(hub("127.0.0.1:0"), "127.0.0.1:0");
+    }
+
+    #[test]
+    fn durations_and_sizes() {
+        for (text, milliseconds) in
+            [("30s", 30_000), ("2min", 120_000), ("500ms", 500), ("7", 7_000), ("1m 1s", 61_000)]
+        {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", "s", "-1", "1 fortnight", "99999999999999999999"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+        for (text, bytes) in [("65536", 65_536), ("0", 0), ("7B", 7), ("64 MiB", 64 << 20), ("1GiB", 1 << 30)] {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "MiB", "1MB", "1M", "-1", "+1", "1.5GiB", "1 0", "16777216TiB", "99999999999999999999"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_variable_and_what_would_be_right() {
+        assert_eq!(
+            error(&[("EDGEMPI_SIZE", "four")]),
+            "EDGEMPI_SIZE=four: expected a number of ranks from 1 to 1000000"
+        );
+        assert_eq!(error(&[("EDGEMPI_PROTO", "tpc")]), "EDGEMPI_PROTO=tpc: expected the name of a link: tcp, unix");
+        assert_eq!(error(&[("EDGEMPI_PORT", "0")]), "EDGEMPI_PORT=0: expected a port from 1 to 65535");
+        assert!(error(&[("EDGEMPI_WAIT", "soon")]).starts_with("EDGEMPI_WAIT=soon: expected a duration, such as 30s"));
+        assert!(error(&[("EDGEMPI_MSG_SIZE", "1MB")]).starts_with("EDGEMPI_MSG_SIZE=1MB: expected a size"));
+        assert!(error(&[("EDGEMPI_MSG_SIZE", "0")]).contains("at least one byte"));
+        for size in [0, MAX_SIZE + 1] {
+            let expected = format!("Config::size({size}): expected a number of ranks from 1 to 1000000");
+            assert_eq!(resolve(&Config::new().size(size), &[]).unwrap_err().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn rank_beyond_the_size() {
+        let error = resolve(&Config::new().size(4), &[("PMI_RANK", "4")]).unwrap_err();
+        let (rank_origin, size_origin) = (Origin::Variable("PMI_RANK"), Origin::Code);
+        assert_eq!(error, ConfigError::RankOutOfRange { rank: 4, rank_origin, size: 4, size_origin });
+        let expected = "PMI_RANK=4 does not exist in a world of 4 (set by Config::size): ranks go from 0 to 3; ";
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
+
+    #[test]
+    fn rank_without_a_size() {
+        let text = error(&[("PMIX_RANK", "1")]);
+        let expected = "PMIX_RANK=1 does not exist in a world of 1 (the default, because EDGEMPI_SIZE is not set)";
+        assert!(text.starts_with(expected), "{text}");
+    }
+
+    #[test]
+    fn size_without_a_rank() {
+        let variables = [("OMPI_COMM_WORLD_SIZE", "4")];
+        let error = resolve(&Config::new(), &variables).unwrap_err();
+        assert_eq!(error, ConfigError::RankMissing { variable: "OMPI_COMM_WORLD_SIZE", size: 4 });
+        assert!(error.to_string().starts_with("OMPI_COMM_WORLD_SIZE=4 but nothing says which rank this is"), "{error}");
+        assert!(resolve(&Config::new().rank(0), &variables).is_ok());
+        assert!(resolve(&Config::new(), &[("EDGEMPI_SIZE", "1")]).is_ok());
+        assert!(resolve(&Config::new().size(4), &[]).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn values_that_are_not_text() {
+        use std::os::unix::ffi::OsStringExt;
+        let value = OsString::from_vec(vec![b'4', 0xff]);
+        let lookup = |name: &str| (name == "SLURM_PROCID").then(|| value.clone());
+        let error = Config::new().resolve_from(&["tcp"], lookup).unwrap_err();
+        assert_eq!(
+            error,
+            ConfigError::NotUnicode { field: Field::Rank, variable: "SLURM_PROCID", value: value.clone() }
+        );
+        assert!(error.to_string().starts_with("SLURM_PROCID=4\u{fffd} is not UTF-8 text"), "{error}");
+    }
+
+    #[test]
+    fn explain_shows_every_row_beside_the_bad_one() {
+        let explanation =
+            Config::new().size(3).explain(&["tcp"], environment(&[("EDGEMPI_WAIT", "x"), ("EDGEMPI_RANK", "2")]));
+        assert_eq!(explanation.rows.len(), SETTINGS.len());
+        let bad: Vec<_> =
+            explanation.rows.iter().filter(|row| row.value.is_err()).map(|row| row.setting.field).collect();
+        assert_eq!(bad, [Field::Wait]);
+        assert_eq!(explanation.rows[Field::Rank as usize].value.as_deref(), Ok("2"));
+        assert_eq!(explanation.outcome.unwrap_err(), explanation.rows[Field::Wait as usize].value.clone().unwrap_err());
+    }
+}
