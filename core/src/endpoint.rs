@@ -514,9 +514,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         let allowed = match unpack(slot.roles >> 2) {
             Parts::None => false,
             Parts::One => part.part == 0 && fits(slot, len, slot.receive),
-            Parts::EachOther => {
-                part.part < slot.size && fits(slot, len, slot.receive / (slot.size as usize).max(1))
-            }
+            Parts::EachOther => part.part < slot.size && fits(slot, len, slot.receive / (slot.size as usize).max(1)),
         };
         if !allowed || self.part_slot(index, part.part, State::DownPart).is_some() {
             return Err(PROTOCOL);
@@ -730,11 +728,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         None
     }
 
-    fn transmit_submit(
-        &mut self,
-        index: u16,
-        request: RequestId,
-    ) -> (Up, Option<(Content, usize)>, Option<RequestId>) {
+    fn transmit_submit(&mut self, index: u16, request: RequestId) -> (Up, Option<(Content, usize)>, Option<RequestId>) {
         let (max_payload, room) = (self.max_payload, self.queue_limit.saturating_sub(self.queue_sent));
         self.sequence = self.sequence.wrapping_add(1);
         let (sequence, acknowledged) = (self.sequence, self.acknowledged);

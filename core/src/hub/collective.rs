@@ -15,7 +15,7 @@ use super::peer::Place;
 use super::stream::Stream;
 use super::{Hub, Refusal, broken};
 use crate::error::{Category, Fault};
-use crate::operation::fold::BuiltinFold;
+use crate::operation::BuiltinFold;
 use crate::rank::{Rank, Tag};
 use crate::request::CallCode;
 use crate::wire::{Submit, SubmitFlags};
@@ -138,9 +138,7 @@ impl Hub {
             phase = Phase::Failed(fault, text);
         }
         let plan = match (signature.op.and_then(|op| BuiltinFold::new(signature.datatype, op)), &signature.name) {
-            (Some(fold), _) => {
-                Plan::Fold(Folding { fold, folded: 0, target: 0, behind: 0, busy: false, chunk: 0 })
-            }
+            (Some(fold), _) => Plan::Fold(Folding { fold, folded: 0, target: 0, behind: 0, busy: false, chunk: 0 }),
             (None, Some((version, name))) => match self.registry.find(name, *version) {
                 Ok(apply) => Plan::Apply { apply, name: name.clone(), running: false },
                 Err(text) => {
@@ -229,9 +227,8 @@ impl Hub {
             } else {
                 submit.send / size.max(1) as u64
             };
-            let mut stream =
-                if own { Stream::void() } else { Stream::new(Some(position), part, len, lanes) };
-            if lanes > 1 {
+            let mut stream = if own { Stream::void() } else { Stream::new(Some(position), part, len, lanes) };
+            if matches!(operation.signature.call, CallCode::Bcast | CallCode::Allgather) {
                 for (at, lane) in stream.lanes.iter_mut().enumerate() {
                     lane.done = operation.is_excluded(index, at);
                 }

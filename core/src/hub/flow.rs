@@ -384,7 +384,11 @@ impl Hub {
             }
         }
         match &mut operation.plan {
-            Plan::Route => self.pass_on(operation, index, complete),
+            Plan::Route => {
+                self.pass_on(operation, index, complete);
+                // Where nobody receives, nothing will be passed on that could free the window.
+                self.grant(operation, index);
+            }
             Plan::Fold(folding) => {
                 if before < folding.target && end >= folding.target {
                     folding.behind -= 1;
@@ -442,11 +446,8 @@ impl Hub {
             let Some((bytes, ends)) = stream.next_chunk(lane.queued, max) else { break };
             let offset = lane.queued;
             lane.queued += bytes.len() as u64;
-            let sent = if ends {
-                Sent::Segment { operation: id, stream: index, end: lane.queued }
-            } else {
-                Sent::Nothing
-            };
+            let sent =
+                if ends { Sent::Segment { operation: id, stream: index, end: lane.queued } } else { Sent::Nothing };
             self.send(one.rank, Down::Data(Data { request, part, offset }), bytes, sent);
         }
         if lane.queued == len {

@@ -365,8 +365,9 @@ impl Hub {
             (Who::Stranger | Who::Claimant(_), Some(_)) => return Err(broken("the first frame must be a Hello")),
             (Who::Rank(rank), Some(_)) => rank,
         };
+        let now = self.now;
         if let Some(session) = self.session_mut(rank) {
-            session.last_heard = self.now;
+            session.last_heard = now;
         }
         self.claim_refuted(rank);
         match frame {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::registry::Apply;
 use super::stream::Stream;
 use crate::datatype::{Datatype, ReduceOp};
-use crate::operation::fold::BuiltinFold;
+use crate::operation::BuiltinFold;
 use crate::rank::{Rank, Tag};
 use crate::request::{CallCode, RequestId};
 use crate::wire::{Submit, SubmitFlags};
@@ -406,9 +406,12 @@ impl Operation {
             Scatter => alloc::vec![stream],
             Alltoall => alloc::vec![stream % size.max(1)],
             Send | Recv => alloc::vec![1],
-            User => {
-                stream.checked_sub(self.group.sources).and_then(|at| self.group.destinations.get(at)).copied().into_iter().collect()
-            }
+            User => stream
+                .checked_sub(self.group.sources)
+                .and_then(|at| self.group.destinations.get(at))
+                .copied()
+                .into_iter()
+                .collect(),
             _ => held.lanes.iter().enumerate().filter(|(_, lane)| !lane.done).map(|(at, _)| at).collect(),
         }
     }

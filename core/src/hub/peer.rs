@@ -23,11 +23,21 @@ pub struct PeerId(pub(super) u64);
 pub(super) enum Sent {
     Nothing,
     /// A charge on a giver's queue.
-    Charge { rank: Rank, cost: u64 },
+    Charge {
+        rank: Rank,
+        cost: u64,
+    },
     /// The segment of a stream that ends here.
-    Segment { operation: u64, stream: usize, end: u64 },
+    Segment {
+        operation: u64,
+        stream: usize,
+        end: u64,
+    },
     /// The whole result of a participant.
-    Result { operation: u64, position: usize },
+    Result {
+        operation: u64,
+        position: usize,
+    },
 }
 
 pub(super) struct Outgoing {

@@ -50,8 +50,7 @@ impl Hub {
     }
 
     pub(super) fn on_recv(&mut self, rank: Rank, submit: Submit) -> Result<(), Refusal> {
-        let source =
-            if submit.flags.has(SubmitFlags::ANY_SOURCE) { Source::Any } else { Source::Rank(submit.peer) };
+        let source = if submit.flags.has(SubmitFlags::ANY_SOURCE) { Source::Any } else { Source::Rank(submit.peer) };
         let tag = if submit.flags.has(SubmitFlags::ANY_TAG) { TagSelector::Any } else { TagSelector::Tag(submit.tag) };
         let mailbox = self.mail.entry((submit.communicator, rank)).or_default();
         if let Some(message) = mailbox.take_message(source, tag) {
@@ -229,7 +228,10 @@ impl Hub {
         if limit >= session.told + session.queue_size / 2 {
             session.told = limit;
             if let Some(peer) = session.peer() {
-                self.send_urgent(peer, Down::Credit(crate::wire::Credit { request: RequestId::NONE, part: 0, limit, len: 0 }));
+                self.send_urgent(
+                    peer,
+                    Down::Credit(crate::wire::Credit { request: RequestId::NONE, part: 0, limit, len: 0 }),
+                );
             }
         }
     }
@@ -258,17 +260,8 @@ impl Hub {
         let sequence = session.sequence;
         let max = session.hello.map_or(64, |hello| hello.max_payload as usize);
         let Fault { category, rank: first, count, len, max: limit } = fault;
-        let fail = Fail {
-            request,
-            sequence,
-            acknowledged: 0,
-            category,
-            rank: first,
-            count,
-            len,
-            max: limit,
-            queue_limit: 0,
-        };
+        let fail =
+            Fail { request, sequence, acknowledged: 0, category, rank: first, count, len, max: limit, queue_limit: 0 };
         self.send(rank, Down::Fail(fail), super::reason(text, max), Sent::Nothing);
     }
 

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Category, Fault};
-use crate::operation::fold::{BuiltinFold, fold_pieces};
+use crate::operation::{BuiltinFold, Input, fold_all};
 use crate::rank::Rank;
 
 /// A user-defined operation at the hub: all inputs in, all outputs out.
@@ -205,7 +205,10 @@ impl Work {
     /// Does it.
     pub fn run(self) -> Done {
         let result = match self.job {
-            Job::Fold { fold, inputs, len } => Ok(Output::Folded(fold_pieces(&fold, &inputs, len))),
+            Job::Fold { fold, inputs, len } => {
+                let mut inputs: Vec<Input<'_, Bytes>> = inputs.iter().map(|pieces| Input::new(pieces, 0)).collect();
+                Ok(Output::Folded(fold_all(&fold, &mut inputs, len).into()))
+            }
             Job::Apply { apply, name, destinations, inputs } => {
                 let remote = |text| (Fault::new(Category::Remote), format!("operation \"{name}\" failed: {text}"));
                 match apply.apply(&destinations, inputs) {

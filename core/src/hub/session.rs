@@ -110,8 +110,7 @@ impl Hub {
         let claimants: Vec<PeerId> =
             self.peers.iter().filter(|(_, peer)| claims(&peer.who)).map(|(id, _)| *id).collect();
         for id in claimants {
-            let text =
-                format!("rank {rank} is taken by a living process; give every process its own EDGEMPI_RANK");
+            let text = format!("rank {rank} is taken by a living process; give every process its own EDGEMPI_RANK");
             self.reject(id, Fault::of_ranks(Category::RankTaken, rank, 1), &text);
         }
     }
@@ -316,8 +315,7 @@ impl Hub {
         if let Some(group) = self.groups.get(payload) {
             return Ok(group.clone());
         }
-        let numbers: Vec<u32> =
-            payload.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
+        let numbers: Vec<u32> = payload.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
         let bad = || broken("a group that names no ranks, a rank twice, or one outside the world");
         let [sources, destinations, ranks @ ..] = numbers.as_slice() else { return Err(bad()) };
         if (ranks.len() as u64) != u64::from(*sources) + u64::from(*destinations) || payload.len() % 4 != 0 {

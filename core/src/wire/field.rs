@@ -43,7 +43,7 @@ impl<'a> Reader<'a> {
 }
 
 /// A value with a fixed layout.
-pub(super) trait Field: Sized {
+pub(crate) trait Field: Sized {
     const SIZE: usize;
     /// Writes the value into the `SIZE` bytes of `bytes`.
     fn put(&self, bytes: &mut [u8]);
@@ -84,7 +84,7 @@ macro_rules! as_field {
         }
     };
 }
-pub(super) use as_field;
+pub(crate) use as_field;
 
 as_field!(crate::rank::Rank as u32, |rank| rank.get(), |number| Some(number.into()));
 as_field!(crate::rank::Tag as u32, |tag| tag.0, |number| Some(number.into()));

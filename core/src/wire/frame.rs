@@ -1,6 +1,6 @@
 //! The frames between a rank and the hub, as two enums: [`Up`] and [`Down`].
 
-use super::field::{Field, as_field, header};
+use super::field::{as_field, header};
 use super::{DecodeError, Hello, PREFIX_LEN, Reject, Welcome};
 use crate::error::{Category, Fault};
 use crate::rank::{Rank, Tag};

@@ -1,6 +1,6 @@
 //! The first words of a link: Hello up, Welcome or Reject down.
 
-use super::field::{Field, as_field, header};
+use super::field::{as_field, header};
 use crate::error::{Category, Fault};
 use crate::rank::Rank;
 

@@ -7,11 +7,12 @@
 //! Frames of a kind from [`OPTIONAL`] up may be skipped by whoever does not know them; any other unknown kind is an
 //! error, because skipping it could lose something.
 
-mod field;
+pub(crate) mod field;
 mod frame;
 mod hello;
 
 pub use field::DecodeError;
+pub(crate) use field::as_field;
 pub use frame::{
     Cancel, Complete, Credit, Data, Down, Fail, Goodbye, GoodbyeReason, Layout, Name, NameKind, Part, Ping, Prefix,
     Submit, SubmitFlags, Up,

@@ -1,0 +1,446 @@
+//! A world in memory: endpoints and a hub joined by queues, stepped until nothing moves. Nothing here has a clock.
+
+#![allow(dead_code, reason = "each test file uses its own part of the harness")]
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+use edgempi_core::endpoint::{Config, Content, Event, Incoming, Outgoing};
+use edgempi_core::hub::{self, Hub, PeerId, Registry};
+use edgempi_core::request::{CommunicatorId, NameIds, NewNames, Parts, Receive, Sent, Slot, Submission};
+use edgempi_core::wire::{GoodbyeReason, Layout, MAX_HEAD_LEN, PREFIX_LEN, Prefix};
+use edgempi_core::{Call, Datatype, Endpoint, Fault, Instant, Rank, RequestId, Status};
+
+/// A frame on its way.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    pub head: Vec<u8>,
+    pub payload: Vec<u8>,
+}
+
+impl Frame {
+    pub fn kind(&self) -> u8 {
+        self.head[0]
+    }
+
+    fn prefix(&self) -> Prefix {
+        Prefix::decode(self.head[..PREFIX_LEN].try_into().unwrap())
+    }
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    Done { status: Status, parts: Vec<Vec<u8>> },
+    Failed { fault: Fault, text: String },
+}
+
+impl Outcome {
+    #[track_caller]
+    pub fn bytes(&self) -> Vec<u8> {
+        match self {
+            Outcome::Done { parts, .. } => parts.concat(),
+            Outcome::Failed { text, fault } => panic!("failed: {fault}: {text}"),
+        }
+    }
+
+    #[track_caller]
+    pub fn fault(&self) -> (Fault, String) {
+        match self {
+            Outcome::Failed { fault, text } => (*fault, text.clone()),
+            Outcome::Done { .. } => panic!("it succeeded"),
+        }
+    }
+}
+
+struct Held {
+    parts: Vec<Vec<u8>>,
+    varied: bool,
+    role_down: Parts,
+    received: Vec<Vec<u8>>,
+    group: Vec<u8>,
+    operation: Vec<u8>,
+    site: Vec<u8>,
+}
+
+pub struct Node {
+    pub endpoint: Endpoint<Vec<Slot>>,
+    pub peer: PeerId,
+    pub rank: Rank,
+    size: u32,
+    held: HashMap<RequestId, Held>,
+    pub outcomes: HashMap<RequestId, Outcome>,
+    /// Sends whose bytes the hub has room for.
+    pub owned: Vec<RequestId>,
+    pub to_hub: VecDeque<Frame>,
+    pub to_rank: VecDeque<Frame>,
+    /// Kinds of all frames sent, up and down.
+    pub ups: Vec<u8>,
+    pub downs: Vec<u8>,
+    pub rejected: Option<(Fault, String)>,
+    pub goodbye: Option<GoodbyeReason>,
+    counters: HashMap<u16, u32>,
+    names: u16,
+    /// Frames stay in the queues while this is set.
+    pub stalled: bool,
+    pub error: Option<Fault>,
+}
+
+/// What a rank asks for.
+pub struct Ask<'a> {
+    pub call: Call<'a>,
+    pub datatype: Datatype,
+    pub parts: Vec<Vec<u8>>,
+    pub varied: bool,
+    pub receive: Receive,
+}
+
+pub struct World {
+    pub hub: Hub,
+    pub nodes: Vec<Node>,
+    pub now: Instant,
+}
+
+impl World {
+    pub fn new(size: u32) -> Self {
+        Self::with(hub::Config::new(size), Registry::new(), |_, _| {})
+    }
+
+    pub fn with(config: hub::Config, registry: Registry, adjust: impl Fn(u32, &mut Config)) -> Self {
+        let now = Instant::from_micros(1);
+        let size = config.size;
+        let mut world = World { hub: Hub::new(now, config, registry), nodes: Vec::new(), now };
+        for rank in 0..size {
+            let mut config = Config::host(Rank::new(rank), size);
+            adjust(rank, &mut config);
+            world.join(config);
+        }
+        world.settle();
+        world
+    }
+
+    pub fn join(&mut self, config: Config) -> usize {
+        let peer = self.hub.connect(self.now);
+        self.nodes.push(Node {
+            endpoint: Endpoint::new(self.now, config, vec![Slot::FREE; 600]),
+            peer,
+            rank: config.rank,
+            size: config.size,
+            held: HashMap::new(),
+            outcomes: HashMap::new(),
+            owned: Vec::new(),
+            to_hub: VecDeque::new(),
+            to_rank: VecDeque::new(),
+            ups: Vec::new(),
+            downs: Vec::new(),
+            rejected: None,
+            goodbye: None,
+            counters: HashMap::new(),
+            names: 0,
+            stalled: false,
+            error: None,
+        });
+        self.nodes.len() - 1
+    }
+
+    #[track_caller]
+    pub fn ask(&mut self, rank: usize, ask: Ask<'_>) -> RequestId {
+        self.nodes[rank].ask(ask).expect("the call is valid")
+    }
+
+    /// Moves frames, runs work and events until nothing is left to do. Panics if that takes beyond reason.
+    pub fn settle(&mut self) {
+        for _ in 0..2_000_000 {
+            if !self.step() {
+                return;
+            }
+        }
+        panic!("the world does not come to rest");
+    }
+
+    /// One frame of each rank, each way. Returns whether anything moved.
+    pub fn step(&mut self) -> bool {
+        let mut moved = false;
+        for index in 0..self.nodes.len() {
+            moved |= self.step_node(index);
+        }
+        moved | self.step_hub()
+    }
+
+    pub fn step_node(&mut self, index: usize) -> bool {
+        let now = self.now;
+        let node = &mut self.nodes[index];
+        let mut moved = node.transmit(now);
+        if node.stalled {
+            return moved;
+        }
+        if let Some(frame) = node.to_hub.pop_front() {
+            moved = true;
+            let (peer, prefix) = (node.peer, frame.prefix());
+            if self.hub.check_prefix(now, peer, prefix).is_ok() {
+                self.hub.handle_frame(now, peer, prefix, &frame.head[PREFIX_LEN..], Bytes::from(frame.payload));
+            }
+        }
+        if let Some(frame) = self.nodes[index].to_rank.pop_front() {
+            moved = true;
+            self.nodes[index].receive(now, frame);
+        }
+        moved
+    }
+
+    pub fn step_hub(&mut self) -> bool {
+        let mut moved = false;
+        while let Some(work) = self.hub.poll_work() {
+            moved = true;
+            let done = work.run();
+            self.hub.finish_work(self.now, done);
+        }
+        while let Some(peer) = self.hub.poll_peer() {
+            let Some(node) = self.nodes.iter_mut().find(|node| node.peer == peer) else { continue };
+            while let Some((frame, payload)) = self.hub.poll_transmit(peer) {
+                moved = true;
+                let mut head = [0; MAX_HEAD_LEN];
+                let len = frame.encode(payload.len() as u32, &mut head);
+                node.downs.push(frame.kind());
+                node.to_rank.push_back(Frame { head: head[..len].to_vec(), payload: payload.to_vec() });
+            }
+        }
+        moved
+    }
+
+    /// The link of a rank breaks.
+    pub fn kill(&mut self, rank: usize) {
+        let node = &mut self.nodes[rank];
+        node.endpoint.disconnect();
+        node.to_hub.clear();
+        node.to_rank.clear();
+        let peer = node.peer;
+        self.hub.disconnect(self.now, peer);
+    }
+
+    #[track_caller]
+    pub fn outcome(&self, rank: usize, request: RequestId) -> Outcome {
+        let node = &self.nodes[rank];
+        node.outcomes.get(&request).cloned().unwrap_or_else(|| panic!("rank {rank}'s request is not done"))
+    }
+
+    pub fn is_done(&self, rank: usize, request: RequestId) -> bool {
+        self.nodes[rank].outcomes.contains_key(&request)
+    }
+
+    /// Every rank makes a call, all of them are settled, and each rank's result is returned.
+    #[track_caller]
+    pub fn all(&mut self, ask: impl Fn(u32) -> Ask<'static>) -> Vec<Outcome> {
+        let requests: Vec<RequestId> = (0..self.nodes.len()).map(|rank| self.ask(rank, ask(rank as u32))).collect();
+        self.settle();
+        requests.into_iter().enumerate().map(|(rank, request)| self.outcome(rank, request)).collect()
+    }
+
+    /// Advances time, firing every deadline on the way.
+    pub fn wait(&mut self, duration: std::time::Duration) {
+        let until = self.now + duration;
+        loop {
+            self.settle();
+            let nodes = self.nodes.iter().filter(|node| !node.stalled).filter_map(|node| node.endpoint.poll_timeout());
+            let Some(next) = nodes.chain(self.hub.poll_timeout()).min().filter(|at| *at <= until) else { break };
+            self.now = self.now.max(next);
+            for node in self.nodes.iter_mut().filter(|node| !node.stalled) {
+                if let Err(fault) = node.endpoint.handle_timeout(self.now) {
+                    node.error = Some(fault);
+                }
+            }
+            self.hub.handle_timeout(self.now);
+        }
+        self.now = until;
+        self.settle();
+    }
+}
+
+impl Node {
+    pub fn ask(&mut self, ask: Ask<'_>) -> Result<RequestId, Fault> {
+        let total: usize = ask.parts.iter().map(Vec::len).sum();
+        let sent = if ask.varied { Sent::Varied(total) } else { Sent::Equal(total) };
+        let group_bytes = match ask.call {
+            Call::User { group, .. } => encode_group(&group, self.size),
+            _ => Vec::new(),
+        };
+        let mut names = NameIds::default();
+        let mut operation = Vec::new();
+        if let Call::User { name, version, .. } = ask.call {
+            // Every call gets numbers of its own: the counter then runs by content.
+            self.names += 1;
+            names.operation = self.names;
+            names.group = self.names;
+            names.new = NewNames { group: true, operation: true, site: false };
+            operation = [&version.to_le_bytes(), name.as_bytes()].concat();
+        }
+        let n = match ask.call {
+            Call::Send { .. } | Call::Recv { .. } => 0,
+            Call::User { .. } => {
+                let key =
+                    group_bytes.iter().fold(1u16, |hash, byte| hash.wrapping_mul(31).wrapping_add((*byte).into()));
+                let counter = self.counters.entry(key).or_default();
+                std::mem::replace(counter, *counter + 1)
+            }
+            _ => {
+                let counter = self.counters.entry(0).or_default();
+                std::mem::replace(counter, *counter + 1)
+            }
+        };
+        let communicator = CommunicatorId { id: 0, rank: self.rank, size: self.size };
+        let submission = Submission::new(communicator, &ask.call, ask.datatype, sent, ask.receive, false, names, n)?;
+        let request = self.endpoint.submit(&submission)?;
+        let role = submission.role();
+        let mut parts = ask.parts;
+        if ask.varied {
+            // A rank's own block stays at home.
+            let own = self.rank.index();
+            if let Some(part) = parts.get_mut(own) {
+                part.clear();
+            }
+        }
+        let held = Held {
+            parts,
+            varied: ask.varied,
+            role_down: role.down,
+            received: vec![Vec::new(); if role.down == Parts::EachOther { self.size as usize } else { 1 }],
+            group: group_bytes,
+            operation,
+            site: Vec::new(),
+        };
+        self.held.insert(request, held);
+        Ok(request)
+    }
+
+    fn transmit(&mut self, now: Instant) -> bool {
+        let mut head = [0; MAX_HEAD_LEN];
+        let (held, own) = (&self.held, self.rank.index());
+        let outgoing = self.endpoint.poll_transmit(now, &mut head, |content| match content {
+            Content::Group(request) => held[&request].group.len(),
+            Content::Operation(request) => held[&request].operation.len(),
+            Content::Site(request) => held[&request].site.len(),
+            _ => unreachable!("only names are asked for"),
+        });
+        let Some(Outgoing { head_len, payload, done }) = outgoing else { return false };
+        let payload = payload.map_or_else(Vec::new, |(content, len)| {
+            let bytes = match content {
+                Content::World => vec![0; len],
+                Content::Group(request) => held[&request].group.clone(),
+                Content::Operation(request) => held[&request].operation.clone(),
+                Content::Site(request) => held[&request].site.clone(),
+                Content::Inline(request) => inline(&held[&request], own, len),
+                Content::Part { request, part, offset } => {
+                    held[&request].parts[part as usize][offset..offset + len].to_vec()
+                }
+            };
+            assert_eq!(bytes.len(), len);
+            bytes
+        });
+        self.ups.push(head[0]);
+        self.to_hub.push_back(Frame { head: head[..head_len].to_vec(), payload });
+        self.owned.extend(done);
+        true
+    }
+
+    fn receive(&mut self, now: Instant, frame: Frame) {
+        let Frame { head, payload } = frame;
+        let prefix = Prefix::decode(head[..PREFIX_LEN].try_into().unwrap());
+        let incoming = match self.endpoint.handle_frame(now, prefix, &head[PREFIX_LEN..]) {
+            Ok(incoming) => incoming,
+            Err(fault) => {
+                self.error = Some(fault);
+                self.endpoint.disconnect();
+                return;
+            }
+        };
+        let mut text = String::new();
+        match incoming {
+            Incoming::Nothing => assert!(payload.is_empty()),
+            Incoming::Payload { request, part, offset, len } => {
+                assert_eq!(payload.len(), len);
+                let held = self.held.get_mut(&request).unwrap();
+                held.received[part as usize][offset..offset + len].copy_from_slice(&payload);
+            }
+            Incoming::Result { request, layout, len } => {
+                assert_eq!(payload.len(), len);
+                let own = self.rank.index();
+                let held = self.held.get_mut(&request).unwrap();
+                match layout {
+                    Layout::Empty => {}
+                    Layout::Single => held.received[0] = payload,
+                    Layout::Equal => {
+                        let block = len / (held.received.len() - 1);
+                        let blocks = payload.chunks_exact(block);
+                        for (place, block) in others(&mut held.received, own).zip(blocks) {
+                            *place = block.to_vec();
+                        }
+                    }
+                    Layout::Varied => {
+                        let (table, mut rest) = payload.split_at(held.received.len() * 8);
+                        for (place, entry) in held.received.iter_mut().zip(table.chunks_exact(8)) {
+                            let (part, behind) = rest.split_at(u64::from_le_bytes(entry.try_into().unwrap()) as usize);
+                            *place = part.to_vec();
+                            rest = behind;
+                        }
+                    }
+                }
+            }
+            Incoming::Reason { .. } => text = String::from_utf8(payload).unwrap(),
+            Incoming::Discard { len } => assert_eq!(payload.len(), len),
+        }
+        match self.endpoint.poll_event() {
+            None | Some(Event::Welcome(_)) => {}
+            Some(Event::Part { request, part, len }) => {
+                let held = self.held.get_mut(&request).unwrap();
+                held.received[part as usize] = vec![0; len];
+            }
+            Some(Event::Complete { request, status }) => {
+                let held = self.held.remove(&request).unwrap();
+                let mut parts = held.received;
+                if held.role_down == Parts::None {
+                    parts.clear();
+                }
+                assert!(self.outcomes.insert(request, Outcome::Done { status, parts }).is_none());
+            }
+            Some(Event::Fail { request, fault }) => {
+                self.held.remove(&request);
+                assert!(self.outcomes.insert(request, Outcome::Failed { fault, text }).is_none());
+            }
+            Some(Event::Rejected(fault)) => self.rejected = Some((fault, text)),
+            Some(Event::Goodbye(reason)) => self.goodbye = Some(reason),
+        }
+    }
+}
+
+fn others(parts: &mut [Vec<u8>], own: usize) -> impl Iterator<Item = &mut Vec<u8>> {
+    parts.iter_mut().enumerate().filter(move |(at, _)| *at != own).map(|(_, part)| part)
+}
+
+fn inline(held: &Held, own: usize, len: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if held.varied {
+        for part in &held.parts {
+            bytes.extend((part.len() as u64).to_le_bytes());
+        }
+    }
+    let split = held.parts.len() > 1;
+    for (at, part) in held.parts.iter().enumerate() {
+        if !split || at != own {
+            bytes.extend(part);
+        }
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+pub fn encode_group(group: &edgempi_core::Group<'_>, size: u32) -> Vec<u8> {
+    let list = |ranks: &edgempi_core::Ranks<'_>| -> Vec<u32> {
+        match ranks {
+            edgempi_core::Ranks::All => (0..size).collect(),
+            edgempi_core::Ranks::List(list) => list.iter().map(|rank| rank.get()).collect(),
+        }
+    };
+    let (sources, destinations) = (list(&group.sources), list(&group.destinations));
+    let counts = [sources.len() as u32, destinations.len() as u32];
+    counts.iter().chain(&sources).chain(&destinations).flat_map(|number| number.to_le_bytes()).collect()
+}
