@@ -61,6 +61,3 @@ pub use model::{Activations, Evaluation, INPUTS, OUTPUTS, Perceptron, fingerprin
 pub use round::{RoundReport, round, start};
 pub use shard::{Shard, Split};
 pub use training::{BATCH, HIDDEN, Options, ROUNDS, Scratch, Training};
-
-#[cfg(test)]
-mod tests;

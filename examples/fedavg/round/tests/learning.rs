@@ -1,69 +1,40 @@
 //! The whole algorithm, over ranks that live in one thread.
 
+#[path = "../../digits.rs"]
+mod digits;
 mod world;
 
-use std::vec;
-use std::vec::Vec;
-
+use digits::Digits;
 use edgempi_core::{Communicator, Rank};
-
-use self::world::TestComm;
-use crate::{
-    Activations, BATCH, Evaluation, HIDDEN, INPUTS, Options, Perceptron, ROUNDS, RoundReport, Scratch, Shard, Split,
-    Training, fingerprint, round, start,
+use fedavg_round::{
+    Activations, BATCH, Evaluation, HIDDEN, Options, Perceptron, ROUNDS, RoundReport, Scratch, Shard, Split, Training,
+    fingerprint, round, start,
 };
-
-/// How many rows of the dataset are for training.
-const TRAINING_ROWS: usize = 1297;
+use world::TestComm;
 
 /// The weights of rank 0 of four after one epoch on its digits, with 32 hidden units and with 16: the same in
 /// every build and on every board.
 const FINGERPRINTS: [u64; 2] = [0x07ee_e8e2_5bbe_c658, 0x6f4f_ebc8_363e_091e];
 
-struct Digits {
-    pixels: Vec<[u8; INPUTS]>,
-    labels: Vec<u8>,
+/// The rows of a rank.
+fn rows(digits: &Digits, split: Split, rank: Rank, size: u32) -> Vec<u16> {
+    let mut memory = vec![0; digits.training().len()];
+    split.rows(digits.training_labels(), rank, size, Options::DEFAULT.seed, &mut memory).to_vec()
 }
 
-impl Digits {
-    fn load() -> Self {
-        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
-        for line in include_str!("../../../data/digits.csv").lines() {
-            let mut numbers = line.split(',').map(|number| number.parse().expect("a number"));
-            pixels.push(core::array::from_fn(|_| numbers.next().expect("64 pixels")));
-            labels.push(numbers.next().expect("a label"));
+/// The weights of every rank after all rounds.
+fn federate(digits: &Digits, split: Split, size: u32) -> Vec<Vec<f32>> {
+    world::run(size, |comm| async move {
+        let rows = rows(digits, split, comm.rank(), size);
+        let shard = digits.training().select(&rows);
+        let mut weights = vec![0.0; Perceptron::<HIDDEN>::LEN];
+        let Ok(()) = start::<_, HIDDEN>(&comm, &mut weights, Options::DEFAULT.seed).await;
+        for number in 0..ROUNDS {
+            let report = default_round(&comm, &mut weights, &shard, number).await;
+            assert_eq!(report.examples as usize, digits.training().len());
         }
-        Self { pixels, labels }
-    }
-
-    fn training(&self) -> Shard<'_> {
-        Shard::new(&self.pixels[..TRAINING_ROWS], &self.labels[..TRAINING_ROWS])
-    }
-
-    fn rows(&self, split: Split, rank: Rank, size: u32) -> Vec<u16> {
-        let mut memory = vec![0; TRAINING_ROWS];
-        split.rows(&self.labels[..TRAINING_ROWS], rank, size, Options::DEFAULT.seed, &mut memory).to_vec()
-    }
-
-    fn evaluate(&self, weights: &[f32]) -> Evaluation {
-        let test = Shard::new(&self.pixels[TRAINING_ROWS..], &self.labels[TRAINING_ROWS..]);
-        Perceptron::<HIDDEN>::evaluate(weights, &test)
-    }
-
-    /// The weights of every rank after all rounds.
-    fn federate(&self, split: Split, size: u32) -> Vec<Vec<f32>> {
-        world::run(size, |comm| async move {
-            let rows = self.rows(split, comm.rank(), size);
-            let shard = self.training().select(&rows);
-            let mut weights = vec![0.0; Perceptron::<HIDDEN>::LEN];
-            let Ok(()) = start::<_, HIDDEN>(&comm, &mut weights, Options::DEFAULT.seed).await;
-            for number in 0..ROUNDS {
-                let report = default_round(&comm, &mut weights, &shard, number).await;
-                assert_eq!(report.examples as usize, TRAINING_ROWS);
-            }
-            weights
-        })
-    }
+        weights
+    })
 }
 
 async fn default_round(comm: &TestComm, weights: &mut [f32], shard: &Shard<'_>, number: u32) -> RoundReport {
@@ -85,6 +56,10 @@ fn train<const HIDDEN: usize>(shard: &Shard<'_>, epochs: u32) -> Vec<f32> {
     weights
 }
 
+fn evaluate(digits: &Digits, weights: &[f32]) -> Evaluation {
+    Perceptron::<HIDDEN>::evaluate(weights, &digits.test())
+}
+
 fn fingerprints(weights: &[Vec<f32>]) -> Vec<u64> {
     weights.iter().map(|weights| fingerprint(weights)).collect()
 }
@@ -92,10 +67,10 @@ fn fingerprints(weights: &[Vec<f32>]) -> Vec<u64> {
 #[test]
 fn federated_training_is_nearly_as_good_as_central_training() {
     let digits = Digits::load();
-    let central = digits.evaluate(&train::<HIDDEN>(&digits.training(), ROUNDS * Options::DEFAULT.epochs));
+    let central = evaluate(&digits, &train::<HIDDEN>(&digits.training(), ROUNDS * Options::DEFAULT.epochs));
     assert!(central.accuracy() >= 0.9, "central: {central:?}");
     for size in [1, 4, 16] {
-        let federated = digits.evaluate(&digits.federate(Split::Iid, size)[0]);
+        let federated = evaluate(&digits, &federate(&digits, Split::Iid, size)[0]);
         assert!(federated.accuracy() >= 0.9, "{size} ranks: {federated:?}");
         assert!(federated.accuracy() >= central.accuracy() - 0.015, "{size} ranks: {federated:?}, {central:?}");
     }
@@ -105,7 +80,7 @@ fn federated_training_is_nearly_as_good_as_central_training() {
 fn ranks_that_see_two_or_three_labels_learn_all_of_them() {
     let digits = Digits::load();
     for (size, accuracy) in [(4, 0.88), (16, 0.86)] {
-        let evaluation = digits.evaluate(&digits.federate(Split::LabelSkew, size)[0]);
+        let evaluation = evaluate(&digits, &federate(&digits, Split::LabelSkew, size)[0]);
         assert!(evaluation.accuracy() >= accuracy, "{size} ranks: {evaluation:?}");
     }
 }
@@ -113,15 +88,15 @@ fn ranks_that_see_two_or_three_labels_learn_all_of_them() {
 #[test]
 fn all_ranks_end_with_the_same_weights_in_every_run() {
     let digits = Digits::load();
-    let first = fingerprints(&digits.federate(Split::Iid, 5));
+    let first = fingerprints(&federate(&digits, Split::Iid, 5));
     assert!(first.iter().all(|&rank| rank == first[0]), "{first:x?}");
-    assert_eq!(fingerprints(&digits.federate(Split::Iid, 5)), first);
+    assert_eq!(fingerprints(&federate(&digits, Split::Iid, 5)), first);
 }
 
 #[test]
 fn one_local_epoch_gives_the_weights_that_it_gives_everywhere() {
     let digits = Digits::load();
-    let rows = digits.rows(Split::Iid, Rank::new(0), 4);
+    let rows = rows(&digits, Split::Iid, Rank::new(0), 4);
     let shard = digits.training().select(&rows);
     let prints = [fingerprint(&train::<32>(&shard, 1)), fingerprint(&train::<16>(&shard, 1))];
     assert_eq!(prints, FINGERPRINTS, "{prints:#x?}");
@@ -130,7 +105,7 @@ fn one_local_epoch_gives_the_weights_that_it_gives_everywhere() {
 #[test]
 fn a_rank_without_images_takes_part_and_changes_nothing() {
     let digits = Digits::load();
-    let rows = digits.rows(Split::Iid, Rank::new(0), 16);
+    let rows = rows(&digits, Split::Iid, Rank::new(0), 16);
     let shard = digits.training().select(&rows);
     let program = |comm: TestComm| async move {
         let mine = if comm.rank() == 0 { shard } else { shard.select(&[]) };

@@ -1,13 +1,11 @@
 //! Ranks that live in one thread: a communicator with just the calls that a round makes.
 
-use core::cell::{Cell, RefCell};
-use core::convert::Infallible;
-use core::future::{Future, Ready, poll_fn, ready};
-use core::pin::Pin;
-use core::task::{Context, Poll, Waker};
-use std::boxed::Box;
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::future::{Future, Ready, poll_fn, ready};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::vec::Vec;
+use std::task::{Context, Poll, Waker};
 
 use edgempi_core::{Buffers, Call, Communicator, Datatype, Rank, ReduceOp, Status};
 
@@ -42,7 +40,7 @@ impl TestComm {
         self.begun.set(number + 1);
         let mut operations = self.operations.borrow_mut();
         if operations.len() == number {
-            operations.push(std::vec![None; self.size as usize]);
+            operations.push(vec![None; self.size as usize]);
         }
         operations[number][self.rank.index()] = Some(bytes.to_vec());
         number
