@@ -66,7 +66,7 @@ struct Arguments {
 enum Split {
     /// At random: every rank sees all digits
     Iid,
-    /// By digit: a rank sees few digits, two or three if there are four ranks or more
+    /// By digit: a rank sees few digits, four or five if there are 4 ranks, two to four if there are 16
     LabelSkew,
 }
 

@@ -59,7 +59,7 @@ pub enum Split {
     /// At random: every rank sees all labels, about equally often.
     Iid,
     /// By label: the dataset is sorted by label and cut into two pieces for each rank, so that a rank sees
-    /// few labels (two or three of ten, if there are four ranks or more).
+    /// few labels (of ten, four or five among four ranks, two to four among sixteen).
     LabelSkew,
 }
 

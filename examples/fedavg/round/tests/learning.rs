@@ -82,7 +82,7 @@ fn federated_training_is_nearly_as_good_as_central_training() {
 }
 
 #[test]
-fn ranks_that_see_two_or_three_labels_learn_all_of_them() {
+fn ranks_that_see_few_labels_learn_all_of_them() {
     let digits = Digits::load();
     for (size, accuracy) in [(4, 0.88), (16, 0.86)] {
         let evaluation = evaluate(&digits, &federate(&digits, Split::LabelSkew, size)[0]);
