@@ -466,6 +466,9 @@ impl Hub {
     fn reject(&mut self, id: PeerId, fault: Fault, text: &str) {
         let Some(peer) = self.peers.get(&id) else { return };
         let who = peer.who;
+        if matches!(who, Who::Leaving) {
+            return;
+        }
         if let Who::Rank(rank) = who
             && self.session(rank).is_some_and(|session| session.life == Life::Alive(id))
         {

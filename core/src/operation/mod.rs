@@ -2,7 +2,13 @@
 
 mod fold;
 mod kernel;
+#[cfg(feature = "alloc")]
+mod reducer;
+mod user;
 
 #[cfg(feature = "alloc")]
 pub use fold::fold_all;
 pub use fold::{BuiltinFold, Fold, Input, fold_range, fold_tree, scratch_len, split};
+#[cfg(feature = "alloc")]
+pub use reducer::{Reducer, Reduction};
+pub use user::Operation;

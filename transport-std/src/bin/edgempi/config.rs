@@ -12,7 +12,7 @@ use edgempi::config::{Config, ConfigError, Row};
 pub struct Arguments {}
 
 pub fn execute(_: &Arguments) -> u8 {
-    let explanation = Config::new().explain(crate::LINKS, |name| std::env::var_os(name));
+    let explanation = Config::new().explain(edgempi::link::NAMES, |name| std::env::var_os(name));
     // Somebody who reads only the first lines has seen enough.
     let _ = print(&explanation.rows, &mut anstream::stdout().lock());
     let mut errors: Vec<_> = explanation.rows.iter().filter_map(|row| row.value.as_ref().err()).collect();

@@ -1,6 +1,13 @@
 //! `edgempi hub`: a hub as a process of its own, for a world without a rank that outlives the others.
 
-use edgempi::config::Config;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use edgempi::Error;
+use edgempi::config::{Config, Field, Origin};
+use edgempi::hub::{Registry, Server};
+
+use crate::{say, signals};
 
 /// Serve as the hub of a world
 ///
@@ -34,5 +41,48 @@ impl Arguments {
             config = config.listen(listen);
         }
         config
+    }
+}
+
+/// Serves, and returns the exit code.
+pub fn execute(arguments: &Arguments) -> u8 {
+    let config = arguments.config();
+    match config.resolve(edgempi::link::NAMES) {
+        Err(error) => {
+            say(Error::from(error));
+            return 2;
+        }
+        Ok(resolved) if resolved.origin(Field::Size) == Origin::Default => {
+            say("how many ranks has the world? Say --size N, or set EDGEMPI_SIZE");
+            return 2;
+        }
+        Ok(_) => {}
+    }
+    let server = match Server::bind(&config, Registry::new()) {
+        Ok(server) => server,
+        Err(error) => {
+            say(error);
+            return 1;
+        }
+    };
+    let (stop, code) = (server.stop(), Arc::new(AtomicU8::new(0)));
+    let signalled = code.clone();
+    let listening = signals::listen(move |signal| {
+        signalled.store(128 + signal.number(), Ordering::SeqCst);
+        stop.stop();
+    });
+    if let Err(error) = listening {
+        say(format_args!("signals can not be handled: {error}"));
+        return 1;
+    }
+    loop {
+        say(format_args!("hub of a world of {} ranks at {}", server.size(), server.local_addr()));
+        if let Err(error) = server.serve() {
+            say(error);
+            return 1;
+        }
+        if !arguments.forever || server.stop().is_stopped() {
+            return code.load(Ordering::SeqCst);
+        }
     }
 }

@@ -11,12 +11,10 @@ use tracing_subscriber::EnvFilter;
 
 mod config;
 mod example;
+mod hub;
 mod output;
 mod run;
 mod signals;
-
-/// The names of the links that EDGEMPI_PROTO may say.
-const LINKS: &[&str] = &["tcp"];
 
 /// Starts the ranks of an MPI program, and shows what they will find.
 #[derive(Debug, Parser)]
@@ -37,6 +35,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Hub(hub::Arguments),
     Config(config::Arguments),
 }
 
@@ -47,6 +46,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(coloured).with_writer(io::stderr).init();
     let code = match arguments.command {
         Command::Run(arguments) => run::execute(&arguments),
+        Command::Hub(arguments) => hub::execute(&arguments),
         Command::Config(arguments) => config::execute(&arguments),
     };
     ExitCode::from(code)

@@ -1,0 +1,204 @@
+//! The memory of a request: what it sends and where its result goes, with the types of the elements put aside.
+
+use std::any::Any;
+
+use edgempi_core::Element;
+use zerocopy::FromZeros;
+
+/// Memory of elements, seen as bytes.
+pub(crate) trait Storage: Send {
+    fn bytes(&self) -> &[u8];
+    fn bytes_mut(&mut self) -> &mut [u8];
+    /// Makes room for `len` bytes, all zeros. An error says why not.
+    fn resize(&mut self, len: usize) -> Result<(), String>;
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+impl<T: Element> Storage for Vec<T> {
+    fn bytes(&self) -> &[u8] {
+        zerocopy::IntoBytes::as_bytes(self.as_slice())
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        zerocopy::IntoBytes::as_mut_bytes(self.as_mut_slice())
+    }
+
+    fn resize(&mut self, len: usize) -> Result<(), String> {
+        if !len.is_multiple_of(size_of::<T>()) {
+            let (size, name) = (size_of::<T>(), T::DATATYPE);
+            return Err(format!("{len} bytes are no whole number of {name} elements of {size} bytes"));
+        }
+        *self = zeroed(len / size_of::<T>()).ok_or_else(|| format!("no memory for {len} bytes"))?;
+        Ok(())
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+/// A vector of zeros, `None` if there is no memory for it.
+pub(crate) fn zeroed<T: Element>(len: usize) -> Option<Vec<T>> {
+    <T as FromZeros>::new_vec_zeroed(len).ok()
+}
+
+/// What a request sends.
+pub(crate) enum Outbound {
+    /// Nothing.
+    Nothing,
+    /// What will be overwritten by the result.
+    InPlace,
+    /// One part, or blocks of one length.
+    Whole(Box<dyn Storage>),
+    /// A part for each rank; the own one is empty.
+    Parts(Vec<Vec<u8>>),
+}
+
+/// Where a request's result goes.
+pub(crate) enum Inbound {
+    /// Nowhere.
+    Nothing,
+    /// One part.
+    Whole {
+        storage: Box<dyn Storage>,
+        /// Whether the length is up to the sender.
+        open: bool,
+    },
+    /// A block of one length from each rank; the own one is there already.
+    Blocks(Box<dyn Storage>),
+    /// A part from each rank, of whatever length; the own one is there already.
+    Parts(Vec<Vec<u8>>),
+}
+
+/// Both directions of a request, and the names that travel ahead of it.
+pub(crate) struct Buffers {
+    pub(crate) outbound: Outbound,
+    pub(crate) inbound: Inbound,
+    /// Whether there is a part for each rank to send.
+    pub(crate) split: bool,
+    /// Position of this rank and size of the communicator.
+    pub(crate) own: usize,
+    pub(crate) size: usize,
+    /// Most bytes that may come in parts of their own.
+    pub(crate) limit: usize,
+    /// Payloads of names that the hub has not been told.
+    pub(crate) group: Vec<u8>,
+    pub(crate) operation: Vec<u8>,
+    pub(crate) site: String,
+}
+
+impl Buffers {
+    /// The bytes `offset..offset + len` of a part to be sent.
+    pub(crate) fn outgoing(&self, part: usize, offset: usize, len: usize) -> Option<&[u8]> {
+        let whole = match (&self.outbound, &self.inbound) {
+            (Outbound::Nothing, _) => return None,
+            (Outbound::Parts(parts), _) => return parts.get(part)?.get(offset..offset.checked_add(len)?),
+            (Outbound::Whole(storage), _) => storage.bytes(),
+            (Outbound::InPlace, Inbound::Whole { storage, .. } | Inbound::Blocks(storage)) => storage.bytes(),
+            (Outbound::InPlace, _) => return None,
+        };
+        // A single part has number 0; blocks are numbered by rank.
+        let start = if part == 0 { offset } else { part * (whole.len() / self.size) + offset };
+        whole.get(start..start.checked_add(len)?)
+    }
+
+    /// The beginning of what is sent, `len` bytes of it in all.
+    pub(crate) fn write_inline(&self, len: usize, place: &mut Vec<u8>) {
+        let split = self.split;
+        let end = place.len() + len;
+        match &self.outbound {
+            Outbound::Parts(parts) if split => {
+                for part in parts {
+                    place.extend((part.len() as u64).to_le_bytes());
+                }
+                for part in parts {
+                    place.extend_from_slice(&part[..part.len().min(end.saturating_sub(place.len()))]);
+                }
+            }
+            _ if split => {
+                let block = len / (self.size - 1).max(1);
+                for rank in (0..self.size).filter(|rank| *rank != self.own) {
+                    place.extend_from_slice(self.outgoing(rank, 0, block).unwrap_or_default());
+                }
+            }
+            _ => place.extend_from_slice(self.outgoing(0, 0, len).unwrap_or_default()),
+        }
+        // Whatever the endpoint announced is what goes out, even if a bug above were to give less.
+        place.resize(end, 0);
+    }
+
+    /// Makes room for a part that is about to come.
+    pub(crate) fn announce(&mut self, part: usize, len: usize) -> Result<(), String> {
+        match &mut self.inbound {
+            Inbound::Whole { storage, open: true } => storage.resize(len),
+            Inbound::Parts(parts) => {
+                let held: usize = parts.iter().map(Vec::len).sum();
+                let place = parts.get_mut(part).ok_or("a part that does not exist")?;
+                if held.saturating_add(len) > self.limit {
+                    return Err(format!("{} bytes are more than the {} allowed", held.saturating_add(len), self.limit));
+                }
+                place.try_reserve_exact(len).map_err(|_| format!("no memory for {len} bytes"))?;
+                place.resize(len, 0);
+                Ok(())
+            }
+            Inbound::Whole { .. } | Inbound::Blocks(_) | Inbound::Nothing => Ok(()),
+        }
+    }
+
+    /// The place of the bytes `offset..offset + len` of an arriving part.
+    pub(crate) fn incoming(&mut self, part: usize, offset: usize, len: usize) -> Option<&mut [u8]> {
+        let end = offset.checked_add(len)?;
+        match &mut self.inbound {
+            Inbound::Nothing => None,
+            Inbound::Whole { storage, .. } => storage.bytes_mut().get_mut(offset..end),
+            Inbound::Blocks(storage) => {
+                let bytes = storage.bytes_mut();
+                let block = bytes.len() / self.size;
+                if end > block {
+                    return None;
+                }
+                let start = part.checked_mul(block)?;
+                bytes.get_mut(start + offset..start + end)
+            }
+            Inbound::Parts(parts) => parts.get_mut(part)?.get_mut(offset..end),
+        }
+    }
+
+    /// Takes in a whole result in one payload: blocks from all others, in rank order.
+    pub(crate) fn take_blocks(&mut self, payload: &[u8]) -> Result<(), String> {
+        let others = self.size.saturating_sub(1).max(1);
+        if !payload.len().is_multiple_of(others) {
+            return Err("blocks of one length that are not".to_owned());
+        }
+        let block = payload.len() / others;
+        let ranks = (0..self.size).filter(|rank| *rank != self.own);
+        let pieces: Vec<(usize, &[u8])> =
+            if block == 0 { Vec::new() } else { ranks.zip(payload.chunks_exact(block)).collect() };
+        self.take_pieces(&pieces)
+    }
+
+    /// Takes in a whole result in one payload: lengths, then the parts.
+    pub(crate) fn take_parts(&mut self, payload: &[u8]) -> Result<(), String> {
+        let short = || "lengths that are cut short".to_owned();
+        let (table, mut rest) = payload.split_at_checked(self.size * 8).ok_or_else(short)?;
+        let mut pieces = Vec::with_capacity(self.size);
+        for (rank, entry) in table.as_chunks::<8>().0.iter().enumerate() {
+            let len = usize::try_from(u64::from_le_bytes(*entry)).map_err(|_| short())?;
+            let (piece, behind) = rest.split_at_checked(len).ok_or_else(short)?;
+            rest = behind;
+            if rank != self.own {
+                pieces.push((rank, piece));
+            }
+        }
+        self.take_pieces(&pieces)
+    }
+
+    fn take_pieces(&mut self, pieces: &[(usize, &[u8])]) -> Result<(), String> {
+        for (rank, piece) in pieces {
+            self.announce(*rank, piece.len())?;
+            let place = self.incoming(*rank, 0, piece.len()).ok_or("a block that does not fit")?;
+            place.copy_from_slice(piece);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,357 @@
+//! Drives a hub: its listener, its links, its work.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use edgempi_core::hub::{self, Hub, HubStatus, PeerId, Registry};
+use edgempi_core::wire::{MAX_HEAD_LEN, Prefix};
+use edgempi_core::{Instant, wire};
+
+use super::worker::{Workers, run};
+use super::{Engine, FIRST_LINK_KEY, LISTENER_KEY};
+use crate::codec::{Fill, FrameReader};
+use crate::link::{Link, Watched, WatchedListener};
+
+/// Bytes read ahead from each link.
+const AHEAD: usize = 16 * 1024;
+/// Bytes read from one link before another gets a turn.
+const QUOTA: usize = 1 << 20;
+/// Frames and bytes taken from the hub for one call to the system.
+const BATCH_FRAMES: usize = 32;
+const BATCH_BYTES: usize = 1 << 20;
+/// How long a refused peer may take to read why.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A frame on its way out.
+struct Leaving {
+    head: [u8; MAX_HEAD_LEN],
+    head_len: usize,
+    payload: Bytes,
+}
+
+/// A frame on its way in.
+struct Arriving {
+    prefix: Prefix,
+    header: [u8; wire::MAX_HEADER_LEN],
+    payload: BytesMut,
+    got: usize,
+}
+
+struct Connection {
+    link: Watched,
+    reader: FrameReader,
+    arriving: Option<Arriving>,
+    out: VecDeque<Leaving>,
+    /// Bytes of the first frame in `out` that have been written.
+    written: usize,
+    /// Everything has been said; whatever still comes is thrown away until then.
+    closing: Option<Instant>,
+    over: bool,
+}
+
+/// The driver of a hub.
+pub(crate) struct HubDriver {
+    hub: Hub,
+    listener: Option<WatchedListener>,
+    connections: BTreeMap<PeerId, Connection>,
+    keys: BTreeMap<usize, PeerId>,
+    next_key: usize,
+    workers: Workers,
+    poller: Arc<polling::Poller>,
+    /// Links that have something to read or to write.
+    busy: VecDeque<PeerId>,
+    accepting: bool,
+}
+
+impl HubDriver {
+    pub(crate) fn new(
+        engine: &Arc<Engine>,
+        config: hub::Config,
+        registry: Registry,
+        listener: Option<std::net::TcpListener>,
+    ) -> io::Result<Self> {
+        let poller = engine.poller();
+        let listener = match listener {
+            Some(listener) => Some(WatchedListener::new(listener, poller.clone(), LISTENER_KEY)?),
+            None => None,
+        };
+        let waker = Arc::downgrade(engine);
+        let wake = Arc::new(move || {
+            if let Some(engine) = waker.upgrade() {
+                engine.wake();
+            }
+        });
+        Ok(Self {
+            hub: Hub::new(engine.now(), config, registry),
+            listener,
+            connections: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            next_key: FIRST_LINK_KEY,
+            workers: Workers::new(wake),
+            poller,
+            busy: VecDeque::new(),
+            accepting: true,
+        })
+    }
+
+    /// Takes a link in.
+    pub(crate) fn add(&mut self, now: Instant, link: Box<dyn Link>) -> io::Result<()> {
+        let key = self.next_key;
+        self.next_key += 1;
+        let link = Watched::new(link, self.poller.clone(), key)?;
+        let peer = self.hub.connect(now);
+        tracing::debug!(?peer, from = link.describe(), "link up");
+        let connection = Connection {
+            link,
+            reader: FrameReader::new(AHEAD),
+            arriving: None,
+            out: VecDeque::new(),
+            written: 0,
+            closing: None,
+            over: false,
+        };
+        self.connections.insert(peer, connection);
+        self.keys.insert(key, peer);
+        self.busy.push_back(peer);
+        Ok(())
+    }
+
+    pub(super) fn woken(&mut self, key: usize, readable: bool, writable: bool) {
+        if key == LISTENER_KEY {
+            self.accepting = true;
+        } else if let Some(peer) = self.keys.get(&key).copied()
+            && let Some(connection) = self.connections.get_mut(&peer)
+        {
+            connection.link.woken(readable, writable);
+            self.busy.push_back(peer);
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let lingering = self.connections.values().filter_map(|connection| connection.closing);
+        // Links that linger are few, and only then is there anything to look for.
+        lingering.chain(self.hub.poll_timeout()).min()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.hub.handle_timeout(now);
+        let expired = |connection: &Connection| connection.closing.is_some_and(|until| until <= now);
+        for (peer, connection) in &mut self.connections {
+            if expired(connection) {
+                connection.over = true;
+                self.busy.push_back(*peer);
+            }
+        }
+    }
+
+    /// Whether the world is over and everybody has gone.
+    pub(super) fn is_over(&self) -> bool {
+        self.hub.is_over() && self.connections.is_empty()
+    }
+
+    pub(crate) fn status(&self) -> HubStatus {
+        self.hub.status()
+    }
+
+    /// Stops although ranks still need the hub.
+    pub(crate) fn shut_down(&mut self, now: Instant) {
+        self.hub.shut_down(now);
+    }
+
+    /// Moves what can be moved. Returns whether anything was.
+    pub(super) fn turn(&mut self, now: Instant) -> bool {
+        let mut moved = self.accept(now);
+        // In-memory links have no descriptor that could say so.
+        let silent: Vec<PeerId> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.link.is_unwatched())
+            .map(|(id, _)| *id)
+            .collect();
+        self.busy.extend(silent);
+        for _ in 0..self.busy.len() {
+            let Some(peer) = self.busy.pop_front() else { break };
+            moved |= self.read(now, peer);
+            moved |= self.write(now, peer);
+        }
+        while let Some(done) = self.workers.pop() {
+            moved = true;
+            self.hub.finish_work(now, done);
+        }
+        loop {
+            while let Some(work) = self.hub.poll_work() {
+                moved = true;
+                if work.is_user_code() {
+                    self.workers.push(work);
+                } else {
+                    self.hub.finish_work(now, run(work));
+                }
+            }
+            let Some(peer) = self.hub.poll_peer() else { break };
+            moved |= self.write(now, peer);
+        }
+        moved
+    }
+
+    fn accept(&mut self, now: Instant) -> bool {
+        let Some(listener) = &self.listener else { return false };
+        if !std::mem::take(&mut self.accepting) || self.hub.is_over() {
+            return false;
+        }
+        let mut links = Vec::new();
+        loop {
+            match listener.accept() {
+                Ok(Some(link)) => links.push(link),
+                Ok(None) => break,
+                Err(error) => {
+                    // A connection that broke before it was taken, or too many open files: the next may fare better.
+                    tracing::warn!("a connection could not be accepted: {error}");
+                    break;
+                }
+            }
+        }
+        if let Err(error) = listener.arm() {
+            tracing::error!("the hub can accept no more connections: {error}");
+        }
+        let moved = !links.is_empty();
+        for link in links {
+            if let Err(error) = self.add(now, Box::new(link)) {
+                tracing::warn!("a connection could not be watched: {error}");
+            }
+        }
+        moved
+    }
+
+    /// Reads what has come from a peer. Returns whether anything has.
+    fn read(&mut self, now: Instant, peer: PeerId) -> bool {
+        let Some(connection) = self.connections.get_mut(&peer) else { return false };
+        let mut moved = 0;
+        while connection.link.readable && !connection.over && moved < QUOTA {
+            match connection.read_some(&mut self.hub, now, peer) {
+                Ok((n, Fill::Some)) => moved += n.max(1),
+                Ok((_, Fill::Blocked)) => break,
+                Ok((_, Fill::Closed)) => connection.over = true,
+                Err(error) => {
+                    tracing::debug!(?peer, "link broke: {error}");
+                    connection.over = true;
+                }
+            }
+        }
+        if moved >= QUOTA {
+            self.busy.push_back(peer);
+        }
+        moved > 0
+    }
+
+    /// Writes what the hub has for a peer. Returns whether anything was.
+    fn write(&mut self, now: Instant, peer: PeerId) -> bool {
+        let Some(connection) = self.connections.get_mut(&peer) else { return false };
+        let mut moved = false;
+        while connection.link.writable && !connection.over {
+            connection.collect(&mut self.hub, peer);
+            if connection.out.is_empty() {
+                break;
+            }
+            match connection.write_some() {
+                Ok(wrote) => moved |= wrote,
+                Err(error) => {
+                    tracing::debug!(?peer, "link broke: {error}");
+                    connection.over = true;
+                }
+            }
+        }
+        if connection.closing.is_none() && connection.out.is_empty() && self.hub.wants_close(peer) {
+            connection.link.close_write();
+            connection.closing = Some(now + LINGER);
+            connection.arriving = None;
+        }
+        if connection.over || connection.link.arm(!connection.out.is_empty()).is_err() {
+            tracing::debug!(?peer, from = connection.link.describe(), "link down");
+            self.connections.remove(&peer);
+            self.keys.retain(|_, held| *held != peer);
+            self.hub.disconnect(now, peer);
+            return true;
+        }
+        moved
+    }
+}
+
+impl Connection {
+    fn read_some(&mut self, hub: &mut Hub, now: Instant, peer: PeerId) -> io::Result<(usize, Fill)> {
+        if self.closing.is_some() {
+            let thrown = self.reader.discard(usize::MAX);
+            return Ok((thrown, self.reader.fill(&mut self.link)?));
+        }
+        if let Some(arriving) = &mut self.arriving {
+            let (n, fill) = self.reader.read(&mut arriving.payload[arriving.got..], &mut self.link)?;
+            arriving.got += n;
+            if arriving.got == arriving.payload.len()
+                && let Some(Arriving { prefix, header, payload, .. }) = self.arriving.take()
+            {
+                let header = header.get(..usize::from(prefix.header_len)).unwrap_or(&header);
+                hub.handle_frame(now, peer, prefix, header, payload.freeze());
+            }
+            return Ok((n, if n > 0 { Fill::Some } else { fill }));
+        }
+        let Some(prefix) = self.reader.prefix() else { return Ok((0, self.reader.fill(&mut self.link)?)) };
+        // Before anything is made ready for what it announces.
+        if hub.check_prefix(now, peer, prefix).is_err() {
+            return Ok((self.reader.discard(usize::MAX), Fill::Some));
+        }
+        let Some((prefix, bytes)) = self.reader.head() else { return Ok((0, self.reader.fill(&mut self.link)?)) };
+        let mut header = [0; wire::MAX_HEADER_LEN];
+        let n = bytes.len().min(header.len());
+        header[..n].copy_from_slice(&bytes[..n]);
+        let taken = wire::PREFIX_LEN + bytes.len();
+        self.reader.take_head(prefix);
+        if prefix.payload_len == 0 {
+            hub.handle_frame(now, peer, prefix, &header[..n], Bytes::new());
+        } else {
+            let payload = BytesMut::zeroed(prefix.payload_len as usize);
+            self.arriving = Some(Arriving { prefix, header, payload, got: 0 });
+        }
+        Ok((taken, Fill::Some))
+    }
+
+    /// Takes frames from the hub until there is a good load of them.
+    fn collect(&mut self, hub: &mut Hub, peer: PeerId) {
+        let mut bytes: usize = self.out.iter().map(|leaving| leaving.payload.len()).sum();
+        while self.out.len() < BATCH_FRAMES && bytes < BATCH_BYTES {
+            let Some((frame, payload)) = hub.poll_transmit(peer) else { break };
+            let mut head = [0; MAX_HEAD_LEN];
+            // The hub cuts payloads to what the rank takes, a u32.
+            let head_len = frame.encode(payload.len() as u32, &mut head);
+            bytes += payload.len();
+            self.out.push_back(Leaving { head, head_len, payload });
+        }
+    }
+
+    fn write_some(&mut self) -> io::Result<bool> {
+        let mut slices = Vec::with_capacity(2 * self.out.len());
+        let mut skip = self.written;
+        for Leaving { head, head_len, payload } in &self.out {
+            for piece in [&head[..*head_len], payload] {
+                // Only the first frame can have been written in part.
+                let done = skip.min(piece.len());
+                skip -= done;
+                if done < piece.len() {
+                    slices.push(IoSlice::new(&piece[done..]));
+                }
+            }
+        }
+        let Some(n) = self.link.write(&slices)? else { return Ok(false) };
+        self.written += n;
+        while let Some(first) = self.out.front() {
+            let len = first.head_len + first.payload.len();
+            if self.written < len {
+                break;
+            }
+            self.written -= len;
+            self.out.pop_front();
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,286 @@
+//! The progress engine of a process: one thread that moves bytes for its rank and, where it hosts one, for the hub.
+//!
+//! Progress never depends on the user's runtime, or on anybody waiting. Whoever starts a call writes its first frame
+//! itself if nobody else is at the link; everything else happens on the engine's thread, which sleeps in the poller
+//! while there is nothing to do.
+//!
+//! Two locks, always in this order: the *driver*, whose holder alone reads and writes the link, and the *state* (the
+//! endpoint and its requests), which is held for calls of the state machine only.
+
+mod hub;
+mod rank;
+mod state;
+mod worker;
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+use edgempi_core::RequestId;
+use edgempi_core::wire::GoodbyeReason;
+use polling::{Events, Poller};
+
+use crate::error::Error;
+pub(crate) use hub::HubDriver;
+pub(crate) use rank::RankDriver;
+pub(crate) use state::{Asked, OwnedCall, State};
+
+/// The poller's key of the rank's link, of the hub's listener, and of the first link to the hub.
+const RANK_KEY: usize = 0;
+const LISTENER_KEY: usize = 1;
+const FIRST_LINK_KEY: usize = 2;
+
+/// Frames and bytes that a rank has moved since it joined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes sent, frame heads included.
+    pub sent: u64,
+    /// Bytes received, frame heads included.
+    pub received: u64,
+    /// Frames sent.
+    pub frames_sent: u64,
+    /// Frames received.
+    pub frames_received: u64,
+}
+
+#[derive(Default)]
+struct Counters {
+    sent: AtomicU64,
+    received: AtomicU64,
+    frames_sent: AtomicU64,
+    frames_received: AtomicU64,
+}
+
+/// Why the engine's thread goes on.
+#[derive(Default)]
+struct Flags {
+    /// The rank has something to send that nobody has looked at.
+    transmit: AtomicBool,
+    /// A memory link has been written to, or work is done.
+    woken: AtomicBool,
+    /// The world is left: the thread may end once nothing is open.
+    closing: AtomicBool,
+}
+
+/// The progress engine.
+pub(crate) struct Engine {
+    start: Instant,
+    poller: Arc<Poller>,
+    thread: OnceLock<ThreadId>,
+    flags: Flags,
+    state: Mutex<State>,
+    driver: Mutex<Option<RankDriver>>,
+    hub: Mutex<Option<HubDriver>>,
+    counters: Counters,
+}
+
+impl Engine {
+    /// An engine that has nothing to drive yet; its state is that of a rank without a link.
+    pub(crate) fn new(state: impl FnOnce(edgempi_core::Instant) -> State) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            start: Instant::now(),
+            poller: Arc::new(Poller::new()?),
+            thread: OnceLock::new(),
+            flags: Flags::default(),
+            state: Mutex::new(state(edgempi_core::Instant::ZERO)),
+            driver: Mutex::new(None),
+            hub: Mutex::new(None),
+            counters: Counters::default(),
+        }))
+    }
+
+    pub(crate) fn poller(&self) -> Arc<Poller> {
+        self.poller.clone()
+    }
+
+    pub(crate) fn now(&self) -> edgempi_core::Instant {
+        let micros = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        edgempi_core::Instant::from_micros(micros)
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn driver(&self) -> MutexGuard<'_, Option<RankDriver>> {
+        self.driver.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn hub(&self) -> MutexGuard<'_, Option<HubDriver>> {
+        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_driver(&self, driver: RankDriver) {
+        *self.driver() = Some(driver);
+    }
+
+    pub(crate) fn set_hub(&self, hub: HubDriver) {
+        *self.hub() = Some(hub);
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        let Counters { sent, received, frames_sent, frames_received } = &self.counters;
+        Traffic {
+            sent: sent.load(Ordering::Relaxed),
+            received: received.load(Ordering::Relaxed),
+            frames_sent: frames_sent.load(Ordering::Relaxed),
+            frames_received: frames_received.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Starts a call, and sends its first frame if the link is free.
+    pub(crate) fn submit(self: &Arc<Self>, asked: Asked) -> Result<RequestId, Error> {
+        let id = self.state().submit(asked)?;
+        self.kick();
+        Ok(id)
+    }
+
+    pub(crate) fn cancel(&self, request: RequestId) {
+        self.state().cancel(request);
+        self.kick();
+    }
+
+    pub(crate) fn leave(&self, reason: GoodbyeReason) {
+        self.state().leave(reason);
+        self.kick();
+    }
+
+    /// Leaves without finalizing: the others are told that this rank has failed.
+    pub(crate) fn give_up(&self) {
+        self.leave(GoodbyeReason::Dropped);
+        self.close();
+    }
+
+    /// Lets the engine's thread end once the world is over, and all requests fail.
+    pub(crate) fn close(&self) {
+        self.flags.closing.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Ends the hub although ranks still need it.
+    pub(crate) fn shut_hub_down(&self) {
+        let now = self.now();
+        if let Some(hub) = self.hub().as_mut() {
+            hub.shut_down(now);
+        }
+        self.wake();
+    }
+
+    /// Sends what there is to send, unless somebody else is at it and will.
+    pub(crate) fn kick(&self) {
+        self.flags.transmit.store(true, Ordering::Release);
+        while self.flags.transmit.load(Ordering::Acquire) {
+            // Whoever holds the driver looks at the flag once more after letting go of it.
+            let Ok(mut driver) = self.driver.try_lock() else { return };
+            self.flags.transmit.store(false, Ordering::Release);
+            let Some(driver) = driver.as_mut() else { return };
+            driver.write(self);
+            driver.arm(self);
+        }
+    }
+
+    /// Makes the engine's thread look around.
+    pub(crate) fn wake(&self) {
+        self.flags.woken.store(true, Ordering::Release);
+        if self.thread.get() != Some(&thread::current().id()) {
+            // A poller that can't be notified is one that is gone.
+            let _ = self.poller.notify();
+        }
+    }
+
+    /// The engine's thread: runs until the world is left and nothing is open.
+    pub(crate) fn run(self: &Arc<Self>) {
+        let _ = self.thread.set(thread::current().id());
+        let mut events = Events::new();
+        loop {
+            while self.turn() {}
+            if self.is_over() {
+                break;
+            }
+            if self.flags.woken.swap(false, Ordering::AcqRel) || self.flags.transmit.load(Ordering::Acquire) {
+                continue;
+            }
+            events.clear();
+            if let Err(error) = self.poller.wait(&mut events, self.timeout()) {
+                self.state().lose(&Error::disconnected(format!("the poller failed: {error}")));
+                break;
+            }
+            self.distribute(&events);
+            self.fire_deadlines();
+        }
+        self.state().lose(&Error::Finalized);
+        *self.driver() = None;
+        *self.hub() = None;
+    }
+
+    /// Moves what can be moved. Returns whether anything was.
+    fn turn(&self) -> bool {
+        self.flags.woken.store(false, Ordering::Release);
+        let mut moved = false;
+        {
+            let mut driver = self.driver();
+            self.flags.transmit.store(false, Ordering::Release);
+            if let Some(driver) = driver.as_mut() {
+                moved |= driver.read(self);
+                moved |= driver.write(self);
+                driver.arm(self);
+            }
+        }
+        if let Some(hub) = self.hub().as_mut() {
+            moved |= hub.turn(self.now());
+        }
+        moved || self.flags.transmit.load(Ordering::Acquire)
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let rank = self.state().poll_timeout();
+        let hub = self.hub().as_ref().and_then(HubDriver::poll_timeout);
+        let next = rank.into_iter().chain(hub).min()?;
+        Some(next.since(self.now()) + Duration::from_micros(1))
+    }
+
+    fn fire_deadlines(&self) {
+        let now = self.now();
+        let result = self.state().handle_timeout(now);
+        if let Err(error) = result {
+            self.lose_link(&error);
+        }
+        if let Some(hub) = self.hub().as_mut() {
+            hub.handle_timeout(now);
+        }
+    }
+
+    fn distribute(&self, events: &Events) {
+        for event in events.iter() {
+            if event.key == RANK_KEY {
+                if let Some(driver) = self.driver().as_mut() {
+                    driver.woken(event.readable, event.writable);
+                }
+            } else if let Some(hub) = self.hub().as_mut() {
+                hub.woken(event.key, event.readable, event.writable);
+            }
+        }
+    }
+
+    /// The rank's link is over: everybody who waits is told why.
+    fn lose_link(&self, error: &Error) {
+        *self.driver() = None;
+        self.state().lose(error);
+    }
+
+    fn is_over(&self) -> bool {
+        if !self.flags.closing.load(Ordering::Acquire) {
+            return self.hub().as_ref().is_some_and(HubDriver::is_over) && self.driver().is_none();
+        }
+        let flushed = self.driver().as_ref().is_none_or(RankDriver::is_flushed);
+        flushed && self.hub().as_ref().is_none_or(HubDriver::is_over)
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Engine")
+    }
+}

@@ -1,0 +1,384 @@
+//! The rank's side of its link: reads frames into the requests' buffers, and writes frames out of them.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use edgempi_core::Status;
+use edgempi_core::endpoint::{Content, Incoming, Outgoing};
+use edgempi_core::wire::{Layout, MAX_HEAD_LEN};
+
+use super::{Engine, RANK_KEY};
+use crate::buffers::{Buffers, Inbound};
+use crate::codec::{Fill, FrameReader};
+use crate::error::Error;
+use crate::link::{Link, Watched};
+use crate::request::Shared;
+
+/// Bytes read ahead.
+const AHEAD: usize = 64 * 1024;
+/// Payloads up to this are copied behind their heads, so that many small frames leave at once.
+const COPIED: usize = 16 * 1024;
+/// Bytes read before somebody else gets a turn.
+const QUOTA: usize = 4 << 20;
+
+/// What becomes of the payload that is being read.
+enum Receiving {
+    /// It goes to a place in a request's buffers.
+    Place { shared: Arc<Shared>, part: usize, offset: usize, len: usize },
+    /// It is collected, then taken apart.
+    Collect { shared: Arc<Shared>, id: edgempi_core::RequestId, layout: Layout, bytes: Vec<u8> },
+    /// It says why.
+    Reason { bytes: Vec<u8> },
+    /// Nobody wants it.
+    Discard { len: usize },
+}
+
+/// A payload that is written straight from a request's buffers.
+struct Large {
+    shared: Arc<Shared>,
+    part: usize,
+    offset: usize,
+    len: usize,
+    /// The request is done once this is out.
+    resolves: bool,
+}
+
+/// The holder of the link.
+pub(crate) struct RankDriver {
+    link: Watched,
+    reader: FrameReader,
+    receiving: Option<(Receiving, usize)>,
+    /// Frames on their way out: heads and small payloads, then at most one large payload.
+    out: Vec<u8>,
+    written: usize,
+    large: Option<Large>,
+    /// The other side closed, or the link failed.
+    over: bool,
+}
+
+impl RankDriver {
+    pub(crate) fn new(engine: &Engine, link: Box<dyn Link>) -> io::Result<Self> {
+        Ok(Self {
+            link: Watched::new(link, engine.poller(), RANK_KEY)?,
+            reader: FrameReader::new(AHEAD),
+            receiving: None,
+            out: Vec::with_capacity(2 * AHEAD),
+            written: 0,
+            large: None,
+            over: false,
+        })
+    }
+
+    pub(super) fn woken(&mut self, readable: bool, writable: bool) {
+        self.link.woken(readable, writable);
+    }
+
+    pub(super) fn arm(&mut self, engine: &Engine) {
+        if self.over {
+            return;
+        }
+        if let Err(error) = self.link.arm(!self.is_flushed()) {
+            self.fail(engine, &error);
+        }
+    }
+
+    pub(super) fn is_flushed(&self) -> bool {
+        self.over || (self.out.is_empty() && self.large.is_none())
+    }
+
+    /// Reads what has come. Returns whether anything has.
+    pub(super) fn read(&mut self, engine: &Engine) -> bool {
+        let mut moved = 0;
+        while !self.over && moved < QUOTA {
+            match self.read_some(engine) {
+                Ok((n, Fill::Some)) => moved += n.max(1),
+                Ok((_, Fill::Blocked)) => break,
+                Ok((_, Fill::Closed)) => {
+                    let hub = engine.state().hub.clone();
+                    self.end(engine, &Error::disconnected(format!("the hub at {hub} closed the connection")));
+                }
+                Err(error) => self.fail(engine, &error),
+            }
+        }
+        moved > 0
+    }
+
+    fn read_some(&mut self, engine: &Engine) -> io::Result<(usize, Fill)> {
+        let Some((receiving, got)) = &mut self.receiving else {
+            let Some((prefix, header)) = self.reader.head() else {
+                return Ok((0, self.reader.fill(&mut self.link)?));
+            };
+            let mut held = [0; u8::MAX as usize];
+            let header_len = header.len();
+            held[..header_len].copy_from_slice(header);
+            self.reader.take_head(prefix);
+            let len = MAX_HEAD_LEN.min(header_len) + prefix.payload_len as usize;
+            engine.counters.received.fetch_add(len as u64, Ordering::Relaxed);
+            engine.counters.frames_received.fetch_add(1, Ordering::Relaxed);
+            self.begin(engine, prefix, &held[..header_len]);
+            return Ok((len, Fill::Some));
+        };
+        let (n, fill, len) = match receiving {
+            Receiving::Place { shared, part, offset, len } => {
+                let mut inner = shared.lock();
+                let place = inner.buffers.as_mut().and_then(|buffers| buffers.incoming(*part, *offset, *len));
+                match place.and_then(|place| place.get_mut(*got..)) {
+                    Some(place) => {
+                        let (n, fill) = self.reader.read(place, &mut self.link)?;
+                        (n, fill, *len)
+                    }
+                    None => {
+                        drop(inner);
+                        let error = Error::Protocol { reason: "the hub sent bytes that have no place".to_owned() };
+                        self.end(engine, &error);
+                        return Ok((0, Fill::Blocked));
+                    }
+                }
+            }
+            Receiving::Collect { bytes, .. } | Receiving::Reason { bytes } => {
+                let (n, fill) = self.reader.read(&mut bytes[*got..], &mut self.link)?;
+                (n, fill, bytes.len())
+            }
+            Receiving::Discard { len } => match self.reader.discard(*len - *got) {
+                0 if *len > *got => (0, self.reader.fill(&mut self.link)?, *len),
+                n => (n, Fill::Some, *len),
+            },
+        };
+        *got += n;
+        if *got == len {
+            self.finish(engine);
+        }
+        Ok((n, if n > 0 { Fill::Some } else { fill }))
+    }
+
+    /// A head has come: finds out where its payload goes.
+    fn begin(&mut self, engine: &Engine, prefix: edgempi_core::wire::Prefix, header: &[u8]) {
+        let mut state = engine.state();
+        let now = engine.now();
+        let incoming = match state.endpoint.handle_frame(now, prefix, header) {
+            Ok(incoming) => incoming,
+            Err(fault) => {
+                let reason = format!("the hub at {} sent a frame that makes no sense: {fault}", state.hub);
+                drop(state);
+                self.end(engine, &Error::Protocol { reason });
+                return;
+            }
+        };
+        let receiving = match incoming {
+            Incoming::Nothing => Receiving::Discard { len: prefix.payload_len as usize },
+            Incoming::Payload { request, part, offset, len } => match state.find(request) {
+                Some(shared) if !shared.is_resolved() => Receiving::Place { shared, part: part as usize, offset, len },
+                _ => Receiving::Discard { len },
+            },
+            Incoming::Result { request, layout, len } => match state.find(request) {
+                Some(shared) if !shared.is_resolved() => place_result(&shared, request, layout, len),
+                _ => Receiving::Discard { len },
+            },
+            Incoming::Reason { len } => Receiving::Reason { bytes: vec![0; len] },
+            Incoming::Discard { len } => Receiving::Discard { len },
+        };
+        drop(state);
+        let is_empty = match &receiving {
+            Receiving::Place { len, .. } | Receiving::Discard { len } => *len == 0,
+            Receiving::Collect { bytes, .. } | Receiving::Reason { bytes } => bytes.is_empty(),
+        };
+        self.receiving = Some((receiving, 0));
+        if is_empty {
+            self.finish(engine);
+        }
+    }
+
+    /// The payload is in its place.
+    fn finish(&mut self, engine: &Engine) {
+        let mut reason = String::new();
+        match self.receiving.take() {
+            Some((Receiving::Collect { shared, id, layout, bytes }, _)) => {
+                let taken = match (&mut shared.lock().buffers, layout) {
+                    (Some(buffers), Layout::Equal) => buffers.take_blocks(&bytes),
+                    (Some(buffers), Layout::Varied) => buffers.take_parts(&bytes),
+                    _ => Ok(()),
+                };
+                if let Err(reason) = taken {
+                    engine.state().refuse(id, reason);
+                }
+            }
+            Some((Receiving::Reason { bytes }, _)) => reason = String::from_utf8_lossy(&bytes).into_owned(),
+            Some((Receiving::Place { .. } | Receiving::Discard { .. }, _)) | None => {}
+        }
+        let mut state = engine.state();
+        if let Some(event) = state.endpoint.poll_event() {
+            state.handle_event(event, reason);
+            if state.is_lost() {
+                drop(state);
+                self.over = true;
+                self.link.close_write();
+            }
+        }
+    }
+
+    /// Writes what there is to write. Returns whether anything was.
+    pub(super) fn write(&mut self, engine: &Engine) -> bool {
+        let mut moved = false;
+        while !self.over {
+            if self.is_flushed() && !self.collect(engine) {
+                break;
+            }
+            match self.write_some() {
+                Ok(Some(n)) => {
+                    moved = true;
+                    engine.counters.sent.fetch_add(n as u64, Ordering::Relaxed);
+                }
+                Ok(None) => break,
+                Err(error) => self.fail(engine, &error),
+            }
+        }
+        moved
+    }
+
+    /// Takes frames from the endpoint until there is a good load of them. Returns whether there are any.
+    fn collect(&mut self, engine: &Engine) -> bool {
+        let now = engine.now();
+        let mut state = engine.state();
+        let mut done = Vec::new();
+        while self.large.is_none() && self.out.len() < AHEAD {
+            let mut head = [0; MAX_HEAD_LEN];
+            let Some(outgoing) = state.poll_transmit(now, &mut head) else { break };
+            engine.counters.frames_sent.fetch_add(1, Ordering::Relaxed);
+            let Outgoing { head_len, payload, done: resolves } = outgoing;
+            self.out.extend_from_slice(&head[..head_len]);
+            if let Some((content, len)) = payload {
+                self.append(&state, content, len, resolves.is_some());
+            }
+            if self.large.as_ref().is_none_or(|large| !large.resolves)
+                && let Some(shared) = resolves.and_then(|id| state.find(id))
+            {
+                done.push(shared);
+            }
+        }
+        drop(state);
+        for shared in done {
+            shared.resolve(Ok(Status::default()));
+        }
+        !self.is_flushed()
+    }
+
+    fn append(&mut self, state: &super::State, content: Content, len: usize, resolves: bool) {
+        let end = self.out.len() + len;
+        let (request, part, offset) = match content {
+            Content::World => {
+                self.out.extend_from_slice(state.world.as_bytes());
+                return;
+            }
+            Content::Group(request) | Content::Operation(request) | Content::Site(request) => {
+                if let Some(shared) = state.find(request)
+                    && let Some(buffers) = &shared.lock().buffers
+                {
+                    self.out.extend_from_slice(name_of(buffers, content));
+                }
+                self.out.resize(end, 0);
+                return;
+            }
+            Content::Inline(request) => (request, 0, 0),
+            Content::Part { request, part, offset } => (request, part as usize, offset),
+        };
+        let Some(shared) = state.find(request) else {
+            self.out.resize(end, 0);
+            return;
+        };
+        let inner = shared.lock();
+        let Some(buffers) = &inner.buffers else {
+            self.out.resize(end, 0);
+            return;
+        };
+        let is_inline = matches!(content, Content::Inline(_));
+        if len > COPIED && !(is_inline && buffers.split) {
+            drop(inner);
+            self.large = Some(Large { shared, part, offset, len, resolves });
+        } else if is_inline {
+            buffers.write_inline(len, &mut self.out);
+        } else {
+            self.out.extend_from_slice(buffers.outgoing(part, offset, len).unwrap_or_default());
+            self.out.resize(end, 0);
+        }
+    }
+
+    fn write_some(&mut self) -> io::Result<Option<usize>> {
+        let heads = self.out.len() - self.written.min(self.out.len());
+        let n = match &self.large {
+            None => self.link.write(&[IoSlice::new(&self.out[self.written..])])?,
+            Some(large) => {
+                let behind = self.written.saturating_sub(self.out.len());
+                let inner = large.shared.lock();
+                let buffers = inner.buffers.as_ref();
+                let payload =
+                    buffers.and_then(|held| held.outgoing(large.part, large.offset + behind, large.len - behind));
+                let Some(payload) = payload else {
+                    return Err(io::Error::other("a result came before its request was sent"));
+                };
+                let heads = &self.out[self.out.len() - heads..];
+                self.link.write(&[IoSlice::new(heads), IoSlice::new(payload)])?
+            }
+        };
+        let Some(n) = n else { return Ok(None) };
+        self.written += n;
+        let total = self.out.len() + self.large.as_ref().map_or(0, |large| large.len);
+        if self.written == total {
+            self.out.clear();
+            self.written = 0;
+            if let Some(Large { shared, resolves: true, .. }) = self.large.take() {
+                shared.resolve(Ok(Status::default()));
+            }
+        }
+        Ok(Some(n))
+    }
+
+    fn fail(&mut self, engine: &Engine, error: &io::Error) {
+        let hub = engine.state().hub.clone();
+        self.end(engine, &Error::disconnected(format!("the connection to the hub at {hub} broke: {error}")));
+    }
+
+    fn end(&mut self, engine: &Engine, error: &Error) {
+        self.over = true;
+        self.link.close_write();
+        engine.state().lose(error);
+    }
+}
+
+impl super::State {
+    fn poll_transmit(&mut self, now: edgempi_core::Instant, head: &mut [u8; MAX_HEAD_LEN]) -> Option<Outgoing> {
+        let (endpoint, requests) = self.split();
+        endpoint.poll_transmit(now, head, |content| match content {
+            Content::Group(request) | Content::Operation(request) | Content::Site(request) => requests
+                .get(request.index())
+                .and_then(|held| held.as_ref())
+                .and_then(|(_, shared)| shared.lock().buffers.as_ref().map(|buffers| name_of(buffers, content).len()))
+                .unwrap_or(0),
+            Content::World | Content::Inline(_) | Content::Part { .. } => 0,
+        })
+    }
+}
+
+fn name_of(buffers: &Buffers, content: Content) -> &[u8] {
+    match content {
+        Content::Group(_) => &buffers.group,
+        Content::Operation(_) => &buffers.operation,
+        Content::Site(_) => buffers.site.as_bytes(),
+        Content::World | Content::Inline(_) | Content::Part { .. } => &[],
+    }
+}
+
+/// Where a result goes that comes in one payload.
+fn place_result(shared: &Arc<Shared>, id: edgempi_core::RequestId, layout: Layout, len: usize) -> Receiving {
+    let mut inner = shared.lock();
+    let Some(buffers) = &mut inner.buffers else { return Receiving::Discard { len } };
+    if layout == Layout::Single && matches!(buffers.inbound, Inbound::Whole { .. }) {
+        if let Err(reason) = buffers.announce(0, len) {
+            drop(inner);
+            shared.resolve(Err(Error::InvalidArgument { reason }));
+            return Receiving::Discard { len };
+        }
+        return Receiving::Place { shared: shared.clone(), part: 0, offset: 0, len };
+    }
+    Receiving::Collect { shared: shared.clone(), id, layout, bytes: vec![0; len] }
+}

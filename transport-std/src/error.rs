@@ -1,0 +1,193 @@
+//! What goes wrong on a host, in words that say what to do.
+
+use std::time::Duration;
+
+use edgempi_core::{Category, Fault, Rank};
+use thiserror::Error;
+
+use crate::config::ConfigError;
+
+/// Why a call, a rank or a hub failed. Match on the variants; print them for people.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The hub could not be reached in time.
+    #[error(
+        "no hub at {address} after {tries} tries in {:.1} s: {reason}; start rank 0 or `edgempi hub` there, or set \
+         EDGEMPI_ADDR and EDGEMPI_PORT to where it is (EDGEMPI_WAIT is how long to try)",
+        .waited.as_secs_f32()
+    )]
+    Connect {
+        /// Where the hub was looked for.
+        address: String,
+        /// How often.
+        tries: u32,
+        /// How long.
+        waited: Duration,
+        /// What the last try met.
+        reason: String,
+    },
+    /// The hub can't listen.
+    #[error("can not listen on {address}: {reason}; set EDGEMPI_PORT to a free port (for every rank)")]
+    Listen {
+        /// Where it should have listened.
+        address: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The hub does not want this rank.
+    #[error("the hub at {address} refused: {reason}")]
+    Refused {
+        /// What does not fit.
+        category: Category,
+        /// The hub.
+        address: String,
+        /// What the hub said.
+        reason: String,
+    },
+    /// The link to the hub is gone.
+    #[error("disconnected from the hub: {reason}")]
+    Disconnected {
+        /// What happened.
+        reason: String,
+    },
+    /// A rank that the operation needs has died, or never came.
+    #[error("{reason}")]
+    RankFailed {
+        /// The ranks, as far as they are named.
+        ranks: Vec<Rank>,
+        /// Which rank, and what happened to it.
+        reason: String,
+    },
+    /// A rank that the operation needs has finalized.
+    #[error("{reason}")]
+    RankFinished {
+        /// The rank.
+        rank: Rank,
+        /// Which rank.
+        reason: String,
+    },
+    /// The participants do not agree on the operation.
+    #[error("{reason}")]
+    Mismatch {
+        /// Both sides, with the places of their calls.
+        reason: String,
+    },
+    /// A message is larger than a limit.
+    #[error("{reason}")]
+    TooLarge {
+        /// Its size in bytes.
+        len: u64,
+        /// The limit.
+        max: u64,
+        /// Which limit.
+        reason: String,
+    },
+    /// A message does not fit the receive that it matched.
+    #[error("{reason}")]
+    Truncated {
+        /// The message's size in bytes.
+        len: u64,
+        /// What the receive takes.
+        max: u64,
+        /// Which message.
+        reason: String,
+    },
+    /// Too many requests are open.
+    #[error("{max} requests are open already; wait for some of them")]
+    TooManyRequests {
+        /// How many may be.
+        max: u64,
+    },
+    /// The arguments of a call contradict each other.
+    #[error("{reason}")]
+    InvalidArgument {
+        /// How.
+        reason: String,
+    },
+    /// Something took too long.
+    #[error("{reason}")]
+    Timeout {
+        /// What.
+        reason: String,
+    },
+    /// A participant gave the operation up.
+    #[error("{reason}")]
+    Cancelled {
+        /// Who.
+        rank: Rank,
+        /// What.
+        reason: String,
+    },
+    /// The user's code at the hub failed or panicked.
+    #[error("{reason}")]
+    Remote {
+        /// What it said.
+        reason: String,
+    },
+    /// The hub has no such operation.
+    #[error("{reason}")]
+    UnknownOperation {
+        /// What it has.
+        reason: String,
+    },
+    /// The hub broke the protocol, or said that this rank did.
+    #[error("protocol error: {reason}")]
+    Protocol {
+        /// How.
+        reason: String,
+    },
+    /// A value could not be turned into bytes.
+    #[error("the value does not encode: {reason}")]
+    Encode {
+        /// What serde said.
+        reason: String,
+    },
+    /// Bytes could not be turned into a value of the type asked for.
+    #[error("the bytes from rank {from} are no {expected}: {reason}")]
+    Decode {
+        /// Who sent them.
+        from: Rank,
+        /// The type.
+        expected: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The world has been finalized, or dropped.
+    #[error("the world has been finalized: no call can be made on it any more")]
+    Finalized,
+}
+
+impl Error {
+    /// What the hub said of a request.
+    pub(crate) fn from_hub(fault: Fault, text: String) -> Self {
+        let Fault { category, rank, count: _, len, max } = fault;
+        let reason = if text.is_empty() { fault.to_string() } else { text };
+        match category {
+            Category::Disconnected => Self::Disconnected { reason },
+            Category::RankFailed => Self::RankFailed { ranks: vec![rank], reason },
+            Category::RankFinished => Self::RankFinished { rank, reason },
+            Category::Mismatch => Self::Mismatch { reason },
+            Category::TooLarge => Self::TooLarge { len, max, reason },
+            Category::Truncated => Self::Truncated { len, max, reason },
+            Category::TooManyRequests => Self::TooManyRequests { max },
+            Category::InvalidArgument => Self::InvalidArgument { reason },
+            Category::Timeout => Self::Timeout { reason },
+            Category::Cancelled => Self::Cancelled { rank, reason },
+            Category::Remote => Self::Remote { reason },
+            Category::UnknownOperation => Self::UnknownOperation { reason },
+            _ => Self::Protocol { reason },
+        }
+    }
+
+    pub(crate) fn invalid(reason: impl Into<String>) -> Self {
+        Self::InvalidArgument { reason: reason.into() }
+    }
+
+    pub(crate) fn disconnected(reason: impl Into<String>) -> Self {
+        Self::Disconnected { reason: reason.into() }
+    }
+}

@@ -1,0 +1,117 @@
+//! A hub as a process of its own: what `edgempi hub` runs, and what a program runs that adds operations to it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use edgempi_core::Rank;
+use edgempi_core::endpoint;
+
+pub use edgempi_core::hub::{Applied, Apply, HubStatus, Registry};
+
+use crate::config::{Config, Resolved};
+use crate::engine::{Engine, HubDriver, State};
+use crate::error::Error;
+use crate::link::{self, NAMES};
+use crate::world::hub_config;
+
+/// A hub that listens, and serves when it is told to.
+///
+/// ```no_run
+/// use edgempi::hub::{Applied, Registry, Server};
+/// use edgempi::{Config, Error, Rank};
+///
+/// let mut operations = Registry::new();
+/// operations.insert_fn("double", 1, |_: Applied<'_, ()>, inputs: Vec<(Rank, i64)>| {
+///     Ok::<_, String>(inputs.into_iter().map(|(rank, value)| (rank, 2 * value)).collect())
+/// });
+/// let server = Server::bind(&Config::new().rank(0).size(3), operations)?;
+/// println!("listening on {}", server.local_addr());
+/// server.serve()?;
+/// # Ok::<(), Error>(())
+/// ```
+pub struct Server {
+    resolved: Resolved,
+    registry: Registry,
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+    stop: Stop,
+}
+
+/// Ends a [`Server`] from another thread.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    stopped: Arc<AtomicBool>,
+    engine: Arc<Mutex<Weak<Engine>>>,
+}
+
+impl Stop {
+    /// Says goodbye to all ranks, whose calls then fail with [`Error::Disconnected`], and lets
+    /// [`serve`](Server::serve) return.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        if let Some(engine) = engine {
+            engine.shut_hub_down();
+        }
+    }
+
+    /// Whether somebody has.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+}
+
+impl Server {
+    /// Listens as `config` says, or the environment.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for bad settings, [`Error::Listen`] if the port is taken.
+    pub fn bind(config: &Config, registry: Registry) -> Result<Self, Error> {
+        let resolved = config.resolve(NAMES)?;
+        let listener = link::listen(&resolved.listen)?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| Error::Listen { address: resolved.listen.to_string(), reason: error.to_string() })?;
+        Ok(Self { resolved, registry, listener, address, stop: Stop::default() })
+    }
+
+    /// Where it listens; tells the port where that was left to the system.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many ranks its world has.
+    pub fn size(&self) -> u32 {
+        self.resolved.size
+    }
+
+    /// What ends this server.
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// Serves one world, and returns when all its ranks have finished or failed.
+    ///
+    /// # Errors
+    ///
+    /// Only if the system refuses what a hub needs.
+    pub fn serve(&self) -> Result<(), Error> {
+        let broken =
+            |error: std::io::Error| Error::Listen { address: self.address.to_string(), reason: error.to_string() };
+        let config = endpoint::Config::host(Rank::new(0), self.resolved.size);
+        let name = self.address.to_string();
+        let engine = Engine::new(|now| State::new(now, config, String::new(), name)).map_err(broken)?;
+        let listener = self.listener.try_clone().map_err(broken)?;
+        let driver = HubDriver::new(&engine, hub_config(&self.resolved), self.registry.clone(), Some(listener));
+        engine.set_hub(driver.map_err(broken)?);
+        *self.stop.engine.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&engine);
+        if self.stop.is_stopped() {
+            // It was stopped before there was an engine to tell.
+            return Ok(());
+        }
+        engine.run();
+        Ok(())
+    }
+}

@@ -1,0 +1,201 @@
+//! Links: how frames get from one process to another. One file a transport, one trait.
+
+mod memory;
+mod tcp;
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use polling::{Event, Poller};
+
+pub(crate) use memory::memory_pair;
+pub use memory::{MemoryLink, Wake};
+pub(crate) use tcp::{connect, listen};
+
+/// The names that `EDGEMPI_PROTO` may say.
+pub const NAMES: &[&str] = &["tcp"];
+
+/// What the operating system watches for a link.
+#[cfg(unix)]
+pub type Source<'a> = std::os::fd::BorrowedFd<'a>;
+/// What the operating system watches for a link.
+#[cfg(windows)]
+pub type Source<'a> = std::os::windows::io::BorrowedSocket<'a>;
+
+/// A duplex that carries the bytes of frames between a rank and a hub, and never blocks.
+///
+/// A link is reliable and ordered; when it can no longer be, it fails. `read` and `write` behave like those of a
+/// non-blocking socket: `WouldBlock` when there is nothing to do, 0 bytes read when the other side has closed.
+pub trait Link: Send + Sync + 'static {
+    /// Reads what has come.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if nothing has; anything else ends the link.
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes the buffers one behind the other, as far as there is room.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there is none; anything else ends the link.
+    fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Says that nothing more will be written; what was written still arrives.
+    fn close_write(&self);
+
+    /// The socket to watch, or `None` for a link that wakes its reader by itself.
+    fn source(&self) -> Option<Source<'_>>;
+
+    /// Where the other side is, for people.
+    fn describe(&self) -> String;
+}
+
+/// A link under the watch of a poller, which forgets it before it closes.
+pub(crate) struct Watched {
+    link: Box<dyn Link>,
+    poller: Arc<Poller>,
+    key: usize,
+    /// Reading or writing met `WouldBlock`: nothing to do until the poller says so.
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+    armed: Option<(bool, bool)>,
+}
+
+impl Watched {
+    pub(crate) fn new(link: Box<dyn Link>, poller: Arc<Poller>, key: usize) -> io::Result<Self> {
+        if let Some(source) = link.source() {
+            add(&poller, &source, Event::none(key))?;
+        }
+        Ok(Self { link, poller, key, readable: true, writable: true, armed: None })
+    }
+
+    /// Reads; notes when there is nothing more.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let result = retry(|| self.link.read(buffer));
+        self.readable = !would_block(&result);
+        optional(result)
+    }
+
+    /// Writes; notes when there is no room.
+    pub(crate) fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+        let result = retry(|| self.link.write(buffers));
+        self.writable = !would_block(&result);
+        optional(result)
+    }
+
+    pub(crate) fn close_write(&self) {
+        self.link.close_write();
+    }
+
+    /// Whether no poller says when there is something to do.
+    pub(crate) fn is_unwatched(&self) -> bool {
+        self.link.source().is_none()
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        self.link.describe()
+    }
+
+    /// The poller has woken for this link; it watches no more until it is armed.
+    pub(crate) fn woken(&mut self, readable: bool, writable: bool) {
+        self.readable |= readable;
+        self.writable |= writable;
+        self.armed = None;
+    }
+
+    /// Has the poller watch for what was not ready, once.
+    pub(crate) fn arm(&mut self, wants_write: bool) -> io::Result<()> {
+        let Some(source) = self.link.source() else {
+            // Wakes come at any time: whatever was not ready may be now.
+            (self.readable, self.writable) = (true, true);
+            return Ok(());
+        };
+        let wanted = (!self.readable, wants_write && !self.writable);
+        if self.armed == Some(wanted) {
+            return Ok(());
+        }
+        self.armed = Some(wanted);
+        self.poller.modify(source, Event::new(self.key, wanted.0, wanted.1))
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if let Some(source) = self.link.source() {
+            // Nothing to be done about a failure here: the descriptor is closed right after.
+            let _ = self.poller.delete(source);
+        }
+    }
+}
+
+/// A listening socket under the watch of a poller.
+pub(crate) struct WatchedListener {
+    listener: std::net::TcpListener,
+    poller: Arc<Poller>,
+    key: usize,
+}
+
+impl WatchedListener {
+    pub(crate) fn new(listener: std::net::TcpListener, poller: Arc<Poller>, key: usize) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        add(&poller, &source_of(&listener), Event::readable(key))?;
+        Ok(Self { listener, poller, key })
+    }
+
+    /// A link that came up, `None` if there is none.
+    pub(crate) fn accept(&self) -> io::Result<Option<tcp::TcpLink>> {
+        match optional(retry(|| self.listener.accept()))? {
+            Some((stream, _)) => tcp::TcpLink::new(stream).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn arm(&self) -> io::Result<()> {
+        self.poller.modify(source_of(&self.listener), Event::readable(self.key))
+    }
+}
+
+impl Drop for WatchedListener {
+    fn drop(&mut self) {
+        let _ = self.poller.delete(source_of(&self.listener));
+    }
+}
+
+#[cfg(unix)]
+fn source_of(socket: &impl std::os::fd::AsFd) -> Source<'_> {
+    socket.as_fd()
+}
+
+#[cfg(windows)]
+fn source_of(socket: &impl std::os::windows::io::AsSocket) -> Source<'_> {
+    socket.as_socket()
+}
+
+#[allow(unsafe_code, reason = "the only unsafe block of the crate")]
+fn add(poller: &Poller, source: &Source<'_>, interest: Event) -> io::Result<()> {
+    // SAFETY: `Watched` and `WatchedListener` own what they add, and delete it from the poller when they are dropped,
+    // before the descriptor closes.
+    unsafe { poller.add(source, interest) }
+}
+
+fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+fn would_block<T>(result: &io::Result<T>) -> bool {
+    matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+fn optional<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,239 @@
+//! Requests: calls that have been started, and go on by themselves until somebody wants their result.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use edgempi_core::{RequestId, Status};
+
+use crate::buffers::Buffers;
+use crate::engine::Engine;
+use crate::error::Error;
+
+/// What a request has come to: its result, and the buffers that it used.
+pub(crate) struct Completion {
+    pub(crate) status: Status,
+    pub(crate) buffers: Buffers,
+}
+
+/// A request as the engine sees it.
+pub(crate) struct Shared {
+    inner: Mutex<Inner>,
+}
+
+pub(crate) struct Inner {
+    /// Taken when the request is done and its result has been asked for.
+    pub(crate) buffers: Option<Buffers>,
+    outcome: Option<Result<Status, Error>>,
+    waker: Option<Waker>,
+}
+
+impl Shared {
+    pub(crate) fn new(buffers: Buffers) -> Arc<Self> {
+        Arc::new(Self { inner: Mutex::new(Inner { buffers: Some(buffers), outcome: None, waker: None }) })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The request is done; a second time changes nothing.
+    pub(crate) fn resolve(&self, outcome: Result<Status, Error>) {
+        let mut inner = self.lock();
+        if inner.outcome.is_none() {
+            inner.outcome = Some(outcome);
+            if let Some(waker) = inner.waker.take() {
+                drop(inner);
+                waker.wake();
+            }
+        }
+    }
+
+    pub(crate) fn is_resolved(&self) -> bool {
+        self.lock().outcome.is_some()
+    }
+}
+
+type Finish<'a, T> = Box<dyn FnOnce(Completion) -> Result<T, Error> + Send + 'a>;
+
+/// What dropping an unfinished request does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnDrop {
+    /// It goes on alone: it owns its buffers.
+    Detach,
+    /// It is cancelled: its result could go nowhere.
+    Cancel,
+}
+
+enum State<'a, T> {
+    /// It could not be started.
+    Refused(Error),
+    Started {
+        shared: Arc<Shared>,
+        engine: Arc<Engine>,
+        id: RequestId,
+        finish: Finish<'a, T>,
+        on_drop: OnDrop,
+    },
+    Taken,
+}
+
+/// A call in progress (MPI 4.1, chapter 3.7): a [`Future`] to `.await`, and [`wait`](Self::wait) for programs without
+/// async. It was started when it was made, and goes on whether or not anybody waits.
+///
+/// # Cancel safety
+///
+/// Dropping a request whose buffers it owns lets it go on alone; its result is lost. Dropping one that borrows a
+/// buffer cancels the operation on every participant, which fails there with [`Error::Cancelled`]; the borrowed
+/// memory is only ever touched while the request is polled or waited for. The communicator stays usable either way.
+#[must_use = "a request reports its result, or its failure, to whoever waits for it"]
+pub struct Request<'a, T> {
+    state: State<'a, T>,
+}
+
+impl<'a, T> Request<'a, T> {
+    pub(crate) fn refused(error: Error) -> Self {
+        Self { state: State::Refused(error) }
+    }
+
+    pub(crate) fn started(
+        engine: Arc<Engine>,
+        shared: Arc<Shared>,
+        id: RequestId,
+        on_drop: OnDrop,
+        finish: impl FnOnce(Completion) -> Result<T, Error> + Send + 'a,
+    ) -> Self {
+        Self { state: State::Started { shared, engine, id, finish: Box::new(finish), on_drop } }
+    }
+
+    /// Waits for the result, on this thread.
+    ///
+    /// In an async program `.await` the request instead: this blocks the thread (but never the library, whose progress
+    /// does not depend on it).
+    ///
+    /// # Errors
+    ///
+    /// Whatever the operation met.
+    pub fn wait(self) -> Result<T, Error> {
+        block_on(self)
+    }
+
+    /// Whether the result is there; then waiting for it takes no time (MPI's `Test`).
+    pub fn test(&self) -> bool {
+        match &self.state {
+            State::Refused(_) => true,
+            State::Started { shared, .. } => shared.is_resolved(),
+            State::Taken => true,
+        }
+    }
+
+    /// Its result goes into borrowed memory: without that, it is worth nothing.
+    pub(crate) fn cancel_on_drop(&mut self) {
+        if let State::Started { on_drop, .. } = &mut self.state {
+            *on_drop = OnDrop::Cancel;
+        }
+    }
+
+    /// A request for what `function` makes of this one's result.
+    pub fn map<U>(self, function: impl FnOnce(T) -> U + Send + 'a) -> Request<'a, U>
+    where
+        T: 'a,
+    {
+        self.and_then(move |value| Ok(function(value)))
+    }
+
+    pub(crate) fn and_then<U>(mut self, function: impl FnOnce(T) -> Result<U, Error> + Send + 'a) -> Request<'a, U>
+    where
+        T: 'a,
+    {
+        match std::mem::replace(&mut self.state, State::Taken) {
+            State::Refused(error) => Request::refused(error),
+            State::Taken => Request { state: State::Taken },
+            State::Started { shared, engine, id, finish, on_drop } => {
+                Request::started(engine, shared, id, on_drop, move |completion| finish(completion).and_then(function))
+            }
+        }
+    }
+}
+
+impl<T> Unpin for Request<'_, T> {}
+
+impl<T> Future for Request<'_, T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let State::Started { shared, .. } = &self.state {
+            let mut inner = shared.lock();
+            if inner.outcome.is_none() {
+                match &mut inner.waker {
+                    Some(waker) => waker.clone_from(context.waker()),
+                    waker => *waker = Some(context.waker().clone()),
+                }
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(match std::mem::replace(&mut self.state, State::Taken) {
+            State::Refused(error) => Err(error),
+            State::Taken => Err(Error::invalid("this request has given its result already")),
+            State::Started { shared, finish, .. } => {
+                let mut inner = shared.lock();
+                match inner.outcome.take() {
+                    Some(Ok(status)) => {
+                        let buffers = inner.buffers.take();
+                        drop(inner);
+                        finish(Completion { status, buffers: buffers.ok_or(Error::Finalized)? })
+                    }
+                    // A frame may still be leaving from the buffers.
+                    Some(Err(error)) => Err(error),
+                    None => Err(Error::Finalized),
+                }
+            }
+        })
+    }
+}
+
+impl<T> Drop for Request<'_, T> {
+    fn drop(&mut self) {
+        if let State::Started { shared, engine, id, on_drop: OnDrop::Cancel, .. } = &self.state
+            && !shared.is_resolved()
+        {
+            engine.cancel(*id);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Request<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Refused(error) => format!("refused: {error}"),
+            State::Started { shared, .. } if shared.is_resolved() => "done".to_owned(),
+            State::Started { id, .. } => format!("in progress as {id:?}"),
+            State::Taken => "taken".to_owned(),
+        };
+        f.debug_tuple("Request").field(&format_args!("{state}")).finish()
+    }
+}
+
+struct ThreadWaker(Thread);
+
+impl Wake for ThreadWaker {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Drives a future to its end on this thread: for programs without an async runtime.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(ThreadWaker(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Something that happens once, and that any number of tasks and threads may wait for.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+struct State<T> {
+    value: Option<T>,
+    wakers: Vec<Waker>,
+}
+
+/// A value that is set once.
+pub(crate) struct Signal<T> {
+    state: Arc<Mutex<State<T>>>,
+}
+
+impl<T> Clone for Signal<T> {
+    fn clone(&self) -> Self {
+        Self { state: self.state.clone() }
+    }
+}
+
+impl<T: Clone> Signal<T> {
+    pub(crate) fn new() -> Self {
+        Self { state: Arc::new(Mutex::new(State { value: None, wakers: Vec::new() })) }
+    }
+
+    /// Sets the value; a second one changes nothing.
+    pub(crate) fn set(&self, value: T) {
+        let wakers = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.value.is_some() {
+                return;
+            }
+            state.value = Some(value);
+            std::mem::take(&mut state.wakers)
+        };
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+}
+
+impl<T: Clone> Signal<T> {
+    /// The value, if it is set.
+    pub(crate) fn get(&self) -> Option<T> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).value.clone()
+    }
+}
+
+impl<T> std::fmt::Debug for Signal<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Signal")
+    }
+}
+
+impl<T: Clone> Future for Signal<T> {
+    type Output = T;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match &state.value {
+            Some(value) => Poll::Ready(value.clone()),
+            None => {
+                if !state.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+                    state.wakers.push(context.waker().clone());
+                }
+                Poll::Pending
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The one untyped call behind the [`Communicator`](edgempi_core::Communicator) trait: any call, on borrowed bytes.
+
+use std::panic::Location;
+
+use edgempi_core::request::{Parts, Receive, Role, Sent};
+use edgempi_core::{Buffers, Call, Datatype, Group, Rank, Ranks, Status};
+
+use crate::buffers::{Inbound, Outbound};
+use crate::comm::{Comm, Started, whole};
+use crate::engine::OwnedCall;
+use crate::error::Error;
+use crate::request::{OnDrop, Request};
+
+/// Starts `call`; its bytes are copied now, and its result into `buffers` when it is polled.
+#[track_caller]
+pub(crate) fn start<'a>(comm: &Comm, call: Call<'a>, datatype: Datatype, buffers: Buffers<'a>) -> Request<'a, Status> {
+    let site = Location::caller();
+    let role = Role::new(&call, comm.rank());
+    let (send, receive): (Option<Vec<u8>>, Option<&'a mut [u8]>) = match buffers {
+        Buffers::None => (None, None),
+        Buffers::Send(send) => (Some(send.to_vec()), None),
+        Buffers::Receive(receive) => (None, Some(receive)),
+        Buffers::Both { send, receive } => (Some(send.to_vec()), Some(receive)),
+        Buffers::InPlace(bytes) => (Some(bytes.to_vec()), Some(bytes)),
+    };
+    let send = send.unwrap_or_default();
+    let room = receive.as_ref().map_or(0, |receive| receive.len());
+    let inbound = match staging(comm, &call, role, &send, room) {
+        Ok(inbound) => inbound,
+        Err(error) => return Request::refused(error),
+    };
+    let at_most = matches!(call, Call::Recv { .. } | Call::User { .. });
+    let receives = !matches!(role.down, Parts::None);
+    let expected = match (receives, at_most) {
+        (false, _) => Receive::Exactly(0),
+        (true, true) => Receive::AtMost(room),
+        (true, false) => Receive::Exactly(room),
+    };
+    let own = own_block(comm, &call, &send);
+    let started = Started {
+        call: owned(comm, call),
+        datatype,
+        sent: Sent::Equal(send.len()),
+        receive: expected,
+        outbound: Outbound::Whole(Box::new(send)),
+        inbound,
+    };
+    comm.start_at(started, OnDrop::Cancel, site, move |completion| {
+        let status = completion.status;
+        let Some(place) = receive else { return Ok(status) };
+        if receives {
+            let received = whole::<u8>(completion)?;
+            let part = place.get_mut(..received.len()).ok_or(Error::Finalized)?;
+            part.copy_from_slice(&received);
+        } else if let Some(own) = own {
+            let part = place.get_mut(..own.len());
+            part.ok_or_else(|| Error::invalid("the root's block does not fit its buffer"))?.copy_from_slice(&own);
+        }
+        Ok(status)
+    })
+}
+
+/// Where the result is collected.
+fn staging(comm: &Comm, call: &Call<'_>, role: Role, send: &[u8], room: usize) -> Result<Inbound, Error> {
+    let (size, rank) = (comm.size() as usize, comm.rank().index());
+    Ok(match role.down {
+        Parts::None => Inbound::Nothing,
+        Parts::One => Inbound::Whole { storage: Box::new(Vec::<u8>::new()), open: true },
+        Parts::EachOther => {
+            if !room.is_multiple_of(size) {
+                return Err(Error::invalid(format!("{room} bytes can not hold one block from each of {size} ranks")));
+            }
+            let block = room / size;
+            let own = match call {
+                Call::Alltoall => send.get(rank * block..(rank + 1) * block),
+                _ => send.get(..block),
+            };
+            let given = if matches!(call, Call::Alltoall) { send.len() / size } else { send.len() };
+            let Some(own) = own.filter(|_| given == block) else {
+                let text = format!("this rank gives blocks of {given} bytes and has room for blocks of {block}");
+                return Err(Error::invalid(text));
+            };
+            let mut all = vec![0u8; room];
+            all[rank * block..][..block].copy_from_slice(own);
+            Inbound::Blocks(Box::new(all))
+        }
+    })
+}
+
+/// What the root of a scatter keeps of its own data.
+fn own_block(comm: &Comm, call: &Call<'_>, send: &[u8]) -> Option<Vec<u8>> {
+    match call {
+        Call::Scatter { root } if *root == comm.rank() => {
+            let block = send.len() / comm.size() as usize;
+            send.get(comm.rank().index() * block..)?.get(..block).map(<[u8]>::to_vec)
+        }
+        _ => None,
+    }
+}
+
+fn owned(comm: &Comm, call: Call<'_>) -> OwnedCall {
+    let builtin = match call {
+        Call::Barrier => Call::Barrier,
+        Call::Bcast { root } => Call::Bcast { root },
+        Call::Gather { root } => Call::Gather { root },
+        Call::Scatter { root } => Call::Scatter { root },
+        Call::Allgather => Call::Allgather,
+        Call::Alltoall => Call::Alltoall,
+        Call::Reduce { root, op } => Call::Reduce { root, op },
+        Call::Allreduce { op } => Call::Allreduce { op },
+        Call::Send { dest, tag } => Call::Send { dest, tag },
+        Call::Recv { source, tag } => Call::Recv { source, tag },
+        Call::User { name, version, group: Group { sources, destinations } } => {
+            let list = |ranks: Ranks<'_>| match ranks {
+                Ranks::All => (0..comm.size()).map(Rank::new).collect(),
+                Ranks::List(ranks) => ranks.to_vec(),
+            };
+            return OwnedCall::user(list(sources), list(destinations), name, version);
+        }
+    };
+    OwnedCall::Builtin(builtin)
+}

@@ -1,0 +1,332 @@
+//! Joining and leaving a world: MPI's Init and Finalize.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::thread;
+
+use edgempi_core::Rank;
+use edgempi_core::endpoint;
+use edgempi_core::hub::{self, Registry};
+use edgempi_core::request::CommunicatorId;
+use edgempi_core::wire::GoodbyeReason;
+
+use crate::comm::Comm;
+use crate::config::{Config, Resolved};
+use crate::engine::{Engine, HubDriver, RankDriver, State, Traffic};
+use crate::error::Error;
+use crate::link::{self, NAMES};
+use crate::request::block_on;
+use crate::signal::Signal;
+
+/// Joins the world that the environment describes (MPI 4.1, chapter 11.2): reads the configuration, starts the hub if
+/// this is rank 0 and no hub's address is given, connects, and waits until all ranks have come.
+///
+/// Starts at once, on a thread of its own; `.await` the result in an async program (of whatever runtime), or
+/// [`wait`](Init::wait) for it in any other.
+pub fn init() -> Init {
+    Builder::new().init()
+}
+
+/// What a world is joined with, where the environment is not to decide, and the operations of one's own.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    config: Config,
+    registry: Registry,
+}
+
+impl Builder {
+    /// As the environment says, without operations of one's own.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes settings from code; what it leaves unset comes from the environment.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The operations of the hub, if it runs in this process; others ignore them, so every rank may say the same.
+    pub fn operations(mut self, registry: Registry) -> Self {
+        self.registry = registry;
+        self
+    }
+
+    /// Joins the world; see [`init`].
+    pub fn init(self) -> Init {
+        let ready = Signal::new();
+        let failed = ready.clone();
+        let given_up = Arc::new(AtomicBool::new(false));
+        let result = self.config.resolve(NAMES).map_err(Error::from).and_then(|resolved| {
+            let (signal, given_up) = (ready.clone(), given_up.clone());
+            let body = move || join(&resolved, self.registry, &signal, given_up);
+            let thread = thread::Builder::new().name("edgempi".to_owned()).spawn(body);
+            thread.map(|_| ()).map_err(|error| Error::invalid(format!("no thread for the engine: {error}")))
+        });
+        if let Err(error) = result {
+            failed.set(Err(error));
+        }
+        Init { ready, taken: false, given_up }
+    }
+}
+
+/// A world that is being joined.
+///
+/// # Cancel safety
+///
+/// Dropping it unfinished gives the world up: the other ranks are told that this one has failed.
+#[must_use = "the world is there when this has been awaited or waited for"]
+pub struct Init {
+    ready: Signal<Result<Joined, Error>>,
+    /// The world has been handed over.
+    taken: bool,
+    given_up: Arc<AtomicBool>,
+}
+
+/// What the engine's thread hands over.
+#[derive(Clone)]
+struct Joined {
+    engine: Arc<Engine>,
+    id: CommunicatorId,
+    message_size: usize,
+    hosts: bool,
+    /// Set when the engine's thread has ended.
+    ended: Signal<()>,
+}
+
+impl Init {
+    /// Waits for the world, on this thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for bad settings, [`Error::Listen`], [`Error::Connect`], [`Error::Refused`] if the hub does
+    /// not want this rank, [`Error::RankFailed`] naming the ranks that did not come in time.
+    pub fn wait(self) -> Result<World, Error> {
+        block_on(self)
+    }
+}
+
+impl Future for Init {
+    type Output = Result<World, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Poll::Ready(joined) = Pin::new(&mut self.ready).poll(context) else { return Poll::Pending };
+        self.taken = true;
+        Poll::Ready(joined.map(|Joined { engine, id, message_size, hosts, ended }| World {
+            comm: Comm { engine, id, message_size },
+            hosts,
+            ended,
+            is_left: false,
+        }))
+    }
+}
+
+impl Drop for Init {
+    fn drop(&mut self) {
+        if !self.taken {
+            // Whichever comes later, this or the world, sees the other.
+            self.given_up.store(true, Ordering::SeqCst);
+            if let Some(Ok(joined)) = self.ready.get() {
+                joined.engine.give_up();
+            }
+        }
+    }
+}
+
+/// A world: all ranks of one job, and this process's place among them.
+///
+/// Dropping it without [`finalize`](Self::finalize) is safe; the other ranks are told that this one has failed.
+#[derive(Debug)]
+pub struct World {
+    comm: Comm,
+    hosts: bool,
+    ended: Signal<()>,
+    is_left: bool,
+}
+
+impl World {
+    /// The communicator of all ranks (MPI's `COMM_WORLD`).
+    pub fn comm(&self) -> Comm {
+        self.comm.clone()
+    }
+
+    /// This process's rank.
+    pub fn rank(&self) -> Rank {
+        self.comm.rank()
+    }
+
+    /// How many ranks the world has.
+    pub fn size(&self) -> u32 {
+        self.comm.size()
+    }
+
+    /// Whether the hub is in this process.
+    pub fn hosts_hub(&self) -> bool {
+        self.hosts
+    }
+
+    /// What this rank has sent and received so far.
+    pub fn traffic(&self) -> Traffic {
+        self.comm.engine.traffic()
+    }
+
+    /// What the hub in this process is doing; `None` if it is in another.
+    pub fn hub_status(&self) -> Option<hub::HubStatus> {
+        self.comm.engine.hub().as_ref().map(HubDriver::status)
+    }
+
+    /// Leaves the world (MPI 4.1, chapter 11.2): lets what was started come to its end, says goodbye, and waits until all
+    /// ranks have finalized or failed.
+    ///
+    /// Starts at once. Requests that still wait for a message are not waited for.
+    pub fn finalize(mut self) -> Finalize {
+        self.is_left = true;
+        let engine = self.comm.engine.clone();
+        engine.leave(GoodbyeReason::Finished);
+        let over = engine.state().ended.clone();
+        Finalize { over, ended: self.ended.clone(), engine, result: None }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !self.is_left {
+            self.comm.engine.give_up();
+        }
+    }
+}
+
+/// A world that is being left.
+///
+/// # Cancel safety
+///
+/// Dropping it changes nothing: the rank leaves in an orderly way all the same, as long as the process lives.
+#[must_use = "a process that ends before this is done looks like one that failed"]
+pub struct Finalize {
+    over: Signal<Result<(), Error>>,
+    ended: Signal<()>,
+    engine: Arc<Engine>,
+    result: Option<Result<(), Error>>,
+}
+
+impl Finalize {
+    /// Waits, on this thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Disconnected`] if the hub was lost before the world had ended.
+    pub fn wait(self) -> Result<(), Error> {
+        block_on(self)
+    }
+}
+
+impl Future for Finalize {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.result.is_none() {
+            let Poll::Ready(result) = Pin::new(&mut self.over).poll(context) else { return Poll::Pending };
+            self.result = Some(result);
+            self.engine.close();
+        }
+        // The hub in this process still says goodbye to the others.
+        let Poll::Ready(()) = Pin::new(&mut self.ended).poll(context) else { return Poll::Pending };
+        Poll::Ready(self.result.take().unwrap_or(Ok(())))
+    }
+}
+
+impl Drop for Finalize {
+    fn drop(&mut self) {
+        self.engine.close();
+    }
+}
+
+/// The engine's thread, from the first connection to the end of the world.
+fn join(resolved: &Resolved, registry: Registry, ready: &Signal<Result<Joined, Error>>, given_up: Arc<AtomicBool>) {
+    let (rank, size) = (resolved.rank, resolved.size);
+    let hosts = rank == 0 && resolved.addr.is_none();
+    match start(resolved, registry, hosts) {
+        Err(error) => ready.set(Err(error)),
+        Ok(engine) => {
+            let ended = Signal::new();
+            let message_size = usize::try_from(resolved.message_size).unwrap_or(usize::MAX);
+            let id = CommunicatorId { id: 0, rank, size };
+            let joined = Joined { engine: engine.clone(), id, message_size, hosts, ended: ended.clone() };
+            let waiter = thread::Builder::new().name("edgempi-join".to_owned());
+            let signal = ready.clone();
+            let spawned = waiter.spawn(move || {
+                let engine = joined.engine.clone();
+                signal.set(gather_everybody(joined));
+                if given_up.load(Ordering::SeqCst) {
+                    engine.give_up();
+                }
+            });
+            if let Err(error) = spawned {
+                ready.set(Err(Error::invalid(format!("no thread to join with: {error}"))));
+            }
+            engine.run();
+            ended.set(());
+        }
+    }
+}
+
+/// Waits for the hub's Welcome, then until all ranks have come.
+fn gather_everybody(joined: Joined) -> Result<Joined, Error> {
+    let engine = joined.engine.clone();
+    let welcome = engine.state().joined.clone();
+    let result = block_on(welcome).and_then(|()| {
+        let comm = Comm { engine: engine.clone(), id: joined.id, message_size: joined.message_size };
+        comm.barrier().wait()
+    });
+    match result {
+        Ok(()) => Ok(joined),
+        Err(error) => {
+            engine.give_up();
+            Err(error)
+        }
+    }
+}
+
+fn start(resolved: &Resolved, registry: Registry, hosts: bool) -> Result<Arc<Engine>, Error> {
+    let broken = |error: std::io::Error| Error::invalid(format!("the system has no poller for the engine: {error}"));
+    let address = resolved.hub();
+    let config = endpoint::Config::host(resolved.rank, resolved.size);
+    let hub_name = if hosts { "this process".to_owned() } else { address.to_string() };
+    let engine = Engine::new(|now| State::new(now, config, resolved.world.clone(), hub_name)).map_err(broken)?;
+    if !hosts {
+        let link = link::connect(&address, resolved.wait)?;
+        engine.set_driver(RankDriver::new(&engine, Box::new(link)).map_err(broken)?);
+        return Ok(engine);
+    }
+    let listener = if resolved.size > 1 { Some(link::listen(&resolved.listen)?) } else { None };
+    let mut driver = HubDriver::new(&engine, hub_config(resolved), registry, listener).map_err(broken)?;
+    let wake = {
+        let engine = Arc::downgrade(&engine);
+        Arc::new(move || {
+            if let Some(engine) = engine.upgrade() {
+                engine.wake();
+            }
+        })
+    };
+    let (up, down) = link::memory_pair(wake.clone(), wake);
+    driver.add(engine.now(), Box::new(down)).map_err(broken)?;
+    engine.set_driver(RankDriver::new(&engine, Box::new(up)).map_err(broken)?);
+    engine.set_hub(driver);
+    Ok(engine)
+}
+
+/// How a hub with these settings behaves.
+pub(crate) fn hub_config(resolved: &Resolved) -> hub::Config {
+    let seed = uuid::Uuid::new_v4().as_u128();
+    hub::Config {
+        world: resolved.world.clone(),
+        max_message: resolved.message_size,
+        queue_size: resolved.queue_size,
+        join_wait: Some(resolved.wait),
+        seed,
+        ..hub::Config::new(resolved.size)
+    }
+}
