@@ -28,4 +28,4 @@ pub use engine::Traffic;
 pub use error::Error;
 pub use objects::Objects;
 pub use request::{Request, block_on};
-pub use world::{Builder, Finalize, Init, World, init};
+pub use world::{Builder, Finalize, Init, World, init, local};

@@ -55,6 +55,40 @@ impl Builder {
         self
     }
 
+    /// A world of `size` ranks within this process; see [`local`].
+    ///
+    /// # Errors
+    ///
+    /// As [`local`]; [`Error::Config`] for bad settings.
+    pub fn local(self, size: u32) -> Result<Vec<World>, Error> {
+        let config = self.config.size(size).rank(0);
+        let resolved = config.resolve_from(NAMES, |_| None)?;
+        let nobody = endpoint::Config::host(Rank::new(0), 1);
+        let hub = Engine::new(|now| State::new(now, nobody, String::new(), String::new())).map_err(broken)?;
+        let mut driver = HubDriver::new(&hub, hub_config(&resolved), self.registry, None).map_err(broken)?;
+        let message_size = usize::try_from(resolved.message_size).unwrap_or(usize::MAX);
+        let mut joining = Vec::new();
+        for rank in (0..resolved.size).map(Rank::new) {
+            let config = endpoint::Config::host(rank, resolved.size);
+            let name = "this process".to_owned();
+            let engine = Engine::new(|now| State::new(now, config, resolved.world.clone(), name)).map_err(broken)?;
+            let (up, down) = link::memory_pair(wake(&engine), wake(&hub));
+            driver.add(hub.now(), Box::new(down)).map_err(broken)?;
+            engine.set_driver(RankDriver::new(&engine, Box::new(up)).map_err(broken)?);
+            let id = CommunicatorId { id: 0, rank, size: resolved.size };
+            joining.push(Joined { engine, id, message_size, hosts: false, ended: Signal::new() });
+        }
+        hub.set_hub(driver);
+        spawn("edgempi-hub", move || hub.run())?;
+        for Joined { engine, ended, .. } in joining.clone() {
+            spawn("edgempi", move || {
+                engine.run();
+                ended.set(());
+            })?;
+        }
+        joining.into_iter().map(|joined| joined.welcomed().map(Joined::into_world)).collect()
+    }
+
     /// Joins the world; see [`init`].
     pub fn init(self) -> Init {
         let ready = Signal::new();
@@ -63,14 +97,39 @@ impl Builder {
         let result = self.config.resolve(NAMES).map_err(Error::from).and_then(|resolved| {
             let (signal, given_up) = (ready.clone(), given_up.clone());
             let body = move || join(&resolved, self.registry, &signal, given_up);
-            let thread = thread::Builder::new().name("edgempi".to_owned()).spawn(body);
-            thread.map(|_| ()).map_err(|error| Error::invalid(format!("no thread for the engine: {error}")))
+            spawn("edgempi", body)
         });
         if let Err(error) = result {
             failed.set(Err(error));
         }
         Init { ready, taken: false, given_up }
     }
+}
+
+/// A world of `size` ranks within this process, over in-memory links: for tests, and for trying things out. The first
+/// element is rank 0. The environment has no say in it.
+///
+/// ```
+/// use edgempi::Sum;
+///
+/// let worlds = edgempi::local(3)?;
+/// std::thread::scope(|scope| {
+///     for world in worlds {
+///         scope.spawn(move || {
+///             let total = world.comm().allreduce([world.rank().get()], Sum).wait()?;
+///             assert_eq!(total, [0 + 1 + 2]);
+///             world.finalize().wait()
+///         });
+///     }
+/// });
+/// # Ok::<(), edgempi::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::InvalidArgument`] if the system has no threads or pollers left.
+pub fn local(size: u32) -> Result<Vec<World>, Error> {
+    Builder::new().local(size)
 }
 
 /// A world that is being joined.
@@ -97,6 +156,19 @@ struct Joined {
     ended: Signal<()>,
 }
 
+impl Joined {
+    /// The hub has let this rank in.
+    fn welcomed(self) -> Result<Self, Error> {
+        let welcome = self.engine.state().joined.clone();
+        block_on(welcome).map(|()| self)
+    }
+
+    fn into_world(self) -> World {
+        let Self { engine, id, message_size, hosts, ended } = self;
+        World { comm: Comm { engine, id, message_size }, hosts, ended, is_left: false }
+    }
+}
+
 impl Init {
     /// Waits for the world, on this thread.
     ///
@@ -115,12 +187,7 @@ impl Future for Init {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Poll::Ready(joined) = Pin::new(&mut self.ready).poll(context) else { return Poll::Pending };
         self.taken = true;
-        Poll::Ready(joined.map(|Joined { engine, id, message_size, hosts, ended }| World {
-            comm: Comm { engine, id, message_size },
-            hosts,
-            ended,
-            is_left: false,
-        }))
+        Poll::Ready(joined.map(Joined::into_world))
     }
 }
 
@@ -255,9 +322,8 @@ fn join(resolved: &Resolved, registry: Registry, ready: &Signal<Result<Joined, E
             let message_size = usize::try_from(resolved.message_size).unwrap_or(usize::MAX);
             let id = CommunicatorId { id: 0, rank, size };
             let joined = Joined { engine: engine.clone(), id, message_size, hosts, ended: ended.clone() };
-            let waiter = thread::Builder::new().name("edgempi-join".to_owned());
             let signal = ready.clone();
-            let spawned = waiter.spawn(move || {
+            let spawned = spawn("edgempi-join", move || {
                 let engine = joined.engine.clone();
                 signal.set(gather_everybody(joined));
                 if given_up.load(Ordering::SeqCst) {
@@ -265,7 +331,7 @@ fn join(resolved: &Resolved, registry: Registry, ready: &Signal<Result<Joined, E
                 }
             });
             if let Err(error) = spawned {
-                ready.set(Err(Error::invalid(format!("no thread to join with: {error}"))));
+                ready.set(Err(error));
             }
             engine.run();
             ended.set(());
@@ -276,22 +342,18 @@ fn join(resolved: &Resolved, registry: Registry, ready: &Signal<Result<Joined, E
 /// Waits for the hub's Welcome, then until all ranks have come.
 fn gather_everybody(joined: Joined) -> Result<Joined, Error> {
     let engine = joined.engine.clone();
-    let welcome = engine.state().joined.clone();
-    let result = block_on(welcome).and_then(|()| {
-        let comm = Comm { engine: engine.clone(), id: joined.id, message_size: joined.message_size };
-        comm.barrier().wait()
+    let result = joined.welcomed().and_then(|joined| {
+        let Joined { id, message_size, .. } = joined;
+        let comm = Comm { engine: engine.clone(), id, message_size };
+        comm.barrier().wait().map(|()| joined)
     });
-    match result {
-        Ok(()) => Ok(joined),
-        Err(error) => {
-            engine.give_up();
-            Err(error)
-        }
+    if result.is_err() {
+        engine.give_up();
     }
+    result
 }
 
 fn start(resolved: &Resolved, registry: Registry, hosts: bool) -> Result<Arc<Engine>, Error> {
-    let broken = |error: std::io::Error| Error::invalid(format!("the system has no poller for the engine: {error}"));
     let address = resolved.hub();
     let config = endpoint::Config::host(resolved.rank, resolved.size);
     let hub_name = if hosts { "this process".to_owned() } else { address.to_string() };
@@ -303,19 +365,30 @@ fn start(resolved: &Resolved, registry: Registry, hosts: bool) -> Result<Arc<Eng
     }
     let listener = if resolved.size > 1 { Some(link::listen(&resolved.listen)?) } else { None };
     let mut driver = HubDriver::new(&engine, hub_config(resolved), registry, listener).map_err(broken)?;
-    let wake = {
-        let engine = Arc::downgrade(&engine);
-        Arc::new(move || {
-            if let Some(engine) = engine.upgrade() {
-                engine.wake();
-            }
-        })
-    };
-    let (up, down) = link::memory_pair(wake.clone(), wake);
+    let (up, down) = link::memory_pair(wake(&engine), wake(&engine));
     driver.add(engine.now(), Box::new(down)).map_err(broken)?;
     engine.set_driver(RankDriver::new(&engine, Box::new(up)).map_err(broken)?);
     engine.set_hub(driver);
     Ok(engine)
+}
+
+fn broken(error: std::io::Error) -> Error {
+    Error::invalid(format!("the system has no poller for the engine: {error}"))
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(body);
+    thread.map(|_| ()).map_err(|error| Error::invalid(format!("no thread for the engine: {error}")))
+}
+
+/// What wakes an engine for as long as there is one.
+fn wake(engine: &Arc<Engine>) -> link::Wake {
+    let engine = Arc::downgrade(engine);
+    Arc::new(move || {
+        if let Some(engine) = engine.upgrade() {
+            engine.wake();
+        }
+    })
 }
 
 /// How a hub with these settings behaves.
