@@ -25,6 +25,9 @@ const BATCH_BYTES: usize = 1 << 20;
 /// How long a refused peer may take to read why.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How long to wait when the system refuses connections, because too many files are open, say.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// A frame on its way out.
 struct Leaving {
     head: [u8; MAX_HEAD_LEN],
@@ -41,14 +44,15 @@ struct Arriving {
 }
 
 struct Connection {
+    key: usize,
     link: Watched,
     reader: FrameReader,
     arriving: Option<Arriving>,
     out: VecDeque<Leaving>,
     /// Bytes of the first frame in `out` that have been written.
     written: usize,
-    /// Everything has been said; whatever still comes is thrown away until then.
-    closing: Option<Instant>,
+    /// Everything has been said; whatever still comes is thrown away.
+    closing: bool,
     over: bool,
 }
 
@@ -63,7 +67,13 @@ pub(crate) struct HubDriver {
     poller: Arc<polling::Poller>,
     /// Links that have something to read or to write.
     busy: VecDeque<PeerId>,
+    /// Links that have no descriptor to say so.
+    unwatched: Vec<PeerId>,
+    /// Links to which everything has been said, and until when they are kept, the first to end in front.
+    lingering: VecDeque<(Instant, PeerId)>,
     accepting: bool,
+    /// When to try again after the system refused a connection.
+    accept_again: Option<Instant>,
 }
 
 impl HubDriver {
@@ -93,7 +103,10 @@ impl HubDriver {
             workers: Workers::new(wake),
             poller,
             busy: VecDeque::new(),
+            unwatched: Vec::new(),
+            lingering: VecDeque::new(),
             accepting: true,
+            accept_again: None,
         })
     }
 
@@ -105,14 +118,18 @@ impl HubDriver {
         let peer = self.hub.connect(now);
         tracing::debug!(?peer, from = link.describe(), "link up");
         let connection = Connection {
+            key,
             link,
             reader: FrameReader::new(AHEAD),
             arriving: None,
             out: VecDeque::new(),
             written: 0,
-            closing: None,
+            closing: false,
             over: false,
         };
+        if connection.link.is_unwatched() {
+            self.unwatched.push(peer);
+        }
         self.connections.insert(peer, connection);
         self.keys.insert(key, peer);
         self.busy.push_back(peer);
@@ -131,19 +148,24 @@ impl HubDriver {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let lingering = self.connections.values().filter_map(|connection| connection.closing);
-        // Links that linger are few, and only then is there anything to look for.
-        lingering.chain(self.hub.poll_timeout()).min()
+        let lingering = self.lingering.front().map(|(until, _)| *until);
+        lingering.into_iter().chain(self.accept_again).chain(self.hub.poll_timeout()).min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.hub.handle_timeout(now);
-        let expired = |connection: &Connection| connection.closing.is_some_and(|until| until <= now);
-        for (peer, connection) in &mut self.connections {
-            if expired(connection) {
+        while let Some((until, peer)) = self.lingering.front().copied()
+            && until <= now
+        {
+            self.lingering.pop_front();
+            if let Some(connection) = self.connections.get_mut(&peer) {
                 connection.over = true;
-                self.busy.push_back(*peer);
+                self.busy.push_back(peer);
             }
+        }
+        if self.accept_again.is_some_and(|at| at <= now) {
+            self.accept_again = None;
+            self.accepting = true;
         }
     }
 
@@ -164,14 +186,7 @@ impl HubDriver {
     /// Moves what can be moved. Returns whether anything was.
     pub(super) fn turn(&mut self, now: Instant) -> bool {
         let mut moved = self.accept(now);
-        // In-memory links have no descriptor that could say so.
-        let silent: Vec<PeerId> = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| connection.link.is_unwatched())
-            .map(|(id, _)| *id)
-            .collect();
-        self.busy.extend(silent);
+        self.busy.extend(&self.unwatched);
         for _ in 0..self.busy.len() {
             let Some(peer) = self.busy.pop_front() else { break };
             moved |= self.read(now, peer);
@@ -209,11 +224,14 @@ impl HubDriver {
                 Err(error) => {
                     // A connection that broke before it was taken, or too many open files: the next may fare better.
                     tracing::warn!("a connection could not be accepted: {error}");
+                    self.accept_again = Some(now + ACCEPT_PAUSE);
                     break;
                 }
             }
         }
-        if let Err(error) = listener.arm() {
+        if self.accept_again.is_none()
+            && let Err(error) = listener.arm()
+        {
             tracing::error!("the hub can accept no more connections: {error}");
         }
         let moved = !links.is_empty();
@@ -263,15 +281,17 @@ impl HubDriver {
                 }
             }
         }
-        if connection.closing.is_none() && connection.out.is_empty() && self.hub.wants_close(peer) {
+        if !connection.closing && connection.out.is_empty() && self.hub.wants_close(peer) {
             connection.link.close_write();
-            connection.closing = Some(now + LINGER);
+            connection.closing = true;
+            self.lingering.push_back((now + LINGER, peer));
             connection.arriving = None;
         }
         if connection.over || connection.link.arm(!connection.out.is_empty()).is_err() {
             tracing::debug!(?peer, from = connection.link.describe(), "link down");
+            self.keys.remove(&connection.key);
             self.connections.remove(&peer);
-            self.keys.retain(|_, held| *held != peer);
+            self.unwatched.retain(|unwatched| *unwatched != peer);
             self.hub.disconnect(now, peer);
             return true;
         }
@@ -281,7 +301,7 @@ impl HubDriver {
 
 impl Connection {
     fn read_some(&mut self, hub: &mut Hub, now: Instant, peer: PeerId) -> io::Result<(usize, Fill)> {
-        if self.closing.is_some() {
+        if self.closing {
             let thrown = self.reader.discard(usize::MAX);
             return Ok((thrown, self.reader.fill(&mut self.link)?));
         }

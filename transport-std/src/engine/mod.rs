@@ -13,7 +13,7 @@ mod state;
 mod worker;
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -170,15 +170,23 @@ impl Engine {
 
     /// Sends what there is to send, unless somebody else is at it and will.
     pub(crate) fn kick(&self) {
-        self.flags.transmit.store(true, Ordering::Release);
-        while self.flags.transmit.load(Ordering::Acquire) {
+        self.flags.transmit.store(true, Ordering::SeqCst);
+        while self.wants_transmit() {
             // Whoever holds the driver looks at the flag once more after letting go of it.
             let Ok(mut driver) = self.driver.try_lock() else { return };
-            self.flags.transmit.store(false, Ordering::Release);
+            self.flags.transmit.store(false, Ordering::SeqCst);
             let Some(driver) = driver.as_mut() else { return };
             driver.write(self);
             driver.arm(self);
         }
+    }
+
+    /// Whether there may be something to send that nobody has looked at. The fence stands between letting go of the
+    /// driver and looking here, as one in `kick` stands between setting the flag and trying for the driver: one of the
+    /// two sees the other.
+    fn wants_transmit(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.flags.transmit.load(Ordering::SeqCst)
     }
 
     /// Makes the engine's thread look around.
@@ -199,7 +207,7 @@ impl Engine {
             if self.is_over() {
                 break;
             }
-            if self.flags.woken.swap(false, Ordering::AcqRel) || self.flags.transmit.load(Ordering::Acquire) {
+            if self.flags.woken.swap(false, Ordering::AcqRel) || self.wants_transmit() {
                 continue;
             }
             events.clear();
@@ -221,7 +229,7 @@ impl Engine {
         let mut moved = false;
         {
             let mut driver = self.driver();
-            self.flags.transmit.store(false, Ordering::Release);
+            self.flags.transmit.store(false, Ordering::SeqCst);
             if let Some(driver) = driver.as_mut() {
                 moved |= driver.read(self);
                 moved |= driver.write(self);
@@ -231,7 +239,7 @@ impl Engine {
         if let Some(hub) = self.hub().as_mut() {
             moved |= hub.turn(self.now());
         }
-        moved || self.flags.transmit.load(Ordering::Acquire)
+        moved || self.wants_transmit()
     }
 
     fn timeout(&self) -> Option<Duration> {
