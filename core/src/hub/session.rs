@@ -239,7 +239,8 @@ impl Hub {
     fn mail_gone(&mut self, rank: Rank, fault: Fault, text: &str) {
         let nearly_all = self.gone() + 1 >= self.config.size;
         let all_others_gone = |receiver: Rank, hub: &Self| {
-            nearly_all && (0..hub.config.size).map(Rank::new).all(|other| other == receiver || hub.absence(other).is_some())
+            nearly_all
+                && (0..hub.config.size).map(Rank::new).all(|other| other == receiver || hub.absence(other).is_some())
         };
         let boxes: Vec<(u64, Rank)> = self.mail.keys().copied().collect();
         for (communicator, dest) in boxes {
