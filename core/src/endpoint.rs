@@ -270,6 +270,13 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         self.free.head != 0
     }
 
+    /// How many slots are free. Counts them one by one: for drivers that look whether they leak.
+    pub fn free_slots(&self) -> usize {
+        let slots = self.slots.as_ref();
+        let next = |number: &u16| Some(slots.get(usize::from(number.checked_sub(1)?))?.next);
+        core::iter::successors(Some(self.free.head), next).take_while(|number| *number != 0).count()
+    }
+
     /// How many requests are open.
     pub fn open_requests(&self) -> u32 {
         self.open
