@@ -259,7 +259,7 @@ impl Hub {
                     let whole_charge = charge;
                     let share = if is_split { (n as u64).min(charge) } else { charge };
                     charge = whole_charge - share;
-                    stream.push_charged(payload.split_to(n), share);
+                    charge += stream.push_charged(payload.split_to(n), share);
                 }
                 if !stream.is_complete() {
                     incomplete += 1;

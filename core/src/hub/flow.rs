@@ -119,6 +119,7 @@ impl Hub {
             return true;
         }
         let (mut result, mut left, mut missing, mut first, mut varied) = (0u64, 0u32, 0u32, None, false);
+        let mut outgrows = false;
         let split = operation.receives_split(position);
         let size = operation.size() as u64;
         for (_, index) in operation.downs(position).iter() {
@@ -130,6 +131,8 @@ impl Hub {
             result = result.saturating_add(stream.len);
             left += 1;
             missing += u32::from(!stream.is_complete());
+            // What does not fit its window can not be collected for one frame.
+            outgrows |= operation.incomplete > 0 && !stream.is_complete() && stream.len > operation.window;
             varied |= *first.get_or_insert(stream.len) != stream.len;
         }
         let Some(one) = operation.participants.get_mut(position) else { return true };
@@ -141,7 +144,7 @@ impl Hub {
         let (rank, exact, receive) = (one.rank, one.exact, one.receive);
         (one.result, one.downs_left, one.downs_missing) = (result, left, missing);
         let table = if varied { size * 8 } else { 0 };
-        one.streaming = result.saturating_add(table) > one.max_payload.min(one.window);
+        one.streaming = outgrows || result.saturating_add(table) > one.max_payload.min(one.window);
         // Blocks of one length are what an exact receive means.
         if left > 0 && (result > receive || (exact && (result != expected || (split && varied)))) {
             let text = format!(

@@ -231,6 +231,18 @@ impl World {
         true
     }
 
+    /// One thing happens somewhere, or nothing.
+    pub fn random_step(&mut self, random: &mut Random) {
+        let index = random.below(self.nodes.len());
+        match random.below(5) {
+            0 => self.transmit(index),
+            1 => self.deliver_up(index),
+            2 => self.deliver_down(index),
+            3 => self.transmit_down(index),
+            _ => self.work(),
+        };
+    }
+
     /// A request is given up; nobody hears of it any more.
     pub fn cancel(&mut self, rank: usize, request: RequestId) {
         let node = &mut self.nodes[rank];
@@ -238,6 +250,11 @@ impl World {
             held.cancelled = true;
             node.endpoint.cancel(request);
         }
+    }
+
+    /// Requests of a rank that nobody has answered.
+    pub fn open(&self, rank: usize) -> Vec<RequestId> {
+        self.nodes[rank].held.iter().filter(|(_, held)| !held.cancelled).map(|(request, _)| *request).collect()
     }
 
     /// Nothing is left of anything, anywhere.
@@ -427,7 +444,14 @@ impl Node {
     }
 
     pub fn ask(&mut self, ask: Ask<'_>) -> Result<RequestId, Fault> {
-        let total: usize = ask.parts.iter().map(Vec::len).sum();
+        let mut parts = ask.parts;
+        if ask.varied
+            && let Some(part) = parts.get_mut(self.rank.index())
+        {
+            // A rank's own block stays at home.
+            part.clear();
+        }
+        let total: usize = parts.iter().map(Vec::len).sum();
         let sent = if ask.varied { Sent::Varied(total) } else { Sent::Equal(total) };
         let group_bytes = match ask.call {
             Call::User { group, .. } => encode_group(&group, self.size),
@@ -466,14 +490,6 @@ impl Node {
         let submission = if self.unlimited { submission.unlimited() } else { submission };
         let request = self.endpoint.submit(&submission)?;
         let role = submission.role();
-        let mut parts = ask.parts;
-        if ask.varied {
-            // A rank's own block stays at home.
-            let own = self.rank.index();
-            if let Some(part) = parts.get_mut(own) {
-                part.clear();
-            }
-        }
         let held = Held {
             parts,
             varied: ask.varied,
