@@ -114,11 +114,11 @@ impl Hub {
         let rank = operation.participants.get(position).map_or(Rank::new(0), |participant| participant.rank);
         let table = if submit.flags.has(SubmitFlags::VARIED) { operation.size() * 8 } else { 0 };
         let charge = super::point_to_point::cost(submit, payload.len().saturating_sub(table));
-        let failure = if let Phase::Failed(fault, text) = &operation.phase {
-            Some((*fault, text.clone()))
-        } else if let Some(refusal) = self.take_notice(rank, submit.communicator) {
-            // Everybody is told, or those without a notice would wait for this rank.
+        // A notice fails the operation for everybody, or those without one would wait for this rank.
+        let failure = if let Some(refusal) = self.take_notice(rank, submit.communicator) {
             Some(refusal)
+        } else if let Phase::Failed(fault, text) = &operation.phase {
+            Some((*fault, text.clone()))
         } else if !signature.agrees(&operation.signature) {
             Some(self.mismatch(operation, position, signature))
         } else if submit.send > self.config.max_message {
@@ -358,7 +358,8 @@ impl Hub {
             if index > 0 {
                 text.push_str("; ");
             }
-            text.push_str(&format!("{} calls {side}", list(ranks)));
+            let calls = if ranks.len() > 1 { "call" } else { "calls" };
+            text.push_str(&format!("{} {calls} {side}", list(ranks)));
         }
         (Fault::of_ranks(Category::Mismatch, rank, 1), text)
     }

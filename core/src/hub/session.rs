@@ -1,6 +1,7 @@
 //! How ranks come and go: Hello, names, silence, goodbye, death.
 
 use alloc::borrow::ToOwned;
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -245,9 +246,11 @@ impl Hub {
         let boxes: Vec<(u64, Rank)> = self.mail.keys().copied().collect();
         for (communicator, dest) in boxes {
             let Some(mut mailbox) = self.mail.remove(&(communicator, dest)) else { continue };
-            let (mut messages, mut receives) = (mailbox.take_unfinished(rank), Default::default());
+            let (mut messages, mut receives) = (mailbox.take_unfinished(rank), VecDeque::new());
             if dest == rank {
-                (messages, receives) = mailbox.take_all();
+                let (rest, posted) = mailbox.take_all();
+                messages.extend(rest);
+                receives = posted;
             } else {
                 let nobody_left = all_others_gone(dest, self);
                 let lonely = mailbox.take_unservable(|source| match source {
