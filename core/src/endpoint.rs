@@ -270,6 +270,13 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         self.free.head != 0
     }
 
+    /// How many slots are free. Counts them one by one: for drivers that look whether they leak.
+    pub fn free_slots(&self) -> usize {
+        let slots = self.slots.as_ref();
+        let next = |number: &u16| Some(slots.get(usize::from(number.checked_sub(1)?))?.next);
+        core::iter::successors(Some(self.free.head), next).take_while(|number| *number != 0).count()
+    }
+
     /// How many requests are open.
     pub fn open_requests(&self) -> u32 {
         self.open
@@ -394,7 +401,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         let Some(frame) = frame else { return Ok(Incoming::Discard { len }) };
         let greeted = !matches!(self.phase, Phase::Start | Phase::Greeting);
         match frame {
-            Down::Welcome(welcome) => self.on_welcome(welcome),
+            Down::Welcome(welcome) => self.on_welcome(welcome, len),
             Down::Reject(reject) => {
                 self.phase = Phase::Closed;
                 self.event = Some(Event::Rejected(reject.fault()));
@@ -461,10 +468,11 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
     /// The value returned may change after: `poll_transmit`, `handle_frame`, `handle_timeout`.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.ping || self.config.max_silence.is_zero() || !matches!(self.phase, Phase::Joined | Phase::Left) {
+        let joined = matches!(self.phase, Phase::Joined | Phase::Leaving(_) | Phase::Left);
+        if self.ping || self.config.max_silence.is_zero() || !joined {
             return None;
         }
-        let pause = self.config.max_silence / 3;
+        let pause = (self.config.max_silence / 3).max(Duration::from_millis(1));
         Some(match self.pinged {
             Some(pinged) => (pinged + self.hub_silence).min(self.last_sent + pause),
             None => self.last_sent.min(self.last_heard) + pause,
@@ -488,7 +496,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         Ok(())
     }
 
-    fn on_welcome(&mut self, welcome: Welcome) -> Result<Incoming, Fault> {
+    fn on_welcome(&mut self, welcome: Welcome, payload_len: usize) -> Result<Incoming, Fault> {
         if self.phase != Phase::Greeting {
             return Err(PROTOCOL);
         }
@@ -499,9 +507,13 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         self.max_payload = (welcome.max_payload as usize).max(64);
         self.max_requests = welcome.max_requests;
         self.queue_limit = welcome.queue_size;
-        self.hub_silence = Duration::from_millis(welcome.max_silence.into());
+        // A hub that promises nothing may take as long as it likes.
+        self.hub_silence = match welcome.max_silence {
+            0 => Duration::MAX,
+            millis => Duration::from_millis(millis.into()),
+        };
         self.event = Some(Event::Welcome(welcome));
-        Ok(Incoming::Nothing)
+        Ok(Incoming::Discard { len: payload_len })
     }
 
     fn on_part(&mut self, part: Part, payload_len: usize) -> Result<Incoming, Fault> {
@@ -532,11 +544,13 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         let Some((owner, request_slot)) = self.find(data.request) else { return Ok(Incoming::Discard { len }) };
         let (cancelled, received, limit) =
             (request_slot.marks.has(Marks::CANCELLED), request_slot.received, request_slot.receive);
+        let unlimited = SubmitFlags::from_bits(request_slot.flags).has(SubmitFlags::UNLIMITED);
         let index = self.part_slot(owner, data.part, State::DownPart).ok_or(PROTOCOL)?;
         let slot = self.slot_mut(index).ok_or(PROTOCOL)?;
         let offset = slot.down.offset;
         let end = offset.checked_add(len).ok_or(PROTOCOL)?;
-        if data.offset != offset as u64 || end > slot.down.len || received.saturating_add(len) > limit {
+        let allowed = if unlimited { slot.down.len } else { slot.down.limit };
+        if data.offset != offset as u64 || end > allowed || received.saturating_add(len) > limit {
             return Err(PROTOCOL);
         }
         slot.down.offset = end;
@@ -568,7 +582,10 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         let allowed = match unpack(slot.roles) {
             Parts::None => false,
             Parts::One => credit.part == 0 && len == slot.send,
-            Parts::EachOther => credit.part < slot.size,
+            Parts::EachOther if SubmitFlags::from_bits(slot.flags).has(SubmitFlags::VARIED) => {
+                credit.part < slot.size && len <= slot.send
+            }
+            Parts::EachOther => credit.part < slot.size && len == slot.send / (slot.size as usize).max(1),
         };
         if !allowed || limit > len {
             return Err(PROTOCOL);
@@ -594,6 +611,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
 
     fn on_complete(&mut self, complete: Complete, len: usize) -> Result<Incoming, Fault> {
         self.settle_sequence(complete.sequence, complete.queue_limit)?;
+        let window = self.config.receive_window as usize;
         let Some((index, slot)) = self.find(complete.request) else { return Err(PROTOCOL) };
         let roles = unpack(slot.roles >> 2);
         let came = match complete.layout {
@@ -615,12 +633,14 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             Parts::None => 0,
             Parts::One => slot.receive,
         };
-        let length_fits = if SubmitFlags::from_bits(slot.flags).has(SubmitFlags::EXACT) {
-            came == exact
+        let flags = SubmitFlags::from_bits(slot.flags);
+        let length_fits = if flags.has(SubmitFlags::EXACT) {
+            came == exact && complete.layout != Layout::Varied
         } else {
             came <= slot.receive
         };
-        if !layout_fits || !length_fits || complete.bytes != came as u64 {
+        let within_window = flags.has(SubmitFlags::UNLIMITED) || len <= window;
+        if !layout_fits || !length_fits || !within_window || complete.bytes != came as u64 {
             return Err(PROTOCOL);
         }
         let status = if slot.call == CallCode::Recv as u8 {
@@ -745,7 +765,9 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         let table = if varied { slot.size as usize * 8 } else { 0 };
         let room = usize::try_from(room.saturating_sub(EAGER_OVERHEAD)).unwrap_or(usize::MAX);
         let affordable = room.min(max_payload.saturating_sub(table));
-        let affordable = if room == 0 { 0 } else { affordable };
+        // Of a request that was given up, the bytes are no longer there.
+        let cancelled = slot.marks.has(Marks::CANCELLED);
+        let affordable = if room == 0 || cancelled { 0 } else { affordable };
         let whole = slot.unsent <= affordable;
         let inline = match unpack(slot.roles) {
             Parts::None => 0,
@@ -784,7 +806,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         if !has_part || inline == slot.send {
             slot.up = Progress::default();
         }
-        if is_send && cost > 0 && slot.unsent == 0 {
+        if is_send && cost > 0 && slot.unsent == 0 && !cancelled {
             done = Some(request);
         }
         let cancel = slot.marks.has(Marks::CANCEL);
@@ -917,6 +939,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             }
             if slot.down.len > 0 && slot.down.offset == slot.down.len {
                 slot.down = Progress::default();
+                slot.marks.clear(Marks::CREDIT);
             }
             return;
         }

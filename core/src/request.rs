@@ -310,7 +310,8 @@ impl Submission {
         {
             return invalid(bytes as u64, size.into());
         }
-        let exact = matches!(receive, Receive::Exactly(_));
+        // A message may always be shorter than its receive (MPI 4.1, chapter 3.2.4).
+        let exact = matches!(receive, Receive::Exactly(_)) && code != CallCode::Recv;
         flags = flags.with_if(in_place, SubmitFlags::IN_PLACE).with_if(exact, SubmitFlags::EXACT);
         Ok(Self {
             code,

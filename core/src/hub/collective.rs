@@ -17,7 +17,7 @@ use super::{Hub, Refusal, broken};
 use crate::error::{Category, Fault};
 use crate::operation::BuiltinFold;
 use crate::rank::{Rank, Tag};
-use crate::request::CallCode;
+use crate::request::{CallCode, RequestId};
 use crate::wire::{Submit, SubmitFlags};
 
 impl Hub {
@@ -28,8 +28,14 @@ impl Hub {
             return Err(broken("a submit out of order"));
         }
         session.received = submit.sequence;
-        if session.requests.contains_key(&submit.request) || session.requests.len() >= max_requests as usize {
-            return Err(broken("a request that is open already, or too many"));
+        // An answer that has not left counts: its rank can not know that the request is over.
+        let open = session.requests.len() + session.unsent_answers;
+        if session.requests.contains_key(&submit.request) || submit.request == RequestId::NONE {
+            return Err(broken("a request that is open already, or none"));
+        }
+        if open >= max_requests as usize {
+            let fault = Fault::of_size(Category::TooManyRequests, open as u64 + 1, max_requests.into());
+            return Err((fault, format!("more than {max_requests} requests are open")));
         }
         if !session.is_alive() {
             return Err(broken("a submit after goodbye"));
@@ -42,7 +48,6 @@ impl Hub {
             0 => None,
             id => Some(session.operations.get(&id).cloned().ok_or_else(|| broken("an operation without a name"))?),
         };
-        let notice = session.notice.remove(&submit.communicator);
         let table = if submit.flags.has(SubmitFlags::VARIED) { size as usize * 8 } else { 0 };
         let inline = payload.len().checked_sub(table).ok_or_else(|| broken("lengths that are cut short"))?;
         if inline as u64 > submit.send {
@@ -54,16 +59,23 @@ impl Hub {
             return Err(broken("a call on a communicator or group that the rank is not in"));
         };
         let signature = Signature::new(&submit, size, rank, name).ok_or_else(|| broken("a call that means nothing"))?;
-        if let Some((fault, text)) = notice {
-            self.free_charge(rank, super::point_to_point::cost(&submit, inline));
-            self.fail_request(rank, submit.request, fault, &text);
-            return Ok(());
-        }
         match signature.call {
             CallCode::Send => self.on_send(rank, submit, payload),
-            CallCode::Recv => self.on_recv(rank, submit),
+            CallCode::Recv => match self.take_notice(rank, submit.communicator) {
+                Some((fault, text)) => {
+                    self.fail_request(rank, submit.request, fault, &text);
+                    Ok(())
+                }
+                None => self.on_recv(rank, submit),
+            },
             _ => self.on_collective(rank, submit, payload, &group, position, signature),
         }
+    }
+
+    /// What a rank has not been told of an operation that it had left before the others disagreed. A send does not
+    /// take it: it may be done already, and then nobody would hear.
+    fn take_notice(&mut self, rank: Rank, communicator: u64) -> Option<Refusal> {
+        self.session_mut(rank)?.notice.remove(&communicator)
     }
 
     fn on_collective(
@@ -102,7 +114,10 @@ impl Hub {
         let rank = operation.participants.get(position).map_or(Rank::new(0), |participant| participant.rank);
         let table = if submit.flags.has(SubmitFlags::VARIED) { operation.size() * 8 } else { 0 };
         let charge = super::point_to_point::cost(submit, payload.len().saturating_sub(table));
-        let failure = if let Phase::Failed(fault, text) = &operation.phase {
+        // A notice fails the operation for everybody, or those without one would wait for this rank.
+        let failure = if let Some(refusal) = self.take_notice(rank, submit.communicator) {
+            Some(refusal)
+        } else if let Phase::Failed(fault, text) = &operation.phase {
             Some((*fault, text.clone()))
         } else if !signature.agrees(&operation.signature) {
             Some(self.mismatch(operation, position, signature))
@@ -120,7 +135,7 @@ impl Hub {
             operation.signature.block = signature.block;
         }
         self.attach(operation, position, submit, payload)?;
-        self.advance(operation);
+        self.advance(operation, position);
         Ok(())
     }
 
@@ -244,7 +259,7 @@ impl Hub {
                     let whole_charge = charge;
                     let share = if is_split { (n as u64).min(charge) } else { charge };
                     charge = whole_charge - share;
-                    stream.push_charged(payload.split_to(n), share);
+                    charge += stream.push_charged(payload.split_to(n), share);
                 }
                 if !stream.is_complete() {
                     incomplete += 1;
@@ -269,6 +284,7 @@ impl Hub {
 
     /// Fails an operation for everybody who still waits in it; whoever comes late will be told.
     pub(super) fn fail_operation(&mut self, operation: &mut Operation, fault: Fault, text: &str) {
+        let done_is_told = fault.category == Category::Mismatch && !matches!(operation.phase, Phase::Failed(..));
         operation.phase = Phase::Failed(fault, text.to_owned());
         let mut charges: Vec<(Rank, u64)> = Vec::new();
         for stream in &mut operation.streams {
@@ -281,7 +297,6 @@ impl Hub {
         for (rank, charge) in charges {
             self.free_charge(rank, charge);
         }
-        let done_is_told = fault.category == Category::Mismatch;
         for participant in &mut operation.participants {
             match (participant.presence, participant.request) {
                 (Presence::Present, Some(request)) => {
@@ -304,10 +319,11 @@ impl Hub {
     /// Keeps an operation that is not over.
     pub(super) fn put_back(&mut self, operation: Box<Operation>) {
         let over = match &operation.phase {
-            Phase::Failed(..) => operation
-                .participants
-                .iter()
-                .all(|one| one.presence != Presence::Absent || self.absence(one.rank).is_some()),
+            Phase::Failed(..) => {
+                let expected = |one: &Participant| one.presence == Presence::Absent && self.absence(one.rank).is_none();
+                let all_came = operation.arrived == operation.size();
+                all_came || (self.gone() > 0 && !operation.participants.iter().any(expected))
+            }
             Phase::Running => operation.unanswered == 0 && operation.is_drained(),
             Phase::Gathering | Phase::Waiting => false,
         };
@@ -342,7 +358,8 @@ impl Hub {
             if index > 0 {
                 text.push_str("; ");
             }
-            text.push_str(&format!("{} calls {side}", list(ranks)));
+            let calls = if ranks.len() > 1 { "call" } else { "calls" };
+            text.push_str(&format!("{} {calls} {side}", list(ranks)));
         }
         (Fault::of_ranks(Category::Mismatch, rank, 1), text)
     }

@@ -21,19 +21,14 @@ const MIN_WINDOW: u64 = 1024;
 
 impl Hub {
     /// Starts an operation once all that it needs have come: this is the one place that says so.
-    pub(super) fn advance(&mut self, operation: &mut Operation) {
+    pub(super) fn advance(&mut self, operation: &mut Operation, newcomer: usize) {
         let everybody = operation.arrived == operation.size();
         match operation.phase {
             Phase::Gathering if operation.givers_missing == 0 && operation.incomplete == 0 => self.start(operation),
             Phase::Gathering if everybody => self.reserve_windows(operation),
             // Somebody came after the givers: its result is here.
             Phase::Running => {
-                for position in 0..operation.size() {
-                    let waits = operation.participants.get(position).is_some_and(|one| one.is_present());
-                    if waits && !self.serve_newcomer(operation, position) {
-                        return;
-                    }
-                }
+                self.serve_newcomer(operation, newcomer);
             }
             _ => {}
         }
@@ -56,61 +51,29 @@ impl Hub {
         };
         operation.phase = Phase::Waiting;
         self.windows_waiting.push_back((operation.id, need.min(total)));
-        self.start_waiting(Some(operation));
     }
 
-    /// Starts operations in the order in which they asked, as far as windows are free. `at_hand` is one that is not
-    /// in the table at the moment.
-    fn start_waiting(&mut self, mut at_hand: Option<&mut Operation>) {
+    /// Starts operations in the order in which they asked, as far as windows are free. Called at the end of whatever
+    /// may free some, when every operation is in the table: so one that starts and fails never starts another from
+    /// within.
+    pub(super) fn start_waiting(&mut self) {
         while let Some(&(id, need)) = self.windows_waiting.front() {
-            let held = match &at_hand {
-                Some(operation) if operation.id == id => None,
-                _ => match self.operations.remove(&id) {
-                    Some(operation) if operation.phase == Phase::Waiting => Some(operation),
-                    other => {
-                        // It has failed meanwhile.
-                        self.windows_waiting.pop_front();
-                        if let Some(operation) = other {
-                            self.operations.insert(id, operation);
-                        }
-                        continue;
-                    }
-                },
-            };
-            let gone = held.is_none() && at_hand.as_ref().is_some_and(|operation| operation.phase != Phase::Waiting);
-            if gone || need > self.windows_free {
-                if let Some(operation) = held {
-                    self.operations.insert(id, operation);
-                }
-                if gone {
-                    self.windows_waiting.pop_front();
-                    continue;
-                }
+            let waits = self.operations.get(&id).is_some_and(|operation| operation.phase == Phase::Waiting);
+            if waits && need > self.windows_free {
                 return;
             }
             self.windows_waiting.pop_front();
-            self.windows_free -= need;
-            match (held, &mut at_hand) {
-                (Some(mut operation), _) => {
-                    operation.reserved = need;
-                    self.start(&mut operation);
-                    self.put_back(operation);
-                }
-                (None, Some(operation)) => {
-                    operation.reserved = need;
-                    self.start(operation);
-                }
-                (None, None) => {}
+            if waits && let Some(mut operation) = self.operations.remove(&id) {
+                self.windows_free -= need;
+                operation.reserved = need;
+                self.start(&mut operation);
+                self.put_back(operation);
             }
         }
     }
 
     pub(super) fn return_windows(&mut self, operation: &mut Operation) {
-        let reserved = core::mem::take(&mut operation.reserved);
-        if reserved > 0 {
-            self.windows_free += reserved;
-            self.start_waiting(Some(operation));
-        }
+        self.windows_free += core::mem::take(&mut operation.reserved);
     }
 
     fn start(&mut self, operation: &mut Operation) {
@@ -156,19 +119,22 @@ impl Hub {
             return true;
         }
         let (mut result, mut left, mut missing, mut first, mut varied) = (0u64, 0u32, 0u32, None, false);
+        let mut outgrows = false;
+        let split = operation.receives_split(position);
+        let size = operation.size() as u64;
         for (_, index) in operation.downs(position).iter() {
             let lane = operation.lane(index, position);
             let Some(stream) = operation.streams.get(index) else { continue };
             if stream.void || stream.lanes.get(lane).is_none_or(|lane| lane.done) {
                 continue;
             }
-            result += stream.len;
+            result = result.saturating_add(stream.len);
             left += 1;
             missing += u32::from(!stream.is_complete());
+            // What does not fit its window can not be collected for one frame.
+            outgrows |= operation.incomplete > 0 && !stream.is_complete() && stream.len > operation.window;
             varied |= *first.get_or_insert(stream.len) != stream.len;
         }
-        let split = operation.receives_split(position);
-        let size = operation.size() as u64;
         let Some(one) = operation.participants.get_mut(position) else { return true };
         if one.downs_left > 0 || one.streaming {
             // It is being served already.
@@ -178,8 +144,9 @@ impl Hub {
         let (rank, exact, receive) = (one.rank, one.exact, one.receive);
         (one.result, one.downs_left, one.downs_missing) = (result, left, missing);
         let table = if varied { size * 8 } else { 0 };
-        one.streaming = result + table > one.max_payload.min(one.window);
-        if left > 0 && (result > receive || (exact && result != expected)) {
+        one.streaming = outgrows || result.saturating_add(table) > one.max_payload.min(one.window);
+        // Blocks of one length are what an exact receive means.
+        if left > 0 && (result > receive || (exact && (result != expected || (split && varied)))) {
             let text = format!(
                 "{} gives rank {rank} {result} bytes, and it receives {expected}{}",
                 operation.signature.describe(),
@@ -210,11 +177,11 @@ impl Hub {
 
     /// Answers a participant that has given and got everything.
     fn answer_if_done(&mut self, operation: &mut Operation, position: usize) {
+        // Who only gives learns, too, whether the user's code failed.
         let known = Self::results_are_known(operation);
-        let receives = operation.downs(position).iter().next().is_some();
         let Some(one) = operation.participants.get(position) else { return };
         let waits = one.presence == Presence::Present && one.ups_left == 0;
-        if !waits || (receives && !known) {
+        if !waits || !known {
             return;
         }
         if one.streaming {
@@ -296,8 +263,13 @@ impl Hub {
                 && receivers.iter().all(|position| has_room(position, false));
             if !room {
                 passed.push_back(index);
-                if receivers.len() > 1 {
+                let hopeless = match operation.signature.call {
+                    CallCode::Gather => !has_room(&operation.root, false),
+                    CallCode::Scatter => !has_room(&operation.root, true),
                     // Parts that several receive are opened in one order by all of them.
+                    _ => receivers.len() > 1,
+                };
+                if hopeless {
                     break;
                 }
                 continue;
@@ -328,7 +300,7 @@ impl Hub {
         let window = operation.window;
         let Some(stream) = operation.streams.get_mut(index) else { return };
         let limit = released.saturating_add(window).min(stream.len);
-        let enough = limit == stream.len || limit >= stream.granted + window / 4;
+        let enough = limit == stream.len || limit >= stream.granted.saturating_add(window / 4);
         if !stream.open || limit <= stream.granted || !enough {
             return;
         }
@@ -366,8 +338,7 @@ impl Hub {
         if operation.phase != Phase::Running {
             return Err(broken("data without credit"));
         }
-        let found = operation.ups(position).iter().nth(data.part as usize);
-        let index = found.map(|(_, index)| index).ok_or_else(|| broken("data of a part that is not"))?;
+        let index = operation.ups(position).get(data.part).ok_or_else(|| broken("data of a part that is not"))?;
         let Some(stream) = operation.streams.get_mut(index) else { return Err(broken("data of a part that is not")) };
         let before = stream.received;
         let end = before.checked_add(payload.len() as u64).ok_or_else(|| broken("data beyond reason"))?;
@@ -465,16 +436,19 @@ impl Hub {
         let place = self.session(rank).and_then(|session| session.requests.get(&credit.request)).copied();
         let Some(Place::Operation { id, position }) = place else { return Ok(()) };
         let Some(mut operation) = self.operations.remove(&id) else { return Ok(()) };
-        let split = operation.receives_split(position);
-        let index = operation.downs(position).iter().find(|(part, _)| !split || *part == credit.part);
-        if let Some((_, index)) = index {
+        if let Some(index) = operation.downs(position).get(credit.part) {
             let at = operation.lane(index, position);
             if let Some(lane) = operation.streams.get_mut(index).and_then(|stream| stream.lanes.get_mut(at)) {
                 lane.limit = lane.limit.max(credit.limit);
             }
+            let open = |operation: &Operation| operation.participants.get(position).map_or(0, |one| one.downs_open);
+            let before = open(&operation);
             self.send_lane(&mut operation, index, position);
-            self.pump(&mut operation, position);
-            self.open_streams(&mut operation);
+            if open(&operation) < before {
+                self.pump(&mut operation, position);
+                self.open_streams(&mut operation);
+            }
+            self.answer_if_done(&mut operation, position);
         }
         self.put_back(operation);
         Ok(())
@@ -490,16 +464,22 @@ impl Hub {
         let Some(mut operation) = self.operations.remove(&id) else { return };
         match sent {
             Sent::Segment { stream, end, .. } => {
+                let mut moved = false;
                 if let Some(held) = operation.streams.get_mut(stream) {
+                    let before = held.released();
                     let freed = held.passed(end);
+                    moved = held.released() > before;
                     self.give_back(&operation, stream, freed);
                 }
-                if let Plan::Fold(_) = operation.plan {
-                    for input in 0..operation.input_streams() {
-                        self.grant(&mut operation, input);
+                match operation.plan {
+                    // Only the slowest receiver sets the givers' pace.
+                    Plan::Fold(_) if moved => {
+                        for input in 0..operation.input_streams() {
+                            self.grant(&mut operation, input);
+                        }
                     }
-                } else {
-                    self.grant(&mut operation, stream);
+                    Plan::Route if moved => self.grant(&mut operation, stream),
+                    Plan::Fold(_) | Plan::Route | Plan::Apply { .. } => {}
                 }
             }
             Sent::Result { position, .. } => {

@@ -138,7 +138,6 @@ pub struct Hub {
     /// Ranks that have finished, and those that have failed.
     finished: u32,
     failed: u32,
-    joined: u32,
     timers: BTreeMap<(Instant, u64), Timer>,
     next_timer: u64,
     join_timer: bool,
@@ -151,6 +150,8 @@ pub struct Hub {
     /// Window bytes that nobody holds, and operations that wait for some.
     windows_free: u64,
     windows_waiting: VecDeque<(u64, u64)>,
+    /// Strangers that claim the rank of a link that is being probed.
+    claims: Vec<(Rank, PeerId)>,
     work: VecDeque<Work>,
     over: bool,
 }
@@ -169,7 +170,6 @@ impl Hub {
             ranks: (0..size).map(|_| Session::new()).collect(),
             finished: 0,
             failed: 0,
-            joined: 0,
             timers: BTreeMap::new(),
             next_timer: 0,
             join_timer: false,
@@ -180,6 +180,7 @@ impl Hub {
             names: BTreeMap::new(),
             mail: BTreeMap::new(),
             windows_waiting: VecDeque::new(),
+            claims: Vec::new(),
             work: VecDeque::new(),
             over: false,
             config,
@@ -200,6 +201,7 @@ impl Hub {
     pub fn disconnect(&mut self, now: Instant, peer: PeerId) {
         self.now = now;
         let Some(gone) = self.peers.remove(&peer) else { return };
+        self.claims.retain(|(_, claimant)| *claimant != peer);
         for frame in gone.urgent.into_iter().chain(gone.queue) {
             self.sent(frame.sent);
         }
@@ -209,6 +211,7 @@ impl Hub {
             self.rank_failed(rank, "its connection closed without a goodbye".to_owned());
         }
         self.check_over();
+        self.start_waiting();
     }
 
     /// Takes in a frame. An error has been told to the peer already: its link is to be closed once
@@ -218,6 +221,7 @@ impl Hub {
         if let Err((fault, text)) = self.dispatch(peer, prefix, header, payload) {
             self.reject(peer, fault, &text);
         }
+        self.start_waiting();
     }
 
     /// Checks the prefix of a frame before its payload is read: what it announces may be too large.
@@ -227,7 +231,12 @@ impl Hub {
     /// The peer has been told; nothing more of it is to be read.
     pub fn check_prefix(&mut self, now: Instant, peer: PeerId, prefix: Prefix) -> Result<(), Fault> {
         self.now = now;
-        let known = matches!(self.peers.get(&peer), Some(Peer { who: Who::Rank(_), .. }));
+        let known = match self.peers.get(&peer).map(|peer| peer.who) {
+            Some(Who::Rank(_)) => true,
+            Some(Who::Stranger | Who::Claimant(_)) => false,
+            // It has been told already.
+            Some(Who::Leaving) | None => return Err(Fault::new(Category::Protocol)),
+        };
         let max = if known { self.config.max_payload } else { MAX_HELLO_PAYLOAD };
         if !known && prefix.kind != 1 {
             let fault = Fault::new(Category::Protocol);
@@ -239,6 +248,7 @@ impl Hub {
         }
         let fault = Fault::of_size(Category::TooLarge, prefix.payload_len.into(), max.into());
         self.reject(peer, fault, &format!("a frame of {} bytes is more than the {max} allowed", prefix.payload_len));
+        self.start_waiting();
         Err(fault)
     }
 
@@ -246,6 +256,7 @@ impl Hub {
     pub fn reject_garbage(&mut self, now: Instant, peer: PeerId, text: &str) {
         self.now = now;
         self.reject(peer, Fault::new(Category::Protocol), text);
+        self.start_waiting();
     }
 
     /// A peer that has something to send.
@@ -268,10 +279,12 @@ impl Hub {
         let peer = self.peers.get_mut(&id)?;
         let Outgoing { mut frame, payload, sent } = peer.urgent.pop_front().or_else(|| peer.queue.pop_front())?;
         let who = peer.who;
+        peer.pong &= !matches!(frame, Down::Pong(_));
         self.sent(sent);
         if let Who::Rank(rank) = who {
             self.stamp(rank, &mut frame);
         }
+        self.start_waiting();
         Some((frame, payload))
     }
 
@@ -299,6 +312,7 @@ impl Hub {
     pub fn finish_work(&mut self, now: Instant, done: Done) {
         self.now = now;
         self.work_done(done);
+        self.start_waiting();
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
@@ -319,6 +333,7 @@ impl Hub {
             self.timers.remove(&(at, number));
             self.timer_fired(timer);
         }
+        self.start_waiting();
         debug_assert!(self.poll_timeout().is_none_or(|at| at > now), "a deadline that has passed is reported again");
     }
 
@@ -383,7 +398,10 @@ impl Hub {
             }
             Some(Up::Ping(_)) => {
                 let acknowledged = self.session(rank).map_or(0, |session| session.received);
-                self.send_urgent(peer, Down::Pong(Ping { acknowledged }));
+                // One answer is enough for any number of questions, or a peer that does not read could fill the hub.
+                if self.peers.get_mut(&peer).is_some_and(|peer| !core::mem::replace(&mut peer.pong, true)) {
+                    self.send_urgent(peer, Down::Pong(Ping { acknowledged }));
+                }
                 Ok(())
             }
             Some(Up::Pong(_)) => Ok(()),
@@ -452,10 +470,12 @@ impl Hub {
         let limit = session.told.max(session.freed + session.queue_size);
         match frame {
             Down::Complete(complete) => {
+                session.unsent_answers = session.unsent_answers.saturating_sub(1);
                 (complete.acknowledged, complete.queue_limit) = (session.received, limit);
                 session.told = limit;
             }
             Down::Fail(fail) => {
+                session.unsent_answers = session.unsent_answers.saturating_sub(1);
                 (fail.acknowledged, fail.queue_limit) = (session.received, limit);
                 session.told = limit;
             }
@@ -465,17 +485,18 @@ impl Hub {
 
     fn reject(&mut self, id: PeerId, fault: Fault, text: &str) {
         let Some(peer) = self.peers.get(&id) else { return };
-        let who = peer.who;
+        let (who, max) = (peer.who, peer.max_reason);
         if matches!(who, Who::Leaving) {
             return;
         }
+        self.claims.retain(|(_, claimant)| *claimant != id);
         if let Who::Rank(rank) = who
             && self.session(rank).is_some_and(|session| session.life == Life::Alive(id))
         {
             self.rank_failed(rank, format!("it broke the protocol: {text}"));
         }
         let frame = Down::Reject(Reject { category: fault.category, len: fault.len, max: fault.max });
-        self.send_to_peer(id, frame, reason(text, MAX_REASON_LEN));
+        self.send_to_peer(id, frame, reason(text, max));
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.who = Who::Leaving;
         }

@@ -1,7 +1,7 @@
 //! One operation in progress: who takes part, what they agreed on, and which stream goes where.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -50,12 +50,13 @@ impl GroupInfo {
             members.push(*rank);
         }
         let mut places = Vec::with_capacity(destinations.len());
+        let mut taken = BTreeSet::new();
         for rank in destinations {
             let position = *positions.entry(*rank).or_insert_with(|| {
                 members.push(*rank);
                 members.len() - 1
             });
-            if places.contains(&position) {
+            if !taken.insert(position) {
                 return None;
             }
             places.push(position);
@@ -104,7 +105,8 @@ impl Signature {
             Bcast | Gather | Scatter | Reduce => Some(submit.peer),
             Send | Recv | Barrier | Allgather | Alltoall | Allreduce | User => None,
         };
-        if submit.peer.get() >= size || (root.is_none() && matches!(call, Reduce)) {
+        // Groups are for user operations; all others are of the whole communicator.
+        if submit.peer.get() >= size || (call == User) != name.is_some() || (call != User && submit.group != 0) {
             return None;
         }
         if matches!(call, Reduce | Allreduce) != op.is_some() || op.is_some_and(|op| !datatype.accepts(op)) {
@@ -123,7 +125,14 @@ impl Signature {
             Gather | Allgather | Reduce | Allreduce => Some(submit.send),
             Alltoall => (!varied).then_some(submit.send / ranks),
         };
-        if call == Alltoall && !varied && submit.send % ranks != 0 {
+        let splits = call == Alltoall || (call == Scatter && is_root);
+        if (splits && !varied && submit.send % ranks != 0) || (varied && !splits) {
+            return None;
+        }
+        if op.is_some() && submit.send % datatype.size() as u64 != 0 {
+            return None;
+        }
+        if submit.send > 0 && matches!(call, Recv | Barrier) {
             return None;
         }
         Some(Self { call, root, datatype, op, block: block.filter(|_| typed), name })
@@ -260,6 +269,12 @@ impl Streams {
 
     fn one(index: usize) -> Self {
         Self { start: index, step: 1, count: 1 }
+    }
+
+    /// The index of the stream of this part.
+    pub(super) fn get(self, part: u32) -> Option<usize> {
+        let part = part as usize;
+        (part < self.count).then(|| self.start + part * self.step)
     }
 
     /// Pairs of part number and stream index.

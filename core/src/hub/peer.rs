@@ -10,7 +10,7 @@ use crate::endpoint::EAGER_OVERHEAD;
 use crate::rank::{Rank, Source, Tag, TagSelector};
 use crate::request::RequestId;
 use crate::time::Instant;
-use crate::wire::{Down, Hello};
+use crate::wire::{Down, Hello, MAX_HELLO_PAYLOAD};
 
 use super::operation::GroupInfo;
 
@@ -66,11 +66,22 @@ pub(super) struct Peer {
     pub(super) queue: VecDeque<Outgoing>,
     /// Whether the peer is among those with something to send.
     pub(super) listed: bool,
+    /// Whether a Pong waits to be sent.
+    pub(super) pong: bool,
+    /// Most bytes of text that the other side takes.
+    pub(super) max_reason: usize,
 }
 
 impl Peer {
     pub(super) fn new() -> Self {
-        Self { who: Who::Stranger, urgent: VecDeque::new(), queue: VecDeque::new(), listed: false }
+        Self {
+            who: Who::Stranger,
+            urgent: VecDeque::new(),
+            queue: VecDeque::new(),
+            listed: false,
+            pong: false,
+            max_reason: MAX_HELLO_PAYLOAD as usize,
+        }
     }
 }
 
@@ -106,6 +117,8 @@ pub(super) struct Session {
     /// The last Complete or Fail that was queued.
     pub(super) sequence: u32,
     pub(super) requests: BTreeMap<RequestId, Place>,
+    /// Completes and Fails that have not left the hub.
+    pub(super) unsent_answers: usize,
     /// Queue bytes charged since the session began, those set free again, and the limit that the rank was told.
     pub(super) charged: u64,
     pub(super) freed: u64,
@@ -128,6 +141,7 @@ impl Session {
             received: 0,
             sequence: 0,
             requests: BTreeMap::new(),
+            unsent_answers: 0,
             charged: 0,
             freed: 0,
             told: 0,

@@ -170,7 +170,7 @@ impl Hub {
         // The payload was checked when it came.
         let attached = self.attach(&mut operation, 0, &send, payload);
         debug_assert!(attached.is_ok(), "a message that was taken can be passed on");
-        self.advance(&mut operation);
+        self.advance(&mut operation, 1);
         self.put_back(operation);
     }
 
@@ -247,6 +247,7 @@ impl Hub {
     ) {
         let Some(session) = self.session_mut(rank) else { return };
         session.requests.remove(&request);
+        session.unsent_answers += 1;
         session.sequence = session.sequence.wrapping_add(1);
         complete.sequence = session.sequence;
         self.send(rank, Down::Complete(complete), payload, sent);
@@ -256,6 +257,7 @@ impl Hub {
     pub(super) fn fail_request(&mut self, rank: Rank, request: RequestId, fault: Fault, text: &str) {
         let Some(session) = self.session_mut(rank) else { return };
         session.requests.remove(&request);
+        session.unsent_answers += 1;
         session.sequence = session.sequence.wrapping_add(1);
         let sequence = session.sequence;
         let max = session.hello.map_or(64, |hello| hello.max_payload as usize);

@@ -1,6 +1,7 @@
 //! How ranks come and go: Hello, names, silence, goodbye, death.
 
 use alloc::borrow::ToOwned;
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -21,6 +22,9 @@ impl Hub {
     pub(super) fn on_hello(&mut self, peer: PeerId, hello: Hello, world: &[u8]) -> Result<(), Refusal> {
         if hello.magic != MAGIC {
             return Err(broken("this is the hub of an edgempi world, and these bytes are no Hello"));
+        }
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.max_reason = hello.max_payload as usize;
         }
         if hello.version != VERSION {
             let fault = Fault::of_size(Category::Version, hello.version.into(), VERSION.into());
@@ -65,6 +69,7 @@ impl Hub {
                 if let Some(newcomer) = self.peers.get_mut(&peer) {
                     newcomer.who = Who::Claimant(hello);
                 }
+                self.claims.push((hello.rank, peer));
                 self.send_urgent(old, Down::Ping(Ping { acknowledged }));
                 self.set_timer(self.now + self.config.probe_wait, Timer::Probe(peer));
             }
@@ -89,7 +94,6 @@ impl Hub {
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.who = Who::Rank(hello.rank);
         }
-        self.joined += 1;
         self.welcome(peer, hello.rank);
         if hello.max_silence > 0 {
             let silence = Duration::from_millis(hello.max_silence.into());
@@ -103,12 +107,11 @@ impl Hub {
 
     /// The living process of `rank` has been heard: whoever else claims the rank is refused.
     pub(super) fn claim_refuted(&mut self, rank: Rank) {
-        if self.peers.len() <= self.joined as usize {
+        if self.claims.is_empty() {
             return;
         }
-        let claims = |who: &Who| matches!(who, Who::Claimant(hello) if hello.rank == rank);
         let claimants: Vec<PeerId> =
-            self.peers.iter().filter(|(_, peer)| claims(&peer.who)).map(|(id, _)| *id).collect();
+            self.claims.iter().filter(|(claimed, _)| *claimed == rank).map(|(_, id)| *id).collect();
         for id in claimants {
             let text = format!("rank {rank} is taken by a living process; give every process its own EDGEMPI_RANK");
             self.reject(id, Fault::of_ranks(Category::RankTaken, rank, 1), &text);
@@ -209,17 +212,12 @@ impl Hub {
 
     fn rank_gone(&mut self, rank: Rank) {
         let Some((fault, text)) = self.absence(rank) else { return };
-        let failed = fault.category == Category::RankFailed;
         let concerned: Vec<u64> = self
             .operations
             .iter()
             .filter(|(_, operation)| {
-                let member = operation.participants.iter().find(|participant| participant.rank == rank);
-                member.is_some_and(|member| match member.presence {
-                    Presence::Absent => true,
-                    Presence::Present => failed,
-                    Presence::Done => false,
-                })
+                // A message to oneself has its rank twice.
+                operation.participants.iter().any(|one| one.rank == rank && one.presence != Presence::Done)
             })
             .map(|(id, _)| *id)
             .collect();
@@ -231,10 +229,8 @@ impl Hub {
             self.put_back(operation);
         }
         self.mail_gone(rank, fault, &text);
-        if let Some(session) = self.session_mut(rank)
-            && failed
-        {
-            // Whatever it still had open died with it.
+        if let Some(session) = self.session_mut(rank) {
+            // Whatever it still had open, receives that nobody served, is over with it.
             session.requests.retain(|_, place| matches!(place, Place::Unexpected { .. }));
             session.groups.clear();
             session.notice.clear();
@@ -242,15 +238,19 @@ impl Hub {
     }
 
     fn mail_gone(&mut self, rank: Rank, fault: Fault, text: &str) {
+        let nearly_all = self.gone() + 1 >= self.config.size;
         let all_others_gone = |receiver: Rank, hub: &Self| {
-            (0..hub.config.size).map(Rank::new).all(|other| other == receiver || hub.absence(other).is_some())
+            nearly_all
+                && (0..hub.config.size).map(Rank::new).all(|other| other == receiver || hub.absence(other).is_some())
         };
         let boxes: Vec<(u64, Rank)> = self.mail.keys().copied().collect();
         for (communicator, dest) in boxes {
             let Some(mut mailbox) = self.mail.remove(&(communicator, dest)) else { continue };
-            let (mut messages, mut receives) = (mailbox.take_unfinished(rank), Default::default());
+            let (mut messages, mut receives) = (mailbox.take_unfinished(rank), VecDeque::new());
             if dest == rank {
-                (messages, receives) = mailbox.take_all();
+                let (rest, posted) = mailbox.take_all();
+                messages.extend(rest);
+                receives = posted;
             } else {
                 let nobody_left = all_others_gone(dest, self);
                 let lonely = mailbox.take_unservable(|source| match source {

@@ -75,12 +75,14 @@ impl Stream {
         self.lanes.iter().filter(|lane| !lane.done).count() as u32
     }
 
-    /// Takes the stream's beginning, for which the giver's queue was charged.
-    pub(super) fn push_charged(&mut self, bytes: Bytes, charge: u64) {
+    /// Takes the stream's beginning, for which the giver's queue was charged. Returns the charge if nobody is to get
+    /// it.
+    pub(super) fn push_charged(&mut self, bytes: Bytes, charge: u64) -> u64 {
         self.push(bytes);
         self.granted = self.received;
         self.charge = charge;
         self.charged_to = self.received;
+        self.free_charge()
     }
 
     /// Takes the next bytes; the caller has checked that they fit.

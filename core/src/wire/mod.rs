@@ -10,6 +10,8 @@
 pub(crate) mod field;
 mod frame;
 mod hello;
+#[cfg(test)]
+mod tests;
 
 pub use field::DecodeError;
 pub(crate) use field::as_field;

@@ -7,9 +7,12 @@ use std::collections::{HashMap, VecDeque};
 use bytes::Bytes;
 use edgempi_core::endpoint::{Config, Content, Event, Incoming, Outgoing};
 use edgempi_core::hub::{self, Hub, PeerId, Registry};
-use edgempi_core::request::{CommunicatorId, NameIds, NewNames, Parts, Receive, Sent, Slot, Submission};
-use edgempi_core::wire::{GoodbyeReason, Layout, MAX_HEAD_LEN, PREFIX_LEN, Prefix};
-use edgempi_core::{Call, Datatype, Endpoint, Fault, Instant, Rank, RequestId, Status};
+use edgempi_core::request::{CallCode, CommunicatorId, NameIds, NewNames, Parts, Receive, Sent, Slot, Submission};
+use edgempi_core::wire::{
+    Down, GoodbyeReason, Hello, Layout, MAGIC, MAX_HEAD_LEN, PREFIX_LEN, Prefix, RankKind, Submit, SubmitFlags, Up,
+    VERSION,
+};
+use edgempi_core::{Call, Datatype, Endpoint, Fault, Instant, Rank, RequestId, Source, Status, Tag, TagSelector};
 
 /// A frame on its way.
 #[derive(Clone, Debug)]
@@ -61,6 +64,7 @@ struct Held {
     group: Vec<u8>,
     operation: Vec<u8>,
     site: Vec<u8>,
+    cancelled: bool,
 }
 
 pub struct Node {
@@ -84,6 +88,11 @@ pub struct Node {
     /// Frames stay in the queues while this is set.
     pub stalled: bool,
     pub error: Option<Fault>,
+    /// The place in the source that the next calls name.
+    pub site: Option<&'static str>,
+    window: usize,
+    /// Whether Submits say that the result may come at any pace.
+    pub unlimited: bool,
 }
 
 /// What a rank asks for.
@@ -139,6 +148,9 @@ impl World {
             names: 0,
             stalled: false,
             error: None,
+            site: None,
+            window: config.receive_window as usize,
+            unlimited: false,
         });
         self.nodes.len() - 1
     }
@@ -174,18 +186,97 @@ impl World {
         if node.stalled {
             return moved;
         }
-        if let Some(frame) = node.to_hub.pop_front() {
-            moved = true;
-            let (peer, prefix) = (node.peer, frame.prefix());
-            if self.hub.check_prefix(now, peer, prefix).is_ok() {
-                self.hub.handle_frame(now, peer, prefix, &frame.head[PREFIX_LEN..], Bytes::from(frame.payload));
-            }
+        moved |= self.deliver_up(index);
+        moved | self.deliver_down(index)
+    }
+
+    /// The rank hands one frame to its link.
+    pub fn transmit(&mut self, index: usize) -> bool {
+        let now = self.now;
+        self.nodes[index].transmit(now)
+    }
+
+    /// One frame of a rank reaches the hub.
+    pub fn deliver_up(&mut self, index: usize) -> bool {
+        let node = &mut self.nodes[index];
+        let Some(frame) = node.to_hub.pop_front() else { return false };
+        let (now, peer, prefix) = (self.now, node.peer, frame.prefix());
+        if self.hub.check_prefix(now, peer, prefix).is_ok() {
+            self.hub.handle_frame(now, peer, prefix, &frame.head[PREFIX_LEN..], Bytes::from(frame.payload));
         }
-        if let Some(frame) = self.nodes[index].to_rank.pop_front() {
-            moved = true;
-            self.nodes[index].receive(now, frame);
+        true
+    }
+
+    /// One frame of the hub reaches a rank.
+    pub fn deliver_down(&mut self, index: usize) -> bool {
+        let Some(frame) = self.nodes[index].to_rank.pop_front() else { return false };
+        let now = self.now;
+        self.nodes[index].receive(now, frame);
+        true
+    }
+
+    /// The hub hands one frame for one rank to its link.
+    pub fn transmit_down(&mut self, index: usize) -> bool {
+        let node = &mut self.nodes[index];
+        let Some((frame, payload)) = self.hub.poll_transmit(node.peer) else { return false };
+        node.push_down(frame, &payload);
+        true
+    }
+
+    /// One piece of work is done.
+    pub fn work(&mut self) -> bool {
+        let Some(work) = self.hub.poll_work() else { return false };
+        let done = work.run();
+        self.hub.finish_work(self.now, done);
+        true
+    }
+
+    /// One thing happens somewhere, or nothing.
+    pub fn random_step(&mut self, random: &mut Random) {
+        let index = random.below(self.nodes.len());
+        match random.below(5) {
+            0 => self.transmit(index),
+            1 => self.deliver_up(index),
+            2 => self.deliver_down(index),
+            3 => self.transmit_down(index),
+            _ => self.work(),
+        };
+    }
+
+    /// A request is given up; nobody hears of it any more.
+    pub fn cancel(&mut self, rank: usize, request: RequestId) {
+        let node = &mut self.nodes[rank];
+        if let Some(held) = node.held.get_mut(&request) {
+            held.cancelled = true;
+            node.endpoint.cancel(request);
         }
-        moved
+    }
+
+    /// Requests of a rank that nobody has answered.
+    pub fn open(&self, rank: usize) -> Vec<RequestId> {
+        self.nodes[rank].held.iter().filter(|(_, held)| !held.cancelled).map(|(request, _)| *request).collect()
+    }
+
+    /// Nothing is left of anything, anywhere.
+    #[track_caller]
+    pub fn assert_idle(&self) {
+        let status = self.hub.status();
+        assert_eq!((status.operations, status.queued, status.windows), (0, 0, 0), "{status:?}");
+        for (rank, node) in self.nodes.iter().enumerate() {
+            assert_eq!(node.error, None, "rank {rank}");
+            assert_eq!(node.endpoint.open_requests(), 0, "rank {rank}");
+            assert_eq!(node.endpoint.free_slots(), node.endpoint.capacity(), "rank {rank}");
+        }
+    }
+
+    /// The world takes another operation.
+    #[track_caller]
+    pub fn assert_usable(&mut self) {
+        let outcomes = self.all(|_| barrier());
+        for (rank, outcome) in outcomes.iter().enumerate() {
+            assert!(matches!(outcome, Outcome::Done { .. }), "rank {rank}: {outcome:?}");
+        }
+        self.assert_idle();
     }
 
     pub fn step_hub(&mut self) -> bool {
@@ -199,10 +290,7 @@ impl World {
             let Some(node) = self.nodes.iter_mut().find(|node| node.peer == peer) else { continue };
             while let Some((frame, payload)) = self.hub.poll_transmit(peer) {
                 moved = true;
-                let mut head = [0; MAX_HEAD_LEN];
-                let len = frame.encode(payload.len() as u32, &mut head);
-                node.downs.push(frame.kind());
-                node.to_rank.push_back(Frame { head: head[..len].to_vec(), payload: payload.to_vec() });
+                node.push_down(frame, &payload);
             }
         }
         moved
@@ -256,9 +344,114 @@ impl World {
     }
 }
 
+/// A peer without an endpoint, which may say anything.
+pub struct Stranger {
+    pub peer: PeerId,
+    pub said: Vec<(Down, Bytes)>,
+}
+
+impl Stranger {
+    pub fn connect(world: &mut World) -> Self {
+        Self { peer: world.hub.connect(world.now), said: Vec::new() }
+    }
+
+    /// Takes the place of a rank that has not come, and takes 64 KiB frames at any pace.
+    pub fn join(world: &mut World, rank: u32) -> Self {
+        let mut stranger = Self::connect(world);
+        stranger.say(world, Up::Hello(hello(rank, world.hub.config().size)), b"");
+        assert!(matches!(stranger.said.as_slice(), [(Down::Welcome(_), _)]), "{:?}", stranger.said);
+        stranger.said.clear();
+        stranger
+    }
+
+    /// Says one thing, and hears what the hub answers to everybody.
+    pub fn say(&mut self, world: &mut World, frame: Up, payload: &[u8]) {
+        let mut head = [0; MAX_HEAD_LEN];
+        let len = frame.encode(payload.len() as u32, &mut head);
+        self.say_bytes(world, &head[..len], payload);
+    }
+
+    pub fn say_bytes(&mut self, world: &mut World, head: &[u8], payload: &[u8]) {
+        let (prefix, header) = head.split_first_chunk().unwrap();
+        let prefix = Prefix::decode(*prefix);
+        if world.hub.check_prefix(world.now, self.peer, prefix).is_ok() {
+            world.hub.handle_frame(world.now, self.peer, prefix, header, Bytes::copy_from_slice(payload));
+        }
+        self.listen(world);
+    }
+
+    pub fn listen(&mut self, world: &mut World) {
+        world.settle();
+        while let Some(said) = world.hub.poll_transmit(self.peer) {
+            self.said.push(said);
+        }
+        world.settle();
+    }
+
+    /// Why the hub let it go, if it has.
+    pub fn rejection(&self) -> Option<(Fault, String)> {
+        self.said.iter().find_map(|(frame, text)| match frame {
+            Down::Reject(reject) => Some((reject.fault(), String::from_utf8(text.to_vec()).unwrap())),
+            _ => None,
+        })
+    }
+}
+
+/// What a host says, as rank `rank` of `size`.
+pub fn hello(rank: u32, size: u32) -> Hello {
+    Hello {
+        magic: MAGIC,
+        version: VERSION,
+        rank: Rank::new(rank),
+        size,
+        kind: RankKind::Host,
+        max_payload: 64 * 1024,
+        max_message: u64::MAX,
+        open_parts: 8,
+        receive_window: u32::MAX,
+        max_silence: 0,
+    }
+}
+
+/// A Submit that says nothing in particular.
+pub fn submit(request: u32, sequence: u32, call: CallCode) -> Submit {
+    Submit {
+        request: request_id(request),
+        sequence,
+        acknowledged: 0,
+        call: call as u8,
+        datatype: Datatype::U8.code(),
+        op: 0,
+        flags: SubmitFlags::empty(),
+        communicator: 0,
+        group: 0,
+        name: 0,
+        site: 0,
+        peer: Rank::new(0),
+        tag: Tag(0),
+        n: 0,
+        send: 0,
+        receive: 0,
+    }
+}
+
 impl Node {
+    fn push_down(&mut self, frame: Down, payload: &[u8]) {
+        let mut head = [0; MAX_HEAD_LEN];
+        let len = frame.encode(payload.len() as u32, &mut head);
+        self.downs.push(frame.kind());
+        self.to_rank.push_back(Frame { head: head[..len].to_vec(), payload: payload.to_vec() });
+    }
+
     pub fn ask(&mut self, ask: Ask<'_>) -> Result<RequestId, Fault> {
-        let total: usize = ask.parts.iter().map(Vec::len).sum();
+        let mut parts = ask.parts;
+        if ask.varied
+            && let Some(part) = parts.get_mut(self.rank.index())
+        {
+            // A rank's own block stays at home.
+            part.clear();
+        }
+        let total: usize = parts.iter().map(Vec::len).sum();
         let sent = if ask.varied { Sent::Varied(total) } else { Sent::Equal(total) };
         let group_bytes = match ask.call {
             Call::User { group, .. } => encode_group(&group, self.size),
@@ -287,18 +480,16 @@ impl Node {
                 std::mem::replace(counter, *counter + 1)
             }
         };
+        if self.site.is_some() {
+            self.names += 1;
+            names.site = self.names;
+            names.new.site = true;
+        }
         let communicator = CommunicatorId { id: 0, rank: self.rank, size: self.size };
         let submission = Submission::new(communicator, &ask.call, ask.datatype, sent, ask.receive, false, names, n)?;
+        let submission = if self.unlimited { submission.unlimited() } else { submission };
         let request = self.endpoint.submit(&submission)?;
         let role = submission.role();
-        let mut parts = ask.parts;
-        if ask.varied {
-            // A rank's own block stays at home.
-            let own = self.rank.index();
-            if let Some(part) = parts.get_mut(own) {
-                part.clear();
-            }
-        }
         let held = Held {
             parts,
             varied: ask.varied,
@@ -306,7 +497,8 @@ impl Node {
             received: vec![Vec::new(); if role.down == Parts::EachOther { self.size as usize } else { 1 }],
             group: group_bytes,
             operation,
-            site: Vec::new(),
+            site: self.site.unwrap_or_default().into(),
+            cancelled: false,
         };
         self.held.insert(request, held);
         Ok(request)
@@ -328,8 +520,14 @@ impl Node {
                 Content::Group(request) => held[&request].group.clone(),
                 Content::Operation(request) => held[&request].operation.clone(),
                 Content::Site(request) => held[&request].site.clone(),
-                Content::Inline(request) => inline(&held[&request], own, len),
+                Content::Inline(request) => {
+                    let held = &held[&request];
+                    let table = if held.varied { held.parts.len() * 8 } else { 0 };
+                    assert!(!held.cancelled || len == table, "bytes of a request that was given up");
+                    inline(held, own, len)
+                }
                 Content::Part { request, part, offset } => {
+                    assert!(!held[&request].cancelled, "bytes of a request that was given up");
                     held[&request].parts[part as usize][offset..offset + len].to_vec()
                 }
             };
@@ -359,7 +557,11 @@ impl Node {
             Incoming::Payload { request, part, offset, len } => {
                 assert_eq!(payload.len(), len);
                 let held = self.held.get_mut(&request).unwrap();
+                assert!(!held.cancelled);
                 held.received[part as usize][offset..offset + len].copy_from_slice(&payload);
+                if self.window < u32::MAX as usize {
+                    self.endpoint.grant(request, part, offset + len + self.window);
+                }
             }
             Incoming::Result { request, layout, len } => {
                 assert_eq!(payload.len(), len);
@@ -409,6 +611,56 @@ impl Node {
             Some(Event::Rejected(fault)) => self.rejected = Some((fault, text)),
             Some(Event::Goodbye(reason)) => self.goodbye = Some(reason),
         }
+    }
+}
+
+/// A call of bytes that sends one block.
+pub fn ask(call: Call<'static>, block: Vec<u8>, receive: usize) -> Ask<'static> {
+    Ask { call, datatype: Datatype::U8, parts: vec![block], varied: false, receive: Receive::Exactly(receive) }
+}
+
+pub fn barrier() -> Ask<'static> {
+    Ask { datatype: Datatype::Object, parts: Vec::new(), ..ask(Call::Barrier, Vec::new(), 0) }
+}
+
+pub fn bcast(rank: u32, root: u32, block: Vec<u8>) -> Ask<'static> {
+    let call = Call::Bcast { root: Rank::new(root) };
+    let len = block.len();
+    if rank == root { ask(call, block, 0) } else { Ask { parts: Vec::new(), ..ask(call, Vec::new(), len) } }
+}
+
+pub fn send(dest: u32, tag: u32, bytes: impl Into<Vec<u8>>) -> Ask<'static> {
+    ask(Call::Send { dest: Rank::new(dest), tag: Tag(tag) }, bytes.into(), 0)
+}
+
+pub fn recv(source: impl Into<Source>, tag: impl Into<TagSelector>, max: usize) -> Ask<'static> {
+    let call = Call::Recv { source: source.into(), tag: tag.into() };
+    Ask { parts: Vec::new(), receive: Receive::AtMost(max), ..ask(call, Vec::new(), 0) }
+}
+
+/// Numbers in no order, the same for the same seed.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((x ^ (x >> 31)) % bound.max(1) as u64) as usize
+    }
+}
+
+/// Numbers as `u32` elements.
+pub fn words(numbers: impl IntoIterator<Item = u32>) -> Vec<u8> {
+    numbers.into_iter().flat_map(u32::to_le_bytes).collect()
+}
+
+/// The request with this number on the wire.
+pub fn request_id(number: u32) -> RequestId {
+    match Up::decode(15, &number.to_le_bytes()) {
+        Ok(Some(Up::Cancel(cancel))) => cancel.request,
+        _ => unreachable!("a Cancel is a request's number"),
     }
 }
 
