@@ -25,7 +25,7 @@ use polling::{Events, Poller};
 use crate::error::Error;
 pub(crate) use hub::HubDriver;
 pub(crate) use rank::RankDriver;
-pub(crate) use state::{Asked, OwnedCall, State};
+pub(crate) use state::{Asked, OwnedCall, State, StateGuard};
 
 /// The poller's key of the rank's link, of the hub's listener, and of the first link to the hub.
 const RANK_KEY: usize = 0;
@@ -100,8 +100,8 @@ impl Engine {
         edgempi_core::Instant::from_micros(micros)
     }
 
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn state(&self) -> StateGuard<'_> {
+        StateGuard::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn driver(&self) -> MutexGuard<'_, Option<RankDriver>> {

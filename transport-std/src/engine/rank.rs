@@ -172,7 +172,13 @@ impl RankDriver {
                 _ => Receiving::Discard { len },
             },
             Incoming::Result { request, layout, len } => match state.find(request) {
-                Some(shared) if !shared.is_resolved() => place_result(&shared, request, layout, len),
+                Some(shared) if !shared.is_resolved() => match place_result(&shared, request, layout, len) {
+                    Ok(receiving) => receiving,
+                    Err(reason) => {
+                        state.refuse(request, reason);
+                        Receiving::Discard { len }
+                    }
+                },
                 _ => Receiving::Discard { len },
             },
             Incoming::Reason { len } => Receiving::Reason { bytes: vec![0; len] },
@@ -240,7 +246,6 @@ impl RankDriver {
     fn collect(&mut self, engine: &Engine) -> bool {
         let now = engine.now();
         let mut state = engine.state();
-        let mut done = Vec::new();
         while self.large.is_none() && self.out.len() < AHEAD {
             let mut head = [0; MAX_HEAD_LEN];
             let Some(outgoing) = state.poll_transmit(now, &mut head) else { break };
@@ -253,13 +258,10 @@ impl RankDriver {
             if self.large.as_ref().is_none_or(|large| !large.resolves)
                 && let Some(shared) = resolves.and_then(|id| state.find(id))
             {
-                done.push(shared);
+                state.resolve(shared, Ok(Status::default()));
             }
         }
         drop(state);
-        for shared in done {
-            shared.resolve(Ok(Status::default()));
-        }
         !self.is_flushed()
     }
 
@@ -368,17 +370,18 @@ fn name_of(buffers: &Buffers, content: Content) -> &[u8] {
     }
 }
 
-/// Where a result goes that comes in one payload.
-fn place_result(shared: &Arc<Shared>, id: edgempi_core::RequestId, layout: Layout, len: usize) -> Receiving {
+/// Where a result goes that comes in one payload. An error says why it can't be taken.
+fn place_result(
+    shared: &Arc<Shared>,
+    id: edgempi_core::RequestId,
+    layout: Layout,
+    len: usize,
+) -> Result<Receiving, String> {
     let mut inner = shared.lock();
-    let Some(buffers) = &mut inner.buffers else { return Receiving::Discard { len } };
+    let Some(buffers) = &mut inner.buffers else { return Ok(Receiving::Discard { len }) };
     if layout == Layout::Single && matches!(buffers.inbound, Inbound::Whole { .. }) {
-        if let Err(reason) = buffers.announce(0, len) {
-            drop(inner);
-            shared.resolve(Err(Error::InvalidArgument { reason }));
-            return Receiving::Discard { len };
-        }
-        return Receiving::Place { shared: shared.clone(), part: 0, offset: 0, len };
+        buffers.announce(0, len)?;
+        return Ok(Receiving::Place { shared: shared.clone(), part: 0, offset: 0, len });
     }
-    Receiving::Collect { shared: shared.clone(), id, layout, bytes: vec![0; len] }
+    Ok(Receiving::Collect { shared: shared.clone(), id, layout, bytes: vec![0; len] })
 }

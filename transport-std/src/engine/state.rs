@@ -1,13 +1,14 @@
 //! A rank's endpoint with everything that belongs to its requests: their buffers, the names given, who waits.
 
 use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
 use std::panic::Location;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use edgempi_core::endpoint::{Config, Event};
 use edgempi_core::request::{CommunicatorId, NameIds, NewNames, Parts, Receive, Sent, Slot, Submission};
 use edgempi_core::wire::GoodbyeReason;
-use edgempi_core::{Call, Category, Datatype, Endpoint, Fault, Group, Instant, Rank, Ranks, RequestId};
+use edgempi_core::{Call, Category, Datatype, Endpoint, Fault, Group, Instant, Rank, Ranks, RequestId, Status};
 
 use crate::error::Error;
 use crate::request::Shared;
@@ -72,6 +73,56 @@ fn number<K: std::hash::Hash + Eq>(names: &HashMap<K, u16>, key: &K) -> (u16, bo
     }
 }
 
+/// Something that somebody waits for has happened. Those who wait are woken once the state is unlocked: a waker may do
+/// anything, start or drop a request, say.
+enum Resolution {
+    Request(Arc<Shared>, Result<Status, Error>),
+    Joined(Result<(), Error>),
+    Ended(Result<(), Error>),
+}
+
+/// The locked state. Letting go of it wakes those whose requests were resolved meanwhile.
+pub(crate) struct StateGuard<'e>(Option<MutexGuard<'e, State>>);
+
+impl<'e> StateGuard<'e> {
+    pub(super) fn new(guard: MutexGuard<'e, State>) -> Self {
+        Self(Some(guard))
+    }
+}
+
+impl Deref for StateGuard<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        self.0.as_ref().expect("the guard is taken by drop alone")
+    }
+}
+
+impl DerefMut for StateGuard<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        self.0.as_mut().expect("the guard is taken by drop alone")
+    }
+}
+
+impl Drop for StateGuard<'_> {
+    fn drop(&mut self) {
+        let Some(mut state) = self.0.take() else { return };
+        if state.resolutions.is_empty() {
+            return;
+        }
+        let resolutions = std::mem::take(&mut state.resolutions);
+        let (joined, ended) = (state.joined.clone(), state.ended.clone());
+        drop(state);
+        for resolution in resolutions {
+            match resolution {
+                Resolution::Request(shared, outcome) => shared.resolve(outcome),
+                Resolution::Joined(outcome) => joined.set(outcome),
+                Resolution::Ended(outcome) => ended.set(outcome),
+            }
+        }
+    }
+}
+
 /// The state of a rank.
 pub(crate) struct State {
     pub(super) endpoint: Endpoint<Vec<Slot>>,
@@ -85,6 +136,7 @@ pub(crate) struct State {
     pub(crate) joined: Signal<Result<(), Error>>,
     pub(crate) ended: Signal<Result<(), Error>>,
     leaving: bool,
+    resolutions: Vec<Resolution>,
 }
 
 impl State {
@@ -100,6 +152,7 @@ impl State {
             joined: Signal::new(),
             ended: Signal::new(),
             leaving: false,
+            resolutions: Vec::new(),
         }
     }
 
@@ -190,7 +243,7 @@ impl State {
     /// A part or a result can't be taken: its request fails here, and the others are told.
     pub(super) fn refuse(&mut self, id: RequestId, reason: String) {
         if let Some(shared) = self.find(id) {
-            shared.resolve(Err(Error::InvalidArgument { reason }));
+            self.resolve(shared, Err(Error::InvalidArgument { reason }));
         }
         self.endpoint.cancel(id);
     }
@@ -217,7 +270,7 @@ impl State {
     /// What the last frame was about, now that its payload has been taken.
     pub(super) fn handle_event(&mut self, event: Event, reason: String) {
         match event {
-            Event::Welcome(_) => self.joined.set(Ok(())),
+            Event::Welcome(_) => self.resolutions.push(Resolution::Joined(Ok(()))),
             Event::Part { request, part, len } => {
                 let Some(shared) = self.find(request) else { return };
                 let refused = match &mut shared.lock().buffers {
@@ -230,12 +283,12 @@ impl State {
             }
             Event::Complete { request, status } => {
                 if let Some(shared) = self.take(request) {
-                    shared.resolve(Ok(status));
+                    self.resolve(shared, Ok(status));
                 }
             }
             Event::Fail { request, fault } => {
                 if let Some(shared) = self.take(request) {
-                    shared.resolve(Err(Error::from_hub(fault, reason)));
+                    self.resolve(shared, Err(Error::from_hub(fault, reason)));
                 }
             }
             Event::Rejected(Fault { category, .. }) => {
@@ -243,7 +296,7 @@ impl State {
                 self.lose(&Error::Refused { category, address, reason });
             }
             Event::Goodbye(GoodbyeReason::Finished) => {
-                self.ended.set(Ok(()));
+                self.resolutions.push(Resolution::Ended(Ok(())));
                 self.lose(&Error::Finalized);
             }
             Event::Goodbye(_) => {
@@ -260,11 +313,16 @@ impl State {
             return;
         }
         self.lost = Some(error.clone());
-        self.joined.set(Err(error.clone()));
-        self.ended.set(Err(error.clone()));
+        self.resolutions.push(Resolution::Joined(Err(error.clone())));
+        self.resolutions.push(Resolution::Ended(Err(error.clone())));
         for (_, shared) in self.requests.drain(..).flatten() {
-            shared.resolve(Err(error.clone()));
+            self.resolutions.push(Resolution::Request(shared, Err(error.clone())));
         }
+    }
+
+    /// Resolves a request as soon as the state is unlocked.
+    pub(super) fn resolve(&mut self, shared: Arc<Shared>, outcome: Result<Status, Error>) {
+        self.resolutions.push(Resolution::Request(shared, outcome));
     }
 
     pub(super) fn is_lost(&self) -> bool {
