@@ -10,13 +10,12 @@ mod engine;
 mod error;
 pub mod hub;
 pub mod link;
-mod objects;
+mod pending;
 mod request;
 mod signal;
-mod transfer;
 mod world;
 
-pub use comm::{Comm, IntoBuffer};
+pub use comm::{Comm, IntoBuffer, Objects};
 pub use config::Config;
 pub use edgempi_core::ReduceOp::{Band, Bor, Bxor, Land, Lor, Lxor, Max, Maxloc, Min, Minloc, Prod, Sum};
 pub use edgempi_core::operation::{Operation, Reducer};
@@ -26,6 +25,5 @@ pub use edgempi_core::{
 };
 pub use engine::Traffic;
 pub use error::Error;
-pub use objects::Objects;
 pub use request::{Request, block_on};
 pub use world::{Builder, Finalize, Init, World, init, local};

@@ -3,59 +3,15 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-use edgempi_core::{RequestId, Status};
+use edgempi_core::RequestId;
 
-use crate::buffers::Buffers;
 use crate::engine::Engine;
 use crate::error::Error;
-
-/// What a request has come to: its result, and the buffers that it used.
-pub(crate) struct Completion {
-    pub(crate) status: Status,
-    pub(crate) buffers: Buffers,
-}
-
-/// A request as the engine sees it.
-pub(crate) struct Shared {
-    inner: Mutex<Inner>,
-}
-
-pub(crate) struct Inner {
-    /// Taken when the request is done and its result has been asked for.
-    pub(crate) buffers: Option<Buffers>,
-    outcome: Option<Result<Status, Error>>,
-    waker: Option<Waker>,
-}
-
-impl Shared {
-    pub(crate) fn new(buffers: Buffers) -> Arc<Self> {
-        Arc::new(Self { inner: Mutex::new(Inner { buffers: Some(buffers), outcome: None, waker: None }) })
-    }
-
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The request is done; a second time changes nothing.
-    pub(crate) fn resolve(&self, outcome: Result<Status, Error>) {
-        let mut inner = self.lock();
-        if inner.outcome.is_none() {
-            inner.outcome = Some(outcome);
-            if let Some(waker) = inner.waker.take() {
-                drop(inner);
-                waker.wake();
-            }
-        }
-    }
-
-    pub(crate) fn is_resolved(&self) -> bool {
-        self.lock().outcome.is_some()
-    }
-}
+use crate::pending::{Completion, Pending};
 
 type Finish<'a, T> = Box<dyn FnOnce(Completion) -> Result<T, Error> + Send + 'a>;
 
@@ -72,7 +28,7 @@ enum State<'a, T> {
     /// It could not be started.
     Refused(Error),
     Started {
-        shared: Arc<Shared>,
+        pending: Arc<Pending>,
         engine: Arc<Engine>,
         id: RequestId,
         finish: Finish<'a, T>,
@@ -101,12 +57,12 @@ impl<'a, T> Request<'a, T> {
 
     pub(crate) fn started(
         engine: Arc<Engine>,
-        shared: Arc<Shared>,
+        pending: Arc<Pending>,
         id: RequestId,
         on_drop: OnDrop,
         finish: impl FnOnce(Completion) -> Result<T, Error> + Send + 'a,
     ) -> Self {
-        Self { state: State::Started { shared, engine, id, finish: Box::new(finish), on_drop } }
+        Self { state: State::Started { pending, engine, id, finish: Box::new(finish), on_drop } }
     }
 
     /// Waits for the result, on this thread.
@@ -125,7 +81,7 @@ impl<'a, T> Request<'a, T> {
     pub fn test(&self) -> bool {
         match &self.state {
             State::Refused(_) => true,
-            State::Started { shared, .. } => shared.is_resolved(),
+            State::Started { pending, .. } => pending.is_resolved(),
             State::Taken => true,
         }
     }
@@ -152,8 +108,8 @@ impl<'a, T> Request<'a, T> {
         match std::mem::replace(&mut self.state, State::Taken) {
             State::Refused(error) => Request::refused(error),
             State::Taken => Request { state: State::Taken },
-            State::Started { shared, engine, id, finish, on_drop } => {
-                Request::started(engine, shared, id, on_drop, move |completion| finish(completion).and_then(function))
+            State::Started { pending, engine, id, finish, on_drop } => {
+                Request::started(engine, pending, id, on_drop, move |completion| finish(completion).and_then(function))
             }
         }
     }
@@ -165,40 +121,25 @@ impl<T> Future for Request<'_, T> {
     type Output = Result<T, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let State::Started { shared, .. } = &self.state {
-            let mut inner = shared.lock();
-            if inner.outcome.is_none() {
-                match &mut inner.waker {
-                    Some(waker) => waker.clone_from(context.waker()),
-                    waker => *waker = Some(context.waker().clone()),
-                }
-                return Poll::Pending;
-            }
-        }
-        Poll::Ready(match std::mem::replace(&mut self.state, State::Taken) {
-            State::Refused(error) => Err(error),
-            State::Taken => Err(Error::invalid("this request has given its result already")),
-            State::Started { shared, finish, .. } => {
-                let mut inner = shared.lock();
-                match inner.outcome.take() {
-                    Some(Ok(status)) => {
-                        let buffers = inner.buffers.take();
-                        drop(inner);
-                        finish(Completion { status, buffers: buffers.ok_or(Error::Finalized)? })
-                    }
-                    // A frame may still be leaving from the buffers.
-                    Some(Err(error)) => Err(error),
-                    None => Err(Error::Finalized),
-                }
-            }
+        let result = match &self.state {
+            State::Refused(_) | State::Taken => None,
+            State::Started { pending, .. } => match pending.poll(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(result) => Some(result),
+            },
+        };
+        Poll::Ready(match (std::mem::replace(&mut self.state, State::Taken), result) {
+            (State::Refused(error), _) => Err(error),
+            (State::Started { finish, .. }, Some(result)) => result.and_then(finish),
+            _ => Err(Error::invalid("this request has given its result already")),
         })
     }
 }
 
 impl<T> Drop for Request<'_, T> {
     fn drop(&mut self) {
-        if let State::Started { shared, engine, id, on_drop: OnDrop::Cancel, .. } = &self.state
-            && !shared.is_resolved()
+        if let State::Started { pending, engine, id, on_drop: OnDrop::Cancel, .. } = &self.state
+            && !pending.is_resolved()
         {
             engine.cancel(*id);
         }
@@ -209,7 +150,7 @@ impl<T> fmt::Debug for Request<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Refused(error) => format!("refused: {error}"),
-            State::Started { shared, .. } if shared.is_resolved() => "done".to_owned(),
+            State::Started { pending, .. } if pending.is_resolved() => "done".to_owned(),
             State::Started { id, .. } => format!("in progress as {id:?}"),
             State::Taken => "taken".to_owned(),
         };

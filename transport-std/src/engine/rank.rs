@@ -13,7 +13,7 @@ use crate::buffers::{Buffers, Inbound};
 use crate::codec::{Fill, FrameReader};
 use crate::error::Error;
 use crate::link::{Link, Watched};
-use crate::request::Shared;
+use crate::pending::Pending;
 
 /// Bytes read ahead.
 const AHEAD: usize = 64 * 1024;
@@ -25,9 +25,9 @@ const QUOTA: usize = 4 << 20;
 /// What becomes of the payload that is being read.
 enum Receiving {
     /// It goes to a place in a request's buffers.
-    Place { shared: Arc<Shared>, part: usize, offset: usize, len: usize },
+    Place { pending: Arc<Pending>, part: usize, offset: usize, len: usize },
     /// It is collected, then taken apart.
-    Collect { shared: Arc<Shared>, id: edgempi_core::RequestId, layout: Layout, bytes: Vec<u8> },
+    Collect { pending: Arc<Pending>, id: edgempi_core::RequestId, layout: Layout, bytes: Vec<u8> },
     /// It says why.
     Reason { bytes: Vec<u8> },
     /// Nobody wants it.
@@ -36,7 +36,7 @@ enum Receiving {
 
 /// A payload that is written straight from a request's buffers.
 struct Large {
-    shared: Arc<Shared>,
+    pending: Arc<Pending>,
     part: usize,
     offset: usize,
     len: usize,
@@ -120,8 +120,8 @@ impl RankDriver {
             return Ok((len, Fill::Some));
         };
         let (n, fill, len) = match receiving {
-            Receiving::Place { shared, part, offset, len } => {
-                let mut inner = shared.lock();
+            Receiving::Place { pending, part, offset, len } => {
+                let mut inner = pending.lock();
                 let place = inner.buffers.as_mut().and_then(|buffers| buffers.incoming(*part, *offset, *len));
                 match place.and_then(|place| place.get_mut(*got..)) {
                     Some(place) => {
@@ -168,11 +168,13 @@ impl RankDriver {
         let receiving = match incoming {
             Incoming::Nothing => Receiving::Discard { len: prefix.payload_len as usize },
             Incoming::Payload { request, part, offset, len } => match state.find(request) {
-                Some(shared) if !shared.is_resolved() => Receiving::Place { shared, part: part as usize, offset, len },
+                Some(pending) if !pending.is_resolved() => {
+                    Receiving::Place { pending, part: part as usize, offset, len }
+                }
                 _ => Receiving::Discard { len },
             },
             Incoming::Result { request, layout, len } => match state.find(request) {
-                Some(shared) if !shared.is_resolved() => match place_result(&shared, request, layout, len) {
+                Some(pending) if !pending.is_resolved() => match place_result(&pending, request, layout, len) {
                     Ok(receiving) => receiving,
                     Err(reason) => {
                         state.refuse(request, reason);
@@ -199,8 +201,8 @@ impl RankDriver {
     fn finish(&mut self, engine: &Engine) {
         let mut reason = String::new();
         match self.receiving.take() {
-            Some((Receiving::Collect { shared, id, layout, bytes }, _)) => {
-                let taken = match (&mut shared.lock().buffers, layout) {
+            Some((Receiving::Collect { pending, id, layout, bytes }, _)) => {
+                let taken = match (&mut pending.lock().buffers, layout) {
                     (Some(buffers), Layout::Equal) => buffers.take_blocks(&bytes),
                     (Some(buffers), Layout::Varied) => buffers.take_parts(&bytes),
                     _ => Ok(()),
@@ -256,9 +258,9 @@ impl RankDriver {
                 self.append(&state, content, len, resolves.is_some());
             }
             if self.large.as_ref().is_none_or(|large| !large.resolves)
-                && let Some(shared) = resolves.and_then(|id| state.find(id))
+                && let Some(pending) = resolves.and_then(|id| state.find(id))
             {
-                state.resolve(shared, Ok(Status::default()));
+                state.resolve(pending, Ok(Status::default()));
             }
         }
         drop(state);
@@ -273,8 +275,8 @@ impl RankDriver {
                 return;
             }
             Content::Group(request) | Content::Operation(request) | Content::Site(request) => {
-                if let Some(shared) = state.find(request)
-                    && let Some(buffers) = &shared.lock().buffers
+                if let Some(pending) = state.find(request)
+                    && let Some(buffers) = &pending.lock().buffers
                 {
                     self.out.extend_from_slice(name_of(buffers, content));
                 }
@@ -284,11 +286,11 @@ impl RankDriver {
             Content::Inline(request) => (request, 0, 0),
             Content::Part { request, part, offset } => (request, part as usize, offset),
         };
-        let Some(shared) = state.find(request) else {
+        let Some(pending) = state.find(request) else {
             self.out.resize(end, 0);
             return;
         };
-        let inner = shared.lock();
+        let inner = pending.lock();
         let Some(buffers) = &inner.buffers else {
             self.out.resize(end, 0);
             return;
@@ -296,7 +298,7 @@ impl RankDriver {
         let is_inline = matches!(content, Content::Inline(_));
         if len > COPIED && !(is_inline && buffers.split) {
             drop(inner);
-            self.large = Some(Large { shared, part, offset, len, resolves });
+            self.large = Some(Large { pending, part, offset, len, resolves });
         } else if is_inline {
             buffers.write_inline(len, &mut self.out);
         } else {
@@ -311,7 +313,7 @@ impl RankDriver {
             None => self.link.write(&[IoSlice::new(&self.out[self.written..])])?,
             Some(large) => {
                 let behind = self.written.saturating_sub(self.out.len());
-                let inner = large.shared.lock();
+                let inner = large.pending.lock();
                 let buffers = inner.buffers.as_ref();
                 let payload =
                     buffers.and_then(|held| held.outgoing(large.part, large.offset + behind, large.len - behind));
@@ -328,8 +330,8 @@ impl RankDriver {
         if self.written == total {
             self.out.clear();
             self.written = 0;
-            if let Some(Large { shared, resolves: true, .. }) = self.large.take() {
-                shared.resolve(Ok(Status::default()));
+            if let Some(Large { pending, resolves: true, .. }) = self.large.take() {
+                pending.resolve(Ok(Status::default()));
             }
         }
         Ok(Some(n))
@@ -354,7 +356,7 @@ impl super::State {
             Content::Group(request) | Content::Operation(request) | Content::Site(request) => requests
                 .get(request.index())
                 .and_then(|held| held.as_ref())
-                .and_then(|(_, shared)| shared.lock().buffers.as_ref().map(|buffers| name_of(buffers, content).len()))
+                .and_then(|(_, pending)| pending.lock().buffers.as_ref().map(|buffers| name_of(buffers, content).len()))
                 .unwrap_or(0),
             Content::World | Content::Inline(_) | Content::Part { .. } => 0,
         })
@@ -372,16 +374,16 @@ fn name_of(buffers: &Buffers, content: Content) -> &[u8] {
 
 /// Where a result goes that comes in one payload. An error says why it can't be taken.
 fn place_result(
-    shared: &Arc<Shared>,
+    pending: &Arc<Pending>,
     id: edgempi_core::RequestId,
     layout: Layout,
     len: usize,
 ) -> Result<Receiving, String> {
-    let mut inner = shared.lock();
+    let mut inner = pending.lock();
     let Some(buffers) = &mut inner.buffers else { return Ok(Receiving::Discard { len }) };
     if layout == Layout::Single && matches!(buffers.inbound, Inbound::Whole { .. }) {
         buffers.announce(0, len)?;
-        return Ok(Receiving::Place { shared: shared.clone(), part: 0, offset: 0, len });
+        return Ok(Receiving::Place { pending: pending.clone(), part: 0, offset: 0, len });
     }
-    Ok(Receiving::Collect { shared: shared.clone(), id, layout, bytes: vec![0; len] })
+    Ok(Receiving::Collect { pending: pending.clone(), id, layout, bytes: vec![0; len] })
 }

@@ -11,7 +11,7 @@ use edgempi_core::wire::GoodbyeReason;
 use edgempi_core::{Call, Category, Datatype, Endpoint, Fault, Group, Instant, Rank, Ranks, RequestId, Status};
 
 use crate::error::Error;
-use crate::request::Shared;
+use crate::pending::Pending;
 use crate::signal::Signal;
 
 /// A call with its buffers, as a communicator makes it.
@@ -23,7 +23,7 @@ pub(crate) struct Asked {
     pub(crate) receive: Receive,
     pub(crate) in_place: bool,
     pub(crate) site: &'static Location<'static>,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) pending: Arc<Pending>,
 }
 
 /// A call whose names are bytes already.
@@ -76,7 +76,7 @@ fn number<K: std::hash::Hash + Eq>(names: &HashMap<K, u16>, key: &K) -> (u16, bo
 /// Something that somebody waits for has happened. Those who wait are woken once the state is unlocked: a waker may do
 /// anything, start or drop a request, say.
 enum Resolution {
-    Request(Arc<Shared>, Result<Status, Error>),
+    Request(Arc<Pending>, Result<Status, Error>),
     Joined(Result<(), Error>),
     Ended(Result<(), Error>),
 }
@@ -115,7 +115,7 @@ impl Drop for StateGuard<'_> {
         drop(state);
         for resolution in resolutions {
             match resolution {
-                Resolution::Request(shared, outcome) => shared.resolve(outcome),
+                Resolution::Request(pending, outcome) => pending.resolve(outcome),
                 Resolution::Joined(outcome) => joined.set(outcome),
                 Resolution::Ended(outcome) => ended.set(outcome),
             }
@@ -126,7 +126,7 @@ impl Drop for StateGuard<'_> {
 /// The state of a rank.
 pub(crate) struct State {
     pub(super) endpoint: Endpoint<Vec<Slot>>,
-    requests: Vec<Option<(RequestId, Arc<Shared>)>>,
+    requests: Vec<Option<(RequestId, Arc<Pending>)>>,
     names: Names,
     pub(super) world: String,
     /// Where the hub is, for people.
@@ -163,7 +163,7 @@ impl State {
         if self.leaving {
             return Err(Error::Finalized);
         }
-        let Asked { communicator, call, datatype, sent, receive, in_place, site, shared } = asked;
+        let Asked { communicator, call, datatype, sent, receive, in_place, site, pending } = asked;
         let place = (site.file(), site.line(), site.column());
         let (number, is_new) = number(&self.names.sites, &place);
         let mut names =
@@ -186,7 +186,7 @@ impl State {
             self.endpoint.grow(|slots| slots.resize(slots.len() * 2, Slot::FREE));
         }
         let id = self.endpoint.submit(&submission).map_err(|fault| Error::from_hub(fault, String::new()))?;
-        if let Some(buffers) = &mut shared.lock().buffers {
+        if let Some(buffers) = &mut pending.lock().buffers {
             buffers.split = submission.role().up == Parts::EachOther;
             if names.new.site {
                 buffers.site = format!("{}:{}:{}", place.0, place.1, place.2);
@@ -211,29 +211,29 @@ impl State {
         if self.requests.len() <= id.index() {
             self.requests.resize(id.index() + 1, None);
         }
-        self.requests[id.index()] = Some((id, shared));
+        self.requests[id.index()] = Some((id, pending));
         Ok(id)
     }
 
     /// The request with this id; one that was cancelled is kept until its slot is used again, because its frames may
     /// still have to leave.
-    pub(super) fn find(&self, id: RequestId) -> Option<Arc<Shared>> {
+    pub(super) fn find(&self, id: RequestId) -> Option<Arc<Pending>> {
         match self.requests.get(id.index()) {
-            Some(Some((held, shared))) if *held == id => Some(shared.clone()),
+            Some(Some((held, pending))) if *held == id => Some(pending.clone()),
             _ => None,
         }
     }
 
     /// The endpoint, and the requests that it asks about.
     #[allow(clippy::type_complexity, reason = "the two fields, side by side")]
-    pub(super) fn split(&mut self) -> (&mut Endpoint<Vec<Slot>>, &[Option<(RequestId, Arc<Shared>)>]) {
+    pub(super) fn split(&mut self) -> (&mut Endpoint<Vec<Slot>>, &[Option<(RequestId, Arc<Pending>)>]) {
         (&mut self.endpoint, &self.requests)
     }
 
-    fn take(&mut self, id: RequestId) -> Option<Arc<Shared>> {
-        let shared = self.find(id)?;
+    fn take(&mut self, id: RequestId) -> Option<Arc<Pending>> {
+        let pending = self.find(id)?;
         self.requests[id.index()] = None;
-        Some(shared)
+        Some(pending)
     }
 
     pub(super) fn cancel(&mut self, id: RequestId) {
@@ -242,8 +242,8 @@ impl State {
 
     /// A part or a result can't be taken: its request fails here, and the others are told.
     pub(super) fn refuse(&mut self, id: RequestId, reason: String) {
-        if let Some(shared) = self.find(id) {
-            self.resolve(shared, Err(Error::InvalidArgument { reason }));
+        if let Some(pending) = self.find(id) {
+            self.resolve(pending, Err(Error::InvalidArgument { reason }));
         }
         self.endpoint.cancel(id);
     }
@@ -272,8 +272,8 @@ impl State {
         match event {
             Event::Welcome(_) => self.resolutions.push(Resolution::Joined(Ok(()))),
             Event::Part { request, part, len } => {
-                let Some(shared) = self.find(request) else { return };
-                let refused = match &mut shared.lock().buffers {
+                let Some(pending) = self.find(request) else { return };
+                let refused = match &mut pending.lock().buffers {
                     Some(buffers) => buffers.announce(part as usize, len).err(),
                     None => None,
                 };
@@ -282,13 +282,13 @@ impl State {
                 }
             }
             Event::Complete { request, status } => {
-                if let Some(shared) = self.take(request) {
-                    self.resolve(shared, Ok(status));
+                if let Some(pending) = self.take(request) {
+                    self.resolve(pending, Ok(status));
                 }
             }
             Event::Fail { request, fault } => {
-                if let Some(shared) = self.take(request) {
-                    self.resolve(shared, Err(Error::from_hub(fault, reason)));
+                if let Some(pending) = self.take(request) {
+                    self.resolve(pending, Err(Error::from_hub(fault, reason)));
                 }
             }
             Event::Rejected(Fault { category, .. }) => {
@@ -315,14 +315,14 @@ impl State {
         self.lost = Some(error.clone());
         self.resolutions.push(Resolution::Joined(Err(error.clone())));
         self.resolutions.push(Resolution::Ended(Err(error.clone())));
-        for (_, shared) in self.requests.drain(..).flatten() {
-            self.resolutions.push(Resolution::Request(shared, Err(error.clone())));
+        for (_, pending) in self.requests.drain(..).flatten() {
+            self.resolutions.push(Resolution::Request(pending, Err(error.clone())));
         }
     }
 
     /// Resolves a request as soon as the state is unlocked.
-    pub(super) fn resolve(&mut self, shared: Arc<Shared>, outcome: Result<Status, Error>) {
-        self.resolutions.push(Resolution::Request(shared, outcome));
+    pub(super) fn resolve(&mut self, pending: Arc<Pending>, outcome: Result<Status, Error>) {
+        self.resolutions.push(Resolution::Request(pending, outcome));
     }
 
     pub(super) fn is_lost(&self) -> bool {

@@ -6,19 +6,20 @@ use edgempi_core::{Call, Datatype, Rank, Source, Status, Tag, TagSelector};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::{Comm, Started, whole};
 use crate::buffers::{Inbound, Outbound};
-use crate::comm::{Comm, Started, whole};
 use crate::engine::OwnedCall;
 use crate::error::Error;
-use crate::request::{Completion, OnDrop, Request};
+use crate::pending::Completion;
+use crate::request::{OnDrop, Request};
 
 /// A value as it travels.
-pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error> {
+pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error> {
     postcard::to_allocvec(value).map_err(|error| Error::Encode { reason: error.to_string() })
 }
 
 /// A value that has come.
-pub(crate) fn decode<T: DeserializeOwned>(from: Rank, bytes: &[u8]) -> Result<T, Error> {
+pub(super) fn decode<T: DeserializeOwned>(from: Rank, bytes: &[u8]) -> Result<T, Error> {
     let expected = std::any::type_name::<T>();
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),
@@ -36,11 +37,14 @@ pub struct Objects<'c> {
     comm: &'c Comm,
 }
 
-impl<'c> Objects<'c> {
-    pub(crate) fn new(comm: &'c Comm) -> Self {
-        Self { comm }
+impl Comm {
+    /// The same calls for any serde value.
+    pub fn objects(&self) -> Objects<'_> {
+        Objects { comm: self }
     }
+}
 
+impl Objects<'_> {
     /// The root's value reaches every rank (MPI 4.1, chapter 6.4). `value` is `Some` at the root; what others give is
     /// ignored. The root gets its own value back.
     ///

@@ -3,17 +3,41 @@
 use std::panic::Location;
 
 use edgempi_core::request::{Parts, Receive, Role, Sent};
-use edgempi_core::{Buffers, Call, Datatype, Group, Rank, Ranks, Status};
+use edgempi_core::{Buffers, Call, Communicator, Datatype, Group, Rank, Ranks, Status};
 
+use super::{Comm, Started, whole};
 use crate::buffers::{Inbound, Outbound};
-use crate::comm::{Comm, Started, whole};
 use crate::engine::OwnedCall;
 use crate::error::Error;
 use crate::request::{OnDrop, Request};
 
+impl Communicator for Comm {
+    type Error = Error;
+    type Transfer<'a> = Request<'a, Status>;
+    type Progress<'a> = std::future::Ready<()>;
+
+    fn rank(&self) -> Rank {
+        self.id.rank
+    }
+
+    fn size(&self) -> u32 {
+        self.id.size
+    }
+
+    #[track_caller]
+    fn transfer<'a>(&'a self, call: Call<'a>, datatype: Datatype, buffers: Buffers<'a>) -> Request<'a, Status> {
+        start(self, call, datatype, buffers)
+    }
+
+    fn progress(&self) -> Self::Progress<'_> {
+        // The engine's own thread sees to that.
+        std::future::ready(())
+    }
+}
+
 /// Starts `call`; its bytes are copied now, and its result into `buffers` when it is polled.
 #[track_caller]
-pub(crate) fn start<'a>(comm: &Comm, call: Call<'a>, datatype: Datatype, buffers: Buffers<'a>) -> Request<'a, Status> {
+fn start<'a>(comm: &Comm, call: Call<'a>, datatype: Datatype, buffers: Buffers<'a>) -> Request<'a, Status> {
     let site = Location::caller();
     let role = Role::new(&call, comm.rank());
     let (send, receive): (Option<Vec<u8>>, Option<&'a mut [u8]>) = match buffers {

@@ -1,20 +1,13 @@
-//! Communicators on a host: one method for each operation, on buffers of elements.
+//! The calls of a communicator on buffers: vectors and slices of elements.
 
-use std::panic::Location;
-use std::sync::Arc;
+use edgempi_core::request::{Receive, Sent};
+use edgempi_core::{Call, Datatype, Element, Rank, ReduceOp, Source, Status, Tag, TagSelector};
 
-use edgempi_core::operation::Operation;
-use edgempi_core::request::{CommunicatorId, Receive, Sent};
-use edgempi_core::{
-    Buffers as BorrowedBuffers, Call, Communicator, Datatype, Element, Group, Rank, Ranks, ReduceOp, Source, Status,
-    Tag, TagSelector,
-};
-
-use crate::buffers::{Buffers, Inbound, Outbound, Storage, zeroed};
-use crate::engine::{Asked, Engine, OwnedCall};
+use super::{Comm, Started, whole};
+use crate::buffers::{Inbound, Outbound, zeroed};
+use crate::engine::OwnedCall;
 use crate::error::Error;
-use crate::objects::{Objects, decode, encode};
-use crate::request::{Completion, OnDrop, Request, Shared};
+use crate::request::{OnDrop, Request};
 
 /// Elements that a call takes: a vector, which is sent as it is, or a slice or array, which is copied.
 pub trait IntoBuffer<T> {
@@ -52,52 +45,8 @@ impl<T: Clone, const N: usize> IntoBuffer<T> for &[T; N] {
     }
 }
 
-/// A communicator (MPI 4.1, chapter 7): ranks, and the calls between them.
-///
-/// Cheap to clone, and usable from any number of threads and tasks. Collectives on one communicator have to be started
-/// in the same order on every rank.
-///
-/// The methods here work on *buffers*: vectors and slices of an [`Element`], which travel without encoding. An owned
-/// vector comes back with the result, without a copy; a borrowed slice is copied once each way, and only its own
-/// request touches it. [`objects`](Self::objects) has the same calls for any serde value.
-///
-/// Every call returns a [`Request`]; see there for cancel safety. What can go wrong is the same for all of them:
-/// [`Error::InvalidArgument`] at once, [`Error::Mismatch`] if the ranks do not agree, [`Error::TooLarge`] beyond
-/// `EDGEMPI_MSG_SIZE`, [`Error::RankFailed`] and [`Error::RankFinished`] if a rank that is needed is gone,
-/// [`Error::Cancelled`] if one gave up, [`Error::Disconnected`] if the hub is gone.
-#[derive(Clone)]
-pub struct Comm {
-    pub(crate) engine: Arc<Engine>,
-    pub(crate) id: CommunicatorId,
-    pub(crate) message_size: usize,
-}
-
-/// One side of a call.
-pub(crate) struct Started {
-    pub(crate) call: OwnedCall,
-    pub(crate) datatype: Datatype,
-    pub(crate) sent: Sent,
-    pub(crate) receive: Receive,
-    pub(crate) outbound: Outbound,
-    pub(crate) inbound: Inbound,
-}
-
+/// Calls on buffers.
 impl Comm {
-    /// This process's rank (MPI 4.1, chapter 7.4.1).
-    pub fn rank(&self) -> Rank {
-        self.id.rank
-    }
-
-    /// How many ranks there are (MPI 4.1, chapter 7.4.1).
-    pub fn size(&self) -> u32 {
-        self.id.size
-    }
-
-    /// The same calls for any serde value.
-    pub fn objects(&self) -> Objects<'_> {
-        Objects::new(self)
-    }
-
     /// Waits until every rank has come here (MPI 4.1, chapter 6.3).
     #[track_caller]
     pub fn barrier(&self) -> Request<'static, ()> {
@@ -376,58 +325,6 @@ impl Comm {
         })
     }
 
-    /// Calls a user-defined operation, which runs at the hub. Sources of its group give `input`; destinations get
-    /// `Some` output, the others `None`.
-    ///
-    /// # Errors
-    ///
-    /// Besides those of every call: [`Error::UnknownOperation`] if the hub has none of that name and version,
-    /// [`Error::Remote`] with the text of the operation's own error or panic.
-    #[track_caller]
-    pub fn apply<O: Operation>(&self, operation: &O, input: Option<&O::Input>) -> Request<'static, Option<O::Output>>
-    where
-        O::Output: 'static,
-    {
-        let Group { sources, destinations } = operation.group();
-        let list = |ranks: Ranks<'_>| -> Vec<Rank> {
-            match ranks {
-                Ranks::All => (0..self.size()).map(Rank::new).collect(),
-                Ranks::List(ranks) => ranks.to_vec(),
-            }
-        };
-        let (sources, destinations) = (list(sources), list(destinations));
-        if let Some(rank) = sources.iter().chain(&destinations).find(|rank| rank.get() >= self.size()) {
-            let text = format!("rank {rank} of the operation's group is not in this communicator of {}", self.size());
-            return Request::refused(Error::invalid(text));
-        }
-        let gives = sources.contains(&self.rank());
-        let receives = destinations.contains(&self.rank());
-        let message = match (gives, input) {
-            (true, Some(input)) => match encode(&(operation.parameters(), input)) {
-                Ok(message) => message,
-                Err(error) => return Request::refused(error),
-            },
-            (true, None) => {
-                let text = format!("rank {} is a source of operation \"{}\" and gives no input", self.rank(), O::NAME);
-                return Request::refused(Error::invalid(text));
-            }
-            (false, _) => Vec::new(),
-        };
-        let started = Started {
-            call: OwnedCall::user(sources, destinations, O::NAME, O::VERSION),
-            datatype: Datatype::Object,
-            sent: Sent::Equal(message.len()),
-            receive: if receives { Receive::AtMost(self.message_size) } else { Receive::Exactly(0) },
-            outbound: Outbound::Whole(Box::new(message)),
-            inbound: Inbound::Whole { storage: Box::new(Vec::<u8>::new()), open: true },
-        };
-        let rank = self.rank();
-        self.start(started, OnDrop::Detach, move |completion| match receives {
-            true => decode(rank, &whole::<u8>(completion)?).map(Some),
-            false => Ok(None),
-        })
-    }
-
     /// A call that moves nothing of this rank's.
     fn nothing(&self, call: Call<'static>, datatype: Datatype) -> Started {
         Started {
@@ -465,83 +362,5 @@ impl Comm {
         };
         all[rank * own.len()..][..own.len()].copy_from_slice(own);
         Ok((Receive::Exactly(size_of_val(all.as_slice())), Inbound::Blocks(Box::new(all))))
-    }
-
-    #[track_caller]
-    pub(crate) fn start<'a, T>(
-        &self,
-        started: Started,
-        on_drop: OnDrop,
-        finish: impl FnOnce(Completion) -> Result<T, Error> + Send + 'a,
-    ) -> Request<'a, T> {
-        self.start_at(started, on_drop, Location::caller(), finish)
-    }
-
-    pub(crate) fn start_at<'a, T>(
-        &self,
-        started: Started,
-        on_drop: OnDrop,
-        site: &'static Location<'static>,
-        finish: impl FnOnce(Completion) -> Result<T, Error> + Send + 'a,
-    ) -> Request<'a, T> {
-        let Started { call, datatype, sent, receive, outbound, inbound } = started;
-        let in_place = matches!(outbound, Outbound::InPlace);
-        let shared = Shared::new(Buffers {
-            outbound,
-            inbound,
-            split: false,
-            own: self.rank().index(),
-            size: self.size() as usize,
-            limit: self.message_size,
-            group: Vec::new(),
-            operation: Vec::new(),
-            site: String::new(),
-        });
-        let asked =
-            Asked { communicator: self.id, call, datatype, sent, receive, in_place, site, shared: shared.clone() };
-        match self.engine.submit(asked) {
-            Ok(id) => Request::started(self.engine.clone(), shared, id, on_drop, finish),
-            Err(error) => Request::refused(error),
-        }
-    }
-}
-
-/// The elements of a result.
-pub(crate) fn whole<T: Element>(completion: Completion) -> Result<Vec<T>, Error> {
-    let storage: Box<dyn Storage> = match completion.buffers.inbound {
-        Inbound::Whole { storage, .. } | Inbound::Blocks(storage) => storage,
-        Inbound::Nothing | Inbound::Parts(_) => return Ok(Vec::new()),
-    };
-    // Whoever started the call chose the type, so this can only be that type.
-    storage.into_any().downcast::<Vec<T>>().map(|elements| *elements).map_err(|_| Error::Finalized)
-}
-
-impl std::fmt::Debug for Comm {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Comm(rank {} of {})", self.rank(), self.size())
-    }
-}
-
-impl Communicator for Comm {
-    type Error = Error;
-    type Transfer<'a> = Request<'a, Status>;
-    type Progress<'a> = std::future::Ready<()>;
-
-    fn rank(&self) -> Rank {
-        self.id.rank
-    }
-
-    fn size(&self) -> u32 {
-        self.id.size
-    }
-
-    #[track_caller]
-    fn transfer<'a>(&'a self, call: Call<'a>, datatype: Datatype, buffers: BorrowedBuffers<'a>) -> Request<'a, Status> {
-        crate::transfer::start(self, call, datatype, buffers)
-    }
-
-    fn progress(&self) -> Self::Progress<'_> {
-        // The engine's own thread sees to that.
-        std::future::ready(())
     }
 }

@@ -1,0 +1,117 @@
+//! Communicators on a host, one file for each family of calls; here is what they have in common.
+
+mod buffers;
+mod objects;
+mod transfer;
+mod user;
+
+use std::panic::Location;
+use std::sync::Arc;
+
+use edgempi_core::request::{CommunicatorId, Receive, Sent};
+use edgempi_core::{Datatype, Element, Rank};
+
+use crate::buffers::{Buffers, Inbound, Outbound, Storage};
+use crate::engine::{Asked, Engine, OwnedCall};
+use crate::error::Error;
+use crate::pending::{Completion, Pending};
+use crate::request::{OnDrop, Request};
+
+pub use buffers::IntoBuffer;
+pub use objects::Objects;
+
+/// A communicator (MPI 4.1, chapter 7): ranks, and the calls between them.
+///
+/// Cheap to clone, and usable from any number of threads and tasks. Collectives on one communicator have to be started
+/// in the same order on every rank.
+///
+/// The methods here work on *buffers*: vectors and slices of an [`Element`], which travel without encoding. An owned
+/// vector comes back with the result, without a copy; a borrowed slice is copied once each way, and only its own
+/// request touches it. [`objects`](Self::objects) has the same calls for any serde value.
+///
+/// Every call returns a [`Request`]; see there for cancel safety. What can go wrong is the same for all of them:
+/// [`Error::InvalidArgument`] at once, [`Error::Mismatch`] if the ranks do not agree, [`Error::TooLarge`] beyond
+/// `EDGEMPI_MSG_SIZE`, [`Error::RankFailed`] and [`Error::RankFinished`] if a rank that is needed is gone,
+/// [`Error::Cancelled`] if one gave up, [`Error::Disconnected`] if the hub is gone.
+#[derive(Clone)]
+pub struct Comm {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) id: CommunicatorId,
+    pub(crate) message_size: usize,
+}
+
+/// One side of a call.
+struct Started {
+    call: OwnedCall,
+    datatype: Datatype,
+    sent: Sent,
+    receive: Receive,
+    outbound: Outbound,
+    inbound: Inbound,
+}
+
+impl Comm {
+    /// This process's rank (MPI 4.1, chapter 7.4.1).
+    pub fn rank(&self) -> Rank {
+        self.id.rank
+    }
+
+    /// How many ranks there are (MPI 4.1, chapter 7.4.1).
+    pub fn size(&self) -> u32 {
+        self.id.size
+    }
+
+    #[track_caller]
+    fn start<'a, T>(
+        &self,
+        started: Started,
+        on_drop: OnDrop,
+        finish: impl FnOnce(Completion) -> Result<T, Error> + Send + 'a,
+    ) -> Request<'a, T> {
+        self.start_at(started, on_drop, Location::caller(), finish)
+    }
+
+    fn start_at<'a, T>(
+        &self,
+        started: Started,
+        on_drop: OnDrop,
+        site: &'static Location<'static>,
+        finish: impl FnOnce(Completion) -> Result<T, Error> + Send + 'a,
+    ) -> Request<'a, T> {
+        let Started { call, datatype, sent, receive, outbound, inbound } = started;
+        let in_place = matches!(outbound, Outbound::InPlace);
+        let pending = Pending::new(Buffers {
+            outbound,
+            inbound,
+            split: false,
+            own: self.rank().index(),
+            size: self.size() as usize,
+            limit: self.message_size,
+            group: Vec::new(),
+            operation: Vec::new(),
+            site: String::new(),
+        });
+        let asked =
+            Asked { communicator: self.id, call, datatype, sent, receive, in_place, site, pending: pending.clone() };
+        match self.engine.submit(asked) {
+            Ok(id) => Request::started(self.engine.clone(), pending, id, on_drop, finish),
+            Err(error) => Request::refused(error),
+        }
+    }
+}
+
+/// The elements of a result.
+fn whole<T: Element>(completion: Completion) -> Result<Vec<T>, Error> {
+    let storage: Box<dyn Storage> = match completion.buffers.inbound {
+        Inbound::Whole { storage, .. } | Inbound::Blocks(storage) => storage,
+        Inbound::Nothing | Inbound::Parts(_) => return Ok(Vec::new()),
+    };
+    // Whoever started the call chose the type, so this can only be that type.
+    storage.into_any().downcast::<Vec<T>>().map(|elements| *elements).map_err(|_| Error::Finalized)
+}
+
+impl std::fmt::Debug for Comm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Comm(rank {} of {})", self.rank(), self.size())
+    }
+}

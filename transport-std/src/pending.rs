@@ -1,0 +1,73 @@
+//! A request as the engine sees it: buffers, an outcome, and somebody who may wait for that.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use edgempi_core::Status;
+
+use crate::buffers::Buffers;
+use crate::error::Error;
+
+/// What a request has come to: its result, and the buffers that it used.
+pub(crate) struct Completion {
+    pub(crate) status: Status,
+    pub(crate) buffers: Buffers,
+}
+
+/// A request as the engine sees it.
+pub(crate) struct Pending {
+    inner: Mutex<Inner>,
+}
+
+pub(crate) struct Inner {
+    /// Taken when the request is done and its result has been asked for.
+    pub(crate) buffers: Option<Buffers>,
+    outcome: Option<Result<Status, Error>>,
+    waker: Option<Waker>,
+}
+
+impl Pending {
+    pub(crate) fn new(buffers: Buffers) -> Arc<Self> {
+        Arc::new(Self { inner: Mutex::new(Inner { buffers: Some(buffers), outcome: None, waker: None }) })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The request is done; a second time changes nothing.
+    pub(crate) fn resolve(&self, outcome: Result<Status, Error>) {
+        let mut inner = self.lock();
+        if inner.outcome.is_none() {
+            inner.outcome = Some(outcome);
+            if let Some(waker) = inner.waker.take() {
+                drop(inner);
+                waker.wake();
+            }
+        }
+    }
+
+    pub(crate) fn is_resolved(&self) -> bool {
+        self.lock().outcome.is_some()
+    }
+
+    /// The result, once; until it is there, whoever asked last is woken when it comes.
+    pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<Result<Completion, Error>> {
+        let mut inner = self.lock();
+        match inner.outcome.take() {
+            None => {
+                match &mut inner.waker {
+                    Some(waker) => waker.clone_from(context.waker()),
+                    waker => *waker = Some(context.waker().clone()),
+                }
+                Poll::Pending
+            }
+            Some(Ok(status)) => {
+                let buffers = inner.buffers.take().ok_or(Error::Finalized);
+                Poll::Ready(buffers.map(|buffers| Completion { status, buffers }))
+            }
+            // A frame may still be leaving from the buffers.
+            Some(Err(error)) => Poll::Ready(Err(error)),
+        }
+    }
+}
