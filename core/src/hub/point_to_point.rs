@@ -20,12 +20,6 @@ use alloc::collections::VecDeque;
 
 impl Hub {
     pub(super) fn on_send(&mut self, rank: Rank, submit: Submit, payload: Bytes) -> Result<(), Refusal> {
-        if submit.send > self.config.max_message {
-            let (fault, text) = self.too_large(submit.send);
-            self.free_charge(rank, cost(&submit, payload.len()));
-            self.fail_request(rank, submit.request, fault, &text);
-            return Ok(());
-        }
         if let Some((fault, text)) = self.absence(submit.peer) {
             self.free_charge(rank, cost(&submit, payload.len()));
             self.fail_request(rank, submit.request, fault, &text);
@@ -98,6 +92,14 @@ impl Hub {
             session.requests.remove(&receive.request);
         }
         let charge = cost(&send, payload.len());
+        if send.send > self.config.max_message {
+            // Told here and not earlier, so that the receiver hears of it, too.
+            self.free_charge(sender, charge);
+            let (fault, text) = self.too_large(send.send);
+            self.fail_request(sender, send.request, fault, &text);
+            self.fail_request(receiver, receive.request, fault, &text);
+            return;
+        }
         if send.datatype != receive.datatype {
             self.free_charge(sender, charge);
             let text = self.datatypes_differ(sender, &send, receiver, &receive);

@@ -1,0 +1,562 @@
+//! Whatever a peer says, hub and endpoint neither panic nor let it touch what is not its own.
+
+mod world;
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use edgempi_core::endpoint::{Config, Event, Incoming};
+use edgempi_core::hub::{self, Applied, Hub, PeerId, Registry};
+use edgempi_core::request::{CommunicatorId, NameIds, NewNames, Receive, Sent, Slot, Submission};
+use edgempi_core::wire::{
+    Cancel, Complete, Credit, Data, Down, Fail, Goodbye, GoodbyeReason, Hello, Layout, MAX_HEAD_LEN, Name, NameKind,
+    PREFIX_LEN, Part, Ping, Prefix, Reject, Submit, SubmitFlags, Up, VERSION, Welcome,
+};
+use edgempi_core::{
+    ANY_SOURCE, ANY_TAG, Call, Category, Datatype, Endpoint, Group, Instant, Rank, ReduceOp, RequestId, Tag,
+};
+use proptest::prelude::*;
+use world::{Ask, Outcome, Random, World, ask, barrier, bcast, hello, recv, request_id, send, words};
+
+const HONEST: [Rank; 2] = [Rank::new(0), Rank::new(1)];
+const PAIR: Group<'static> = Group::new(&HONEST, &HONEST);
+const SIZE: u32 = 4;
+
+fn registry() -> Registry {
+    let mut registry = Registry::new();
+    registry.insert_fn("sum", 1, |call: Applied<'_, ()>, inputs: Vec<(Rank, u32)>| {
+        let sum: u32 = inputs.iter().fold(0, |sum, (_, value)| sum.wrapping_add(*value));
+        Ok::<_, String>(call.destinations.iter().map(|rank| (*rank, sum)).collect::<Vec<_>>())
+    });
+    registry
+}
+
+/// A peer that mostly keeps to the protocol, so that it gets far, and then does not.
+struct Villain {
+    peer: PeerId,
+    rank: u32,
+    sequence: u32,
+    requests: Vec<(RequestId, u64)>,
+    credits: Vec<Credit>,
+    counters: [u32; 3],
+}
+
+impl Villain {
+    fn new(world: &mut World, rank: u32, random: &mut Random) -> Self {
+        let peer = world.hub.connect(world.now);
+        let mut villain = Self { peer, rank, sequence: 0, requests: Vec::new(), credits: Vec::new(), counters: [0; 3] };
+        let window = [0, 64, 500, u32::MAX][random.below(4)];
+        let payload = [64, 100, 5000, u32::MAX][random.below(4)];
+        let open_parts = [0, 1, 3, u16::MAX][random.below(4)];
+        let hello = Hello { receive_window: window, max_payload: payload, open_parts, ..hello(rank, SIZE) };
+        villain.say(world, Up::Hello(hello), Vec::new());
+        for (kind, id, payload) in [
+            (NameKind::Group, 1, words([2, 2, 0, 1, 0, 1])),
+            (NameKind::Group, 2, words([2, 1, rank, 0, rank])),
+            (NameKind::Group, 3, words([0, 4, 0, 1, 2, 3])),
+            (NameKind::Operation, 1, b"\x01\0\0\0sum".to_vec()),
+            (NameKind::Operation, 2, b"\x02\0\0\0none".to_vec()),
+        ] {
+            villain.say(world, Up::Name(Name { kind, id }), payload);
+        }
+        villain
+    }
+
+    fn say(&mut self, world: &mut World, frame: Up, payload: Vec<u8>) {
+        let mut head = [0; MAX_HEAD_LEN];
+        let len = frame.encode(payload.len() as u32, &mut head);
+        self.say_bytes(world, &head[..len], payload);
+    }
+
+    fn say_bytes(&mut self, world: &mut World, head: &[u8], payload: Vec<u8>) {
+        let (prefix, header) = head.split_first_chunk().unwrap();
+        let prefix = Prefix::decode(*prefix);
+        if world.hub.check_prefix(world.now, self.peer, prefix).is_ok() {
+            world.hub.handle_frame(world.now, self.peer, prefix, header, Bytes::from(payload));
+        }
+    }
+
+    fn hear(&mut self, hub: &mut Hub, count: usize) {
+        for _ in 0..count {
+            match hub.poll_transmit(self.peer) {
+                Some((Down::Credit(credit), _)) => self.credits.push(credit),
+                Some((Down::Complete(Complete { request, .. }) | Down::Fail(Fail { request, .. }), _)) => {
+                    self.requests.retain(|(open, _)| *open != request);
+                }
+                Some(_) => {}
+                None => break,
+            }
+        }
+    }
+
+    fn act(&mut self, world: &mut World, random: &mut Random) {
+        let reading = random.below(4);
+        self.hear(&mut world.hub, reading);
+        let some_request = |villain: &Self, random: &mut Random| match villain
+            .requests
+            .get(random.below(villain.requests.len() + 1))
+        {
+            Some((request, _)) => *request,
+            None => request_id(random.below(70_000) as u32),
+        };
+        match random.below(20) {
+            0..10 => self.submit(world, random),
+            10..14 => {
+                // Mostly data for which there is credit.
+                let Some(credit) = self.credits.pop() else { return };
+                let wrong = random.below(12);
+                let offset = if wrong == 0 { credit.limit + 1 } else { 0 };
+                let part = if wrong == 1 { 77 } else { credit.part };
+                let len = (credit.limit.min(3000) as usize).saturating_sub(random.below(3)) + usize::from(wrong == 2);
+                let data = Data { request: credit.request, part, offset };
+                self.say(world, Up::Data(data), vec![1; len]);
+                if random.below(3) == 0 {
+                    self.credits.push(credit);
+                }
+            }
+            14..16 => {
+                let request = some_request(self, random);
+                let limit = [0, 100, 10_000, u64::MAX][random.below(4)];
+                let credit = Credit { request, part: random.below(5) as u32, limit, len: limit };
+                self.say(world, Up::Credit(credit), Vec::new());
+            }
+            16 => {
+                let request = some_request(self, random);
+                self.say(world, Up::Cancel(Cancel { request }), Vec::new());
+            }
+            17 => self.say(world, Up::Ping(Ping { acknowledged: 0 }), Vec::new()),
+            18 => match random.below(15) {
+                0 => self.say(world, Up::Goodbye(Goodbye { reason: GoodbyeReason::Finished }), Vec::new()),
+                1 => self.say(world, Up::Goodbye(Goodbye { reason: GoodbyeReason::Dropped }), Vec::new()),
+                2 => self.say(world, Up::Hello(hello(self.rank, SIZE)), Vec::new()),
+                3 => {
+                    let noise: Vec<u8> = (0..6 + random.below(80)).map(|_| random.below(256) as u8).collect();
+                    self.say_bytes(world, &noise, Vec::new());
+                }
+                _ => self.say(world, Up::Pong(Ping { acknowledged: 9 }), Vec::new()),
+            },
+            _ => {
+                let kind = [NameKind::Group, NameKind::Operation, NameKind::Site][random.below(3)];
+                let payload = words((0..random.below(6)).map(|_| random.below(4) as u32));
+                if random.below(10) == 0 || kind == NameKind::Site {
+                    self.say(world, Up::Name(Name { kind, id: random.below(5) as u16 }), payload);
+                }
+            }
+        }
+    }
+
+    fn submit(&mut self, world: &mut World, random: &mut Random) {
+        let call = [1, 1, 1, 2, 2, 2, 16, 17, 18, 19, 20, 21, 22, 23, 64, 64][random.below(16)];
+        let mut flags = SubmitFlags::empty();
+        for flag in [SubmitFlags::EXACT, SubmitFlags::UNLIMITED, SubmitFlags::ANY_SOURCE, SubmitFlags::ANY_TAG] {
+            flags = flags.with_if(random.below(2) == 0, flag);
+        }
+        let folds = matches!(call, 22 | 23);
+        let mut send = [0, 4, 4, 100, 4000, 20_000, 1 << 40, u64::MAX][random.below(8)];
+        if matches!(call, 2 | 16) {
+            send = 0;
+        }
+        if matches!(call, 19 | 21) || folds {
+            send -= send % 8;
+        }
+        let inline = if random.below(2) == 0 { send.min(900) } else { 0 };
+        let whole = matches!(call, 19 | 21) && inline < send;
+        let inline = if whole { 0 } else { inline };
+        flags = flags.with_if(inline > 0, SubmitFlags::EAGER);
+        let user = call == 64;
+        let group = if user { random.below(4) as u16 } else { 0 };
+        let counter = &mut self.counters[usize::from(user && group == 2)];
+        let n = *counter;
+        *counter += u32::from(!matches!(call, 1 | 2));
+        self.sequence += 1;
+        let mut submit = Submit {
+            request: request_id(0x10000 + self.sequence),
+            sequence: self.sequence,
+            acknowledged: 0,
+            call,
+            datatype: [0, 1, Datatype::F32.code()][random.below(3)],
+            op: 0,
+            flags,
+            communicator: 0,
+            group,
+            name: if user { 1 + random.below(2) as u16 } else { 0 },
+            site: 0,
+            peer: Rank::new(random.below(SIZE as usize) as u32),
+            tag: Tag(random.below(3) as u32),
+            n,
+            send,
+            receive: [0, 4, 16, 80_000, u64::MAX][random.below(5)],
+        };
+        if folds {
+            submit.op = ReduceOp::Sum.code();
+            submit.datatype = [1, Datatype::F32.code()][random.below(2)];
+        }
+        let mut payload = vec![random.below(256) as u8; inline as usize];
+        if matches!(call, 19 | 21) && random.below(3) == 0 {
+            submit.flags = submit.flags.with(SubmitFlags::VARIED);
+            let lengths = [send / 2, 0, send - send / 2, 0];
+            payload = [lengths.map(u64::to_le_bytes).concat(), payload].concat();
+        }
+        // And now and then one field is anything.
+        match random.below(60) {
+            0 => submit.sequence ^= 1,
+            1 => submit.request = request_id(random.below(5) as u32),
+            2 => submit.call = random.below(256) as u8,
+            3 => submit.datatype = random.below(256) as u8,
+            4 => submit.op = random.below(256) as u8,
+            5 => submit.flags = submit.flags.with(SubmitFlags::VARIED),
+            6 => submit.flags = submit.flags.with(SubmitFlags::EAGER),
+            7 => submit.peer = Rank::new(random.below(9) as u32),
+            8 => submit.send = submit.send.wrapping_mul(7).wrapping_add(3),
+            9 => payload.push(0),
+            10 => submit.group = 1 + random.below(3) as u16,
+            11 => submit.n = submit.n.wrapping_sub(1),
+            _ => {}
+        }
+        self.requests.push((submit.request, submit.send));
+        self.say(world, Up::Submit(submit), payload);
+    }
+}
+
+fn sum(value: u32) -> Ask<'static> {
+    let call = Call::User { name: "sum", version: 1, group: PAIR };
+    // postcard of `TypedInput((), value)`
+    let mut block = Vec::new();
+    let mut rest = value;
+    while rest >= 128 {
+        block.push(rest as u8 | 128);
+        rest >>= 7;
+    }
+    block.push(rest as u8);
+    Ask { datatype: Datatype::Object, receive: Receive::AtMost(9), ..ask(call, block, 0) }
+}
+
+/// What an honest rank asks for, and the bytes that it must get. `None`: the villains take part, so anything goes.
+type Wish = (usize, RequestId, Option<Vec<u8>>);
+
+fn honest(world: &mut World, round: usize, wishes: &mut Vec<Wish>, random: &mut Random) {
+    let len = [0, 5, 900, 9000][random.below(4)];
+    let tag = 1000 + round as u32;
+    match random.below(3) {
+        0 => {
+            let (from, to) = (round % 2, 1 - round % 2);
+            wishes.push((from, world.ask(from, send(to as u32, tag, vec![round as u8; len])), Some(vec![])));
+            let receive = world.ask(to, recv(from as u32, tag, len));
+            wishes.push((to, receive, Some(vec![round as u8; len])));
+        }
+        1 => {
+            for rank in 0..2 {
+                let request = world.ask(rank, sum(1 + rank as u32 * 3));
+                wishes.push((rank, request, Some(vec![5])));
+            }
+        }
+        _ => {
+            for rank in 0..2 {
+                let root = random.below(SIZE as usize) as u32;
+                let any = match random.below(5) {
+                    0 => barrier(),
+                    1 => bcast(rank as u32, root, vec![1; len]),
+                    2 => ask(Call::Allgather, vec![1; len], len * SIZE as usize),
+                    3 => recv(ANY_SOURCE, ANY_TAG, len),
+                    _ => send(2 + rank as u32, 0, vec![2; len]),
+                };
+                // A receive of anything would take what the other honest rank is promised.
+                let any = if matches!(any.call, Call::Recv { .. }) { recv(2 + root % 2, ANY_TAG, len) } else { any };
+                wishes.push((rank, world.ask(rank, any), None));
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn honest_ranks_get_what_is_theirs_whatever_the_others_say(seed: u64, rounds in 1_usize..120) {
+        let mut random = Random(seed);
+        let mut config = hub::Config::new(SIZE);
+        (config.max_payload, config.window, config.queue_size) = (4096, 4096, 16_384);
+        // With one window for all, a villain that holds it makes others wait until it is gone.
+        let scarce = random.below(2) == 0;
+        config.window_total = if scarce { 4096 } else { 1 << 24 };
+        config.max_message = [1 << 16, u64::MAX][random.below(2)];
+        let now = Instant::from_micros(1);
+        let mut world = World { hub: Hub::new(now, config, registry()), nodes: Vec::new(), now };
+        for rank in 0..2 {
+            world.join(Config::host(Rank::new(rank), SIZE));
+        }
+        world.settle();
+        let mut villains = [2, 3].map(|rank| Villain::new(&mut world, rank, &mut random));
+        let mut wishes = Vec::new();
+        for round in 0..rounds {
+            if random.below(4) == 0 {
+                honest(&mut world, round, &mut wishes, &mut random);
+            }
+            for _ in 0..random.below(5) {
+                let villain = random.below(2);
+                villains[villain].act(&mut world, &mut random);
+            }
+            for _ in 0..random.below(20) {
+                world.random_step(&mut random);
+            }
+            prop_assert!(world.hub.status().windows <= world.hub.config().window_total);
+        }
+        world.settle();
+        let served = wishes.iter().all(|(rank, request, expected)| expected.is_none() || world.is_done(*rank, *request));
+        prop_assert!(served || scarce);
+        for villain in &villains {
+            world.hub.disconnect(world.now, villain.peer);
+        }
+        world.settle();
+        for (rank, request, expected) in wishes {
+            prop_assert!(world.is_done(rank, request), "rank {} hangs", rank);
+            if let Some(expected) = expected {
+                prop_assert_eq!(world.outcome(rank, request).bytes(), expected);
+            }
+        }
+        for rank in 0..2 {
+            prop_assert_eq!(world.nodes[rank].error, None);
+            prop_assert!(world.nodes[rank].rejected.is_none());
+            let last = world.ask(rank, barrier());
+            world.settle();
+            let failed = matches!(world.outcome(rank, last), Outcome::Failed { .. });
+            prop_assert!(failed);
+        }
+        prop_assert_eq!(world.hub.status().windows, 0);
+    }
+}
+
+/// A hub that lies to an endpoint, and what the endpoint's driver believes.
+struct Liar {
+    endpoint: Endpoint<Vec<Slot>>,
+    now: Instant,
+    sequence: u32,
+    open: Vec<(RequestId, Submission, usize)>,
+    announced: HashMap<(RequestId, u32), usize>,
+    over: bool,
+}
+
+impl Liar {
+    fn new(random: &mut Random) -> Self {
+        let mut config = Config::host(Rank::new(0), SIZE);
+        config.receive_window = [64, 500, u32::MAX][random.below(3)];
+        config.max_payload = 4096;
+        let endpoint = Endpoint::new(Instant::ZERO, config, vec![Slot::FREE; 12]);
+        let mut liar = Self {
+            endpoint,
+            now: Instant::ZERO,
+            sequence: 0,
+            open: Vec::new(),
+            announced: HashMap::new(),
+            over: false,
+        };
+        liar.drain();
+        liar.tell(
+            Down::Welcome(Welcome {
+                version: VERSION,
+                session: 0,
+                incarnation: 0,
+                max_payload: [64, 1000][random.below(2)],
+                max_message: 0,
+                max_requests: 20,
+                queue_size: 2000,
+                max_silence: 0,
+            }),
+            0,
+        );
+        liar
+    }
+
+    fn drain(&mut self) {
+        let mut head = [0; MAX_HEAD_LEN];
+        for _ in 0..1000 {
+            if self.endpoint.poll_transmit(self.now, &mut head, |_| 10).is_none() {
+                return;
+            }
+        }
+        panic!("the endpoint never falls silent");
+    }
+
+    fn submit(&mut self, random: &mut Random) {
+        let root = Rank::new(random.below(SIZE as usize) as u32);
+        let call = [
+            Call::Barrier,
+            Call::Bcast { root },
+            Call::Gather { root },
+            Call::Scatter { root },
+            Call::Allgather,
+            Call::Alltoall,
+            Call::Allreduce { op: ReduceOp::Sum },
+            Call::Send { dest: root, tag: Tag(0) },
+            Call::Recv { source: ANY_SOURCE, tag: ANY_TAG },
+            Call::User { name: "x", version: 1, group: PAIR },
+        ][random.below(10)];
+        let send = [0, 4, 400, 40_000][random.below(4)];
+        let bytes = [0, 4, 400, 40_000][random.below(4)];
+        let receive = if random.below(2) == 0 { Receive::Exactly(bytes) } else { Receive::AtMost(bytes) };
+        let sent = if random.below(3) == 0 { Sent::Varied(send) } else { Sent::Equal(send) };
+        let names = NameIds {
+            group: 1,
+            operation: 1,
+            site: 1,
+            new: NewNames { group: random.below(2) == 0, operation: false, site: random.below(2) == 0 },
+        };
+        let id = CommunicatorId { id: 0, rank: Rank::new(0), size: SIZE };
+        let submission = Submission::new(id, &call, Datatype::U8, sent, receive, false, names, 0).unwrap();
+        let submission = if random.below(2) == 0 { submission.unlimited() } else { submission };
+        if let Ok(request) = self.endpoint.submit(&submission) {
+            self.open.push((request, submission, bytes));
+        }
+    }
+
+    fn tell(&mut self, frame: Down, payload: usize) {
+        let mut head = [0; MAX_HEAD_LEN];
+        let len = frame.encode(payload as u32, &mut head);
+        self.tell_bytes(&head[..len]);
+    }
+
+    fn tell_bytes(&mut self, head: &[u8]) {
+        let (prefix, header) = head.split_first_chunk().unwrap();
+        let prefix = Prefix::decode(*prefix);
+        let limit =
+            |liar: &Self, request| liar.open.iter().find(|(open, ..)| *open == request).map(|(.., bytes)| *bytes);
+        match self.endpoint.handle_frame(self.now, prefix, header) {
+            Err(fault) => {
+                assert!(matches!(fault.category, Category::Protocol | Category::Version));
+                self.endpoint.disconnect();
+                self.over = true;
+                return;
+            }
+            Ok(Incoming::Payload { request, part, offset, len }) => {
+                let announced = self.announced.get(&(request, part)).expect("a part that was announced");
+                assert!(offset + len <= *announced, "{offset} + {len} of {announced}");
+                assert_eq!(len, prefix.payload_len as usize);
+            }
+            Ok(Incoming::Result { request, layout, len }) => {
+                let table = if layout == Layout::Varied { SIZE as usize * 8 } else { 0 };
+                assert!(len - table <= limit(self, request).expect("an open request"));
+                assert_eq!(len, prefix.payload_len as usize);
+            }
+            Ok(Incoming::Nothing) => assert_eq!(prefix.payload_len, 0, "bytes that nobody takes off the link"),
+            Ok(Incoming::Reason { len } | Incoming::Discard { len }) => assert_eq!(len, prefix.payload_len as usize),
+        }
+        match self.endpoint.poll_event() {
+            Some(Event::Part { request, part, len }) => {
+                assert!(len <= limit(self, request).expect("an open request"));
+                self.announced.insert((request, part), len);
+            }
+            Some(Event::Complete { request, .. } | Event::Fail { request, .. }) => {
+                assert!(self.open.iter().any(|(open, ..)| *open == request), "it was answered before");
+                self.open.retain(|(open, ..)| *open != request);
+            }
+            Some(Event::Goodbye(_) | Event::Rejected(_)) => self.over = true,
+            Some(Event::Welcome(_)) | None => {}
+        }
+    }
+
+    fn lie(&mut self, random: &mut Random) {
+        let stray = usize::from(random.below(20) == 0);
+        let (request, bytes) = match self.open.get(random.below(self.open.len() + stray)) {
+            Some((request, _, bytes)) => (*request, *bytes),
+            None => (request_id(random.below(1 << 20) as u32), 9),
+        };
+        let amount = |random: &mut Random| match random.below(7) {
+            0 => 0,
+            1 => 4,
+            2 => bytes as u64 / 4,
+            3 => 3 * (bytes as u64 / 4),
+            4 => [40_000, u64::MAX, u64::MAX - 3][random.below(3)] >> (60 * u32::from(random.below(9) > 0)),
+            _ => bytes as u64,
+        };
+        let part = [0, 0, 0, 1, 2, 3, 4, u32::MAX][random.below(8)] * u32::from(random.below(2) == 0);
+        let sequence = self.sequence.wrapping_add(1 + u32::from(random.below(50) == 0));
+        let payload = [0, 4, bytes.min(4096), 100][random.below(4)];
+        let layout = [Layout::Empty, Layout::Single, Layout::Equal, Layout::Varied][random.below(4)];
+        let rank = Rank::new(1);
+        match random.below(40) {
+            0..8 => self.tell(Down::Part(Part { request, part, len: amount(random) }), 0),
+            8..22 => {
+                let offset = if random.below(4) == 0 { amount(random) } else { 0 };
+                self.tell(Down::Data(Data { request, part, offset }), payload);
+            }
+            22..30 => {
+                let (limit, len) = (amount(random), amount(random));
+                self.tell(Down::Credit(Credit { request, part, limit, len: len.max(limit) }), 0);
+            }
+            30..33 => {
+                self.sequence = sequence;
+                let complete = Complete {
+                    request,
+                    sequence,
+                    acknowledged: 0,
+                    layout,
+                    source: rank,
+                    tag: Tag(1),
+                    bytes: if random.below(2) == 0 { payload as u64 } else { amount(random) },
+                    queue_limit: amount(random),
+                };
+                self.tell(Down::Complete(complete), payload);
+            }
+            33..36 => self.fail(request, sequence, payload),
+            36 => self.tell(Down::Ping(Ping { acknowledged: 1 }), payload),
+            37 => self.tell(Down::Credit(Credit { request: RequestId::NONE, part, limit: amount(random), len: 0 }), 0),
+            38 => {
+                let noise: Vec<u8> = (0..PREFIX_LEN + random.below(80)).map(|_| random.below(256) as u8).collect();
+                self.tell_bytes(&noise);
+            }
+            _ => match random.below(10) {
+                0 => self.tell(Down::Goodbye(Goodbye { reason: GoodbyeReason::Shutdown }), payload),
+                1 => self.tell(Down::Reject(Reject { category: Category::Timeout, len: 0, max: 0 }), payload),
+                _ => self.tell(Down::Pong(Ping { acknowledged: 1 }), payload),
+            },
+        }
+    }
+
+    fn fail(&mut self, request: RequestId, sequence: u32, payload: usize) {
+        self.sequence = sequence;
+        let (category, rank) = (Category::Remote, Rank::new(0));
+        let fail =
+            Fail { request, sequence, acknowledged: 0, category, rank, count: 0, len: 0, max: 0, queue_limit: 0 };
+        self.tell(Down::Fail(fail), payload);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_endpoint_believes_no_hub_that_lies(seed: u64, lies in 1_usize..150) {
+        let mut random = Random(seed);
+        let mut liar = Liar::new(&mut random);
+        let mut given_up = Vec::new();
+        for _ in 0..lies {
+            match random.below(8) {
+                0 | 1 => liar.submit(&mut random),
+                2 => liar.drain(),
+                3 if !liar.open.is_empty() && random.below(3) == 0 => {
+                    let (request, ..) = liar.open.swap_remove(random.below(liar.open.len()));
+                    liar.endpoint.cancel(request);
+                    given_up.push(request);
+                }
+                _ => liar.lie(&mut random),
+            }
+            if liar.over {
+                return Ok(());
+            }
+        }
+        // An honest hub would now answer everything: then nothing is left.
+        let open: Vec<RequestId> = liar.open.iter().map(|(request, ..)| *request).chain(given_up).collect();
+        for request in open {
+            if liar.over || liar.endpoint.open_requests() == 0 {
+                break;
+            }
+            liar.drain();
+            liar.fail(request, liar.sequence + 1, 0);
+        }
+        if !liar.over {
+            liar.drain();
+            prop_assert_eq!(liar.endpoint.open_requests(), 0);
+            prop_assert_eq!(liar.endpoint.free_slots(), liar.endpoint.capacity());
+        }
+    }
+}
