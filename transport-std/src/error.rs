@@ -1,5 +1,6 @@
 //! What goes wrong on a host, in words that say what to do.
 
+use std::fmt;
 use std::time::Duration;
 
 use edgempi_core::{Category, Fault, Rank};
@@ -8,7 +9,9 @@ use thiserror::Error;
 use crate::config::ConfigError;
 
 /// Why a call, a rank or a hub failed. Match on the variants; print them for people.
-#[derive(Clone, Debug, PartialEq, Error)]
+///
+/// `Debug` says the variant and then the same as `Display`, so that a `main` that returns an error reads well.
+#[derive(Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The configuration is wrong.
@@ -161,7 +164,38 @@ pub enum Error {
     Finalized,
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {self}", self.name())
+    }
+}
+
 impl Error {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Config(_) => "Config",
+            Self::Connect { .. } => "Connect",
+            Self::Listen { .. } => "Listen",
+            Self::Refused { .. } => "Refused",
+            Self::Disconnected { .. } => "Disconnected",
+            Self::RankFailed { .. } => "RankFailed",
+            Self::RankFinished { .. } => "RankFinished",
+            Self::Mismatch { .. } => "Mismatch",
+            Self::TooLarge { .. } => "TooLarge",
+            Self::Truncated { .. } => "Truncated",
+            Self::TooManyRequests { .. } => "TooManyRequests",
+            Self::InvalidArgument { .. } => "InvalidArgument",
+            Self::Timeout { .. } => "Timeout",
+            Self::Cancelled { .. } => "Cancelled",
+            Self::Remote { .. } => "Remote",
+            Self::UnknownOperation { .. } => "UnknownOperation",
+            Self::Protocol { .. } => "Protocol",
+            Self::Encode { .. } => "Encode",
+            Self::Decode { .. } => "Decode",
+            Self::Finalized => "Finalized",
+        }
+    }
+
     /// What the hub said of a request.
     pub(crate) fn from_hub(fault: Fault, text: String) -> Self {
         let Fault { category, rank, count: _, len, max } = fault;

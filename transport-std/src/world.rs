@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use edgempi_core::Rank;
 use edgempi_core::endpoint;
@@ -18,7 +19,7 @@ use crate::config::{Config, Resolved};
 use crate::engine::{Engine, HubDriver, RankDriver, State, Traffic};
 use crate::error::Error;
 use crate::link::{self, NAMES};
-use crate::request::block_on;
+use crate::request::{block_on, block_until};
 use crate::signal::Signal;
 
 /// Joins the world that the environment describes (MPI 4.1, chapter 11.2): reads the configuration, starts the hub if
@@ -86,7 +87,7 @@ impl Builder {
                 ended.set(());
             })?;
         }
-        joining.into_iter().map(|joined| joined.welcomed().map(Joined::into_world)).collect()
+        joining.into_iter().map(|joined| joined.welcomed(resolved.wait).map(Joined::into_world)).collect()
     }
 
     /// Joins the world; see [`init`].
@@ -157,10 +158,23 @@ struct Joined {
 }
 
 impl Joined {
-    /// The hub has let this rank in.
-    fn welcomed(self) -> Result<Self, Error> {
-        let welcome = self.engine.state().joined.clone();
-        block_on(welcome).map(|()| self)
+    /// Waits until the hub has let this rank in.
+    fn welcomed(self, wait: Duration) -> Result<Self, Error> {
+        let start = Instant::now();
+        let (welcome, hub) = {
+            let state = self.engine.state();
+            (state.joined.clone(), state.hub_name().to_owned())
+        };
+        let welcome = std::pin::pin!(welcome);
+        match block_until(welcome, start.checked_add(wait)) {
+            Some(result) => result.map(|()| self),
+            None => Err(Error::Connect {
+                address: hub,
+                tries: 1,
+                waited: start.elapsed(),
+                reason: "something accepted the connection there and does not answer like a hub".to_owned(),
+            }),
+        }
     }
 
     fn into_world(self) -> World {
@@ -322,10 +336,10 @@ fn join(resolved: &Resolved, registry: Registry, ready: &Signal<Result<Joined, E
             let message_size = usize::try_from(resolved.message_size).unwrap_or(usize::MAX);
             let id = CommunicatorId { id: 0, rank, size };
             let joined = Joined { engine: engine.clone(), id, message_size, hosts, ended: ended.clone() };
-            let signal = ready.clone();
+            let (signal, wait) = (ready.clone(), resolved.wait);
             let spawned = spawn("edgempi-join", move || {
                 let engine = joined.engine.clone();
-                signal.set(gather_everybody(joined));
+                signal.set(gather_everybody(joined, wait));
                 if given_up.load(Ordering::SeqCst) {
                     engine.give_up();
                 }
@@ -340,9 +354,9 @@ fn join(resolved: &Resolved, registry: Registry, ready: &Signal<Result<Joined, E
 }
 
 /// Waits for the hub's Welcome, then until all ranks have come.
-fn gather_everybody(joined: Joined) -> Result<Joined, Error> {
+fn gather_everybody(joined: Joined, wait: Duration) -> Result<Joined, Error> {
     let engine = joined.engine.clone();
-    let result = joined.welcomed().and_then(|joined| {
+    let result = joined.welcomed(wait).and_then(|joined| {
         let Joined { id, message_size, .. } = joined;
         let comm = Comm { engine: engine.clone(), id, message_size };
         comm.barrier().wait().map(|()| joined)

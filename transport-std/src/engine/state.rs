@@ -215,6 +215,11 @@ impl State {
         Ok(id)
     }
 
+    /// Where the hub is, for people.
+    pub(crate) fn hub_name(&self) -> &str {
+        &self.hub
+    }
+
     /// The request with this id; one that was cancelled is kept until its slot is used again, because its frames may
     /// still have to leave.
     pub(super) fn find(&self, id: RequestId) -> Option<Arc<Pending>> {
