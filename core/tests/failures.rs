@@ -58,8 +58,8 @@ fn a_death_fails_whoever_waits_in_a_collective() {
         world.settle();
         world.kill(2);
         world.settle();
-        for rank in 0..2 {
-            assert_failed(&world, rank, requests[rank], Category::RankFailed, 2);
+        for (rank, request) in requests.into_iter().enumerate() {
+            assert_failed(&world, rank, request, Category::RankFailed, 2);
         }
         // And whatever comes later fails at once.
         let late = world.ask(0, barrier());
@@ -89,9 +89,9 @@ fn a_death_half_way_through_any_large_transfer_fails_the_others() {
             }
             world.kill(2);
             world.settle();
-            for rank in 0..2 {
+            for (rank, request) in requests.into_iter().enumerate().take(2) {
                 // What it was needed for may be over.
-                if let Outcome::Failed { fault, text } = world.outcome(rank, requests[rank]) {
+                if let Outcome::Failed { fault, text } = world.outcome(rank, request) {
                     assert_eq!((fault.category, fault.rank), (Category::RankFailed, Rank::new(2)), "{text}");
                 }
             }
