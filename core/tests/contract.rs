@@ -124,7 +124,7 @@ fn a_pong_says_how_much_has_come() {
     assert_eq!(world.hub.poll_transmit(peer), Some((Down::Pong(Ping { acknowledged: 1 }), Bytes::new())));
 }
 
-/// How long `ranks` ranks take, without endpoints: their hub alone, one frame after the other.
+/// So many frames reach a hub without endpoints, one after the other. Returns how many calls it completed.
 fn hub_of(ranks: u32, rounds: u32, frame: impl Fn(u32, Submit) -> (Submit, Vec<u8>)) -> usize {
     let mut hub = Hub::new(Instant::ZERO, hub::Config::new(ranks), Registry::new());
     let mut head = [0; MAX_HEAD_LEN];
@@ -162,7 +162,6 @@ fn hub_of(ranks: u32, rounds: u32, frame: impl Fn(u32, Submit) -> (Submit, Vec<u
     answers
 }
 
-/// With work for every rank at every frame these would take minutes.
 #[test]
 fn a_frame_costs_the_same_in_a_world_of_ten_thousand() {
     const RANKS: u32 = 10_000;
