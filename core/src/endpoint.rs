@@ -485,7 +485,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
     ///
     /// `Timeout` if the hub has not answered a Ping in time: the driver closes the link.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Fault> {
-        if !self.poll_timeout().is_some_and(|at| at <= now) {
+        if self.poll_timeout().is_none_or(|at| at > now) {
             return Ok(());
         }
         if self.pinged.is_some_and(|pinged| now >= pinged + self.hub_silence) {

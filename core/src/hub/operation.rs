@@ -126,10 +126,10 @@ impl Signature {
             Alltoall => (!varied).then_some(submit.send / ranks),
         };
         let splits = call == Alltoall || (call == Scatter && is_root);
-        if (splits && !varied && submit.send % ranks != 0) || (varied && !splits) {
+        if (splits && !varied && !submit.send.is_multiple_of(ranks)) || (varied && !splits) {
             return None;
         }
-        if op.is_some() && submit.send % datatype.size() as u64 != 0 {
+        if op.is_some() && !submit.send.is_multiple_of(datatype.size() as u64) {
             return None;
         }
         if submit.send > 0 && matches!(call, Recv | Barrier) {

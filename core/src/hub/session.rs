@@ -318,7 +318,7 @@ impl Hub {
         let numbers: Vec<u32> = payload.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
         let bad = || broken("a group that names no ranks, a rank twice, or one outside the world");
         let [sources, destinations, ranks @ ..] = numbers.as_slice() else { return Err(bad()) };
-        if (ranks.len() as u64) != u64::from(*sources) + u64::from(*destinations) || payload.len() % 4 != 0 {
+        if (ranks.len() as u64) != u64::from(*sources) + u64::from(*destinations) || !payload.len().is_multiple_of(4) {
             return Err(bad());
         }
         if ranks.iter().any(|rank| *rank >= self.config.size) {

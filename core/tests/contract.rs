@@ -1,0 +1,202 @@
+//! What the state machines promise their drivers: memory, deadlines, and how much work a frame costs.
+
+mod world;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use edgempi_core::endpoint::Config;
+use edgempi_core::hub::{self, Hub, Registry};
+use edgempi_core::request::{CallCode, Slot};
+use edgempi_core::wire::{Down, MAX_HEAD_LEN, Ping, Prefix, Submit, SubmitFlags, Up};
+use edgempi_core::{Call, Endpoint, Instant, Rank, ReduceOp};
+use world::{Ask, Random, World, ask, barrier, bcast, hello, submit};
+
+#[test]
+fn a_free_slot_takes_no_room_in_an_image() {
+    // Padding aside, which a static never writes: what is printed is every field.
+    let text = format!("{:?}", Slot::FREE);
+    let numbers = text.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
+    assert!(numbers.clone().count() > 20 && numbers.into_iter().all(|digits| digits == "0"), "{text}");
+    assert!(text.contains("state: Free"), "{text}");
+    assert!(size_of::<Slot>() <= 160, "{} bytes", size_of::<Slot>());
+}
+
+#[test]
+fn slots_may_be_added_at_any_time() {
+    let mut endpoint = Endpoint::new(Instant::ZERO, Config::host(Rank::new(0), 1), vec![]);
+    assert!(!endpoint.has_free_slot());
+    endpoint.grow(|slots| slots.resize(3, Slot::FREE));
+    assert_eq!((endpoint.free_slots(), endpoint.capacity()), (3, 3));
+    endpoint.grow(|slots| slots.resize(100_000, Slot::FREE));
+    assert_eq!((endpoint.free_slots(), endpoint.capacity()), (65_535, 65_535));
+}
+
+#[test]
+fn a_slot_that_is_used_again_has_another_name() {
+    let mut world = World::new(1);
+    let mut names = std::collections::HashSet::new();
+    for _ in 0..3000 {
+        let request = world.ask(0, barrier());
+        world.settle();
+        assert!(names.insert(request), "{request:?} names two requests");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_deadline_that_has_passed_is_not_reported_again(seed: u64) {
+        let mut random = Random(seed);
+        let mut config = hub::Config::new(3);
+        config.join_wait = Some(Duration::from_micros(random.below(3_000_000) as u64));
+        config.hello_wait = Duration::from_micros(random.below(2_000_000) as u64);
+        config.probe_wait = Duration::from_micros(random.below(2_000_000) as u64);
+        config.max_silence = Duration::from_micros(random.below(2_000_000) as u64);
+        let now = Instant::from_micros(1);
+        let mut world = World { hub: Hub::new(now, config, Registry::new()), nodes: Vec::new(), now };
+        for _ in 0..60 {
+            if random.below(3) == 0 {
+                let mut config = Config::host(Rank::new(random.below(3) as u32), 3);
+                config.max_silence = Duration::from_micros(random.below(3_000_000) as u64);
+                world.join(config);
+            }
+            if random.below(5) == 0 {
+                world.hub.connect(world.now);
+            }
+            if random.below(10) == 0 && !world.nodes.is_empty() {
+                let victim = random.below(world.nodes.len());
+                world.nodes[victim].stalled ^= true;
+            }
+            if random.below(2) == 0 {
+                world.settle();
+            }
+            world.now = world.now + Duration::from_micros(random.below(1_000_000) as u64);
+            let now = world.now;
+            world.hub.handle_timeout(now);
+            assert!(world.hub.poll_timeout().is_none_or(|at| at > now));
+            for node in &mut world.nodes {
+                let _ = node.endpoint.handle_timeout(now);
+                assert!(node.endpoint.poll_timeout().is_none_or(|at| at > now));
+                // Nor is it after what the deadline was for has been sent.
+                let mut head = [0; MAX_HEAD_LEN];
+                while node.endpoint.poll_transmit(now, &mut head, |_| 0).is_some() {}
+                assert!(node.endpoint.poll_timeout().is_none_or(|at| at > now));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hub_that_is_silent_when_asked_stays_so() {
+    let mut world = World::new(2);
+    world.all(|rank| bcast(rank, 0, vec![1; 1000]));
+    assert!(world.hub.poll_peer().is_none() && world.hub.poll_work().is_none());
+    for node in &mut world.nodes {
+        assert!(world.hub.poll_transmit(node.peer).is_none());
+        let mut head = [0; MAX_HEAD_LEN];
+        assert!(node.endpoint.poll_transmit(world.now, &mut head, |_| 0).is_none());
+        assert!(node.endpoint.poll_event().is_none());
+    }
+}
+
+#[test]
+fn results_leave_as_soon_as_the_givers_have_come() {
+    let mut world = World::new(3);
+    let root = world.ask(0, bcast(0, 0, vec![8; 5000]));
+    let early = world.ask(1, bcast(1, 0, vec![8; 5000]));
+    world.settle();
+    assert!(world.is_done(0, root) && world.is_done(1, early), "rank 2 holds nobody up");
+    let late = world.ask(2, bcast(2, 0, vec![8; 5000]));
+    world.settle();
+    assert_eq!(world.outcome(2, late).bytes(), vec![8; 5000]);
+    world.assert_idle();
+}
+
+#[test]
+fn a_pong_says_how_much_has_come() {
+    let mut world = World::new(1);
+    world.all(|_| barrier());
+    let mut head = [0; MAX_HEAD_LEN];
+    let len = Up::Ping(Ping { acknowledged: 0 }).encode(0, &mut head);
+    let (prefix, header) = head[..len].split_first_chunk().unwrap();
+    let peer = world.nodes[0].peer;
+    world.hub.handle_frame(world.now, peer, Prefix::decode(*prefix), header, Bytes::new());
+    assert_eq!(world.hub.poll_transmit(peer), Some((Down::Pong(Ping { acknowledged: 1 }), Bytes::new())));
+}
+
+/// So many frames reach a hub without endpoints, one after the other. Returns how many calls it completed.
+fn hub_of(ranks: u32, rounds: u32, frame: impl Fn(u32, Submit) -> (Submit, Vec<u8>)) -> usize {
+    let mut hub = Hub::new(Instant::ZERO, hub::Config::new(ranks), Registry::new());
+    let mut head = [0; MAX_HEAD_LEN];
+    let mut say = |hub: &mut Hub, peer, frame: Up, payload: Vec<u8>| {
+        let len = frame.encode(payload.len() as u32, &mut head);
+        let (prefix, header) = head[..len].split_first_chunk().unwrap();
+        hub.handle_frame(Instant::ZERO, peer, Prefix::decode(*prefix), header, payload.into());
+    };
+    let peers: Vec<_> = (0..ranks)
+        .map(|rank| {
+            let peer = hub.connect(Instant::ZERO);
+            say(&mut hub, peer, Up::Hello(hello(rank, ranks)), Vec::new());
+            peer
+        })
+        .collect();
+    let mut answers = 0;
+    for round in 1..=rounds {
+        for (rank, peer) in peers.iter().enumerate() {
+            let base = Submit { n: round, datatype: 0, ..submit(round, round, CallCode::Barrier) };
+            let (submit, payload) = frame(rank as u32, base);
+            say(&mut hub, *peer, Up::Submit(submit), payload);
+        }
+        while let Some(work) = hub.poll_work() {
+            let done = work.run();
+            hub.finish_work(Instant::ZERO, done);
+        }
+        while let Some(peer) = hub.poll_peer() {
+            while let Some((frame, _)) = hub.poll_transmit(peer) {
+                answers += usize::from(matches!(frame, Down::Complete(_)));
+            }
+        }
+    }
+    let status = hub.status();
+    assert_eq!((status.operations, status.queued, status.windows), (0, 0, 0));
+    answers
+}
+
+#[test]
+fn a_frame_costs_the_same_in_a_world_of_ten_thousand() {
+    const RANKS: u32 = 10_000;
+    assert_eq!(hub_of(RANKS, 2, |_, barrier| (barrier, Vec::new())), 2 * RANKS as usize);
+    let eager = SubmitFlags::empty().with(SubmitFlags::EAGER);
+    // The root comes first: everybody else is a late receiver of a running operation.
+    let root_first = |rank, base: Submit| {
+        let call = CallCode::Bcast as u8;
+        match rank {
+            0 => (Submit { call, flags: eager, send: 8, ..base }, vec![7; 8]),
+            _ => (Submit { call, receive: 8, ..base }, Vec::new()),
+        }
+    };
+    assert_eq!(hub_of(RANKS, 2, root_first), 2 * RANKS as usize);
+    let reduce = |_, base: Submit| {
+        let call = CallCode::Allreduce as u8;
+        (Submit { call, datatype: 3, op: ReduceOp::Sum.code(), flags: eager, send: 8, receive: 8, ..base }, vec![1; 8])
+    };
+    assert_eq!(hub_of(RANKS, 2, reduce), 2 * RANKS as usize);
+    // Everybody disagrees with the first.
+    let disagree = |rank, base: Submit| (Submit { datatype: u8::from(rank > 0), ..base }, Vec::new());
+    assert_eq!(hub_of(1000, 1, disagree), 0);
+}
+
+#[test]
+fn a_gather_of_long_blocks_does_not_look_at_all_of_them_for_each() {
+    const RANKS: u32 = 400;
+    let mut config = hub::Config::new(RANKS);
+    (config.max_payload, config.queue_size, config.window) = (64, 1024, 1024);
+    let mut world = World::with(config, Registry::new(), |_, config| config.open_parts = 1);
+    let root = Rank::new(0);
+    let outcomes = world.all(|rank| {
+        let receive = if root == rank { 2000 * RANKS as usize } else { 0 };
+        Ask { ..ask(Call::Gather { root }, vec![rank as u8; 2000], receive) }
+    });
+    assert_eq!(outcomes[0].bytes().len(), 2000 * (RANKS as usize - 1));
+    world.assert_idle();
+}

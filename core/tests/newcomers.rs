@@ -1,0 +1,226 @@
+//! Ranks that come, come twice, do not fit, never come or fall silent.
+
+mod world;
+
+use std::time::Duration;
+
+use edgempi_core::endpoint::Config;
+use edgempi_core::hub;
+use edgempi_core::hub::Registry;
+use edgempi_core::wire::{GoodbyeReason, Up};
+use edgempi_core::{Category, Rank, RequestId};
+use world::{Outcome, Stranger, World, barrier, hello, recv, send};
+
+/// A world whose hub is not quite the usual one.
+fn with(size: u32, change: impl Fn(&mut hub::Config)) -> World {
+    let mut config = hub::Config::new(size);
+    change(&mut config);
+    World::with(config, Registry::new(), |_, _| {})
+}
+
+#[track_caller]
+fn assert_failed(world: &World, rank: usize, request: RequestId, category: Category, culprit: u32) {
+    let (fault, text) = world.outcome(rank, request).fault();
+    assert_eq!((fault.category, fault.rank), (category, Rank::new(culprit)), "{text}");
+    assert!(text.contains(&format!("rank {culprit} ")), "{text}");
+}
+
+#[test]
+fn ranks_that_do_not_come_in_time_have_failed() {
+    let mut config = hub::Config::new(3);
+    config.join_wait = Some(Duration::from_secs(5));
+    let now = edgempi_core::Instant::from_micros(1);
+    let mut world = World { hub: hub::Hub::new(now, config, Registry::new()), nodes: Vec::new(), now };
+    world.wait(Duration::from_secs(100));
+    assert_eq!(world.hub.status().failed, 0, "nobody has come, so nobody waits");
+    world.join(Config::host(Rank::new(0), 3));
+    world.join(Config::host(Rank::new(1), 3));
+    world.settle();
+    let request = world.ask(0, barrier());
+    world.wait(Duration::from_millis(4999));
+    assert!(!world.is_done(0, request));
+    world.wait(Duration::from_millis(2));
+    assert_failed(&world, 0, request, Category::RankFailed, 2);
+    assert!(world.outcome(0, request).fault().1.contains("EDGEMPI_WAIT"));
+    // It comes all the same, and is told why it may not.
+    let late = world.join(Config::host(Rank::new(2), 3));
+    world.settle();
+    let (fault, text) = world.nodes[late].rejected.clone().unwrap();
+    assert_eq!((fault.category, fault.len), (Category::RankFailed, 0), "{text}");
+}
+
+#[test]
+fn keepalive_keeps_silent_ranks_alive() {
+    let mut world = World::new(3);
+    world.wait(Duration::from_secs(3600));
+    assert_eq!(world.hub.status().alive, 3);
+    assert!(world.nodes.iter().all(|node| node.error.is_none() && node.ups.contains(&20) && node.downs.contains(&21)));
+    world.assert_usable();
+}
+
+#[test]
+fn a_rank_that_waits_to_leave_keeps_saying_that_it_lives() {
+    let mut world = World::new(2);
+    world.ask(0, barrier());
+    world.nodes[0].endpoint.leave(GoodbyeReason::Finished);
+    world.wait(Duration::from_secs(3600));
+    assert_eq!(world.hub.status().alive, 2);
+    let request = world.ask(1, barrier());
+    world.settle();
+    assert!(matches!(world.outcome(1, request), Outcome::Done { .. }));
+    assert_eq!(world.hub.status().finished, 1);
+}
+
+#[test]
+fn a_rank_that_falls_silent_has_failed_after_the_silence_it_announced() {
+    let mut world = World::with(hub::Config::new(2), Registry::new(), |_, config| {
+        config.max_silence = Duration::from_secs(9);
+    });
+    let request = world.ask(0, barrier());
+    world.settle();
+    world.nodes[1].stalled = true;
+    world.wait(Duration::from_millis(8900));
+    assert!(!world.is_done(0, request));
+    world.wait(Duration::from_millis(200));
+    assert_failed(&world, 0, request, Category::RankFailed, 1);
+    assert!(world.outcome(0, request).fault().1.contains("silent for 9 s"));
+}
+
+#[test]
+fn a_rank_may_keep_silent_for_ever_if_it_said_so() {
+    let mut world = World::with(hub::Config::new(2), Registry::new(), |_, config| config.max_silence = Duration::ZERO);
+    world.nodes[1].stalled = true;
+    world.wait(Duration::from_secs(100_000));
+    assert_eq!(world.hub.status().alive, 2);
+    world.nodes[1].stalled = false;
+    world.assert_usable();
+}
+
+#[test]
+fn a_hub_that_no_longer_answers_is_noticed() {
+    let mut world = World::new(1);
+    let node = &mut world.nodes[0];
+    let mut head = [0; edgempi_core::wire::MAX_HEAD_LEN];
+    let mut deadlines = 0;
+    loop {
+        let at = node.endpoint.poll_timeout().unwrap();
+        deadlines += 1;
+        if let Err(fault) = node.endpoint.handle_timeout(at) {
+            assert_eq!(fault.category, Category::Timeout);
+            break;
+        }
+        assert!(node.endpoint.poll_timeout().is_none_or(|next| next > at));
+        while node.endpoint.poll_transmit(at, &mut head, |_| 0).is_some() {}
+        assert!(node.endpoint.poll_timeout().is_none_or(|next| next > at), "a deadline is reported again");
+        assert!(deadlines < 10);
+    }
+    assert!(deadlines > 1);
+}
+
+#[test]
+fn a_hub_that_promises_no_answers_is_never_given_up() {
+    let mut world = with(1, |config| config.max_silence = Duration::ZERO);
+    world.wait(Duration::from_secs(1000));
+    assert_eq!(world.nodes[0].error, None);
+    world.assert_usable();
+}
+
+#[test]
+fn a_second_process_with_a_rank_is_refused_while_the_first_one_lives() {
+    for others_gone in [false, true] {
+        let mut world = World::new(3);
+        if others_gone {
+            world.kill(2);
+        }
+        let twin = world.join(Config::host(Rank::new(1), 3));
+        world.wait(Duration::from_millis(500));
+        let (fault, text) = world.nodes[twin].rejected.clone().unwrap();
+        assert_eq!(fault.category, Category::RankTaken, "{text}");
+        assert!(text.contains("EDGEMPI_RANK"), "{text}");
+        assert!(world.hub.wants_close(world.nodes[twin].peer));
+        world.wait(Duration::from_secs(60));
+        let (sent, receive) = (world.ask(0, send(1, 0, "hello")), world.ask(1, recv(0, 0, 5)));
+        world.settle();
+        assert!(world.is_done(0, sent));
+        assert_eq!(world.outcome(1, receive).bytes(), b"hello");
+    }
+}
+
+#[test]
+fn a_process_whose_link_does_not_answer_a_probe_has_failed() {
+    let mut world = World::new(2);
+    world.nodes[1].stalled = true;
+    let request = world.ask(0, recv(1, 0, 1));
+    let twin = world.join(Config::host(Rank::new(1), 2));
+    world.wait(Duration::from_millis(999));
+    assert!(!world.is_done(0, request) && world.nodes[twin].rejected.is_none());
+    world.wait(Duration::from_millis(2));
+    assert_failed(&world, 0, request, Category::RankFailed, 1);
+    let (fault, text) = world.nodes[twin].rejected.clone().unwrap();
+    assert_eq!(fault.category, Category::RankFailed, "{text}");
+    world.nodes[1].stalled = false;
+    world.settle();
+    assert_eq!(world.nodes[1].rejected.clone().unwrap().0.category, Category::Timeout);
+}
+
+#[test]
+fn two_claims_at_once_are_both_refused() {
+    let mut world = World::new(1);
+    let twins = [world.join(Config::host(Rank::new(0), 1)), world.join(Config::host(Rank::new(0), 1))];
+    world.wait(Duration::from_secs(5));
+    for twin in twins {
+        assert_eq!(world.nodes[twin].rejected.clone().unwrap().0.category, Category::RankTaken);
+    }
+    assert_eq!(world.hub.status().alive, 1);
+}
+
+#[test]
+fn newcomers_that_do_not_fit_are_told_why() {
+    let mut world = with(2, |config| config.world = "blue".into());
+    assert!(world.nodes.iter().all(|node| node.rejected.is_some()), "they say no world's name");
+    let said = |world: &mut World, hello, name: &[u8]| {
+        let mut stranger = Stranger::connect(world);
+        stranger.say(world, Up::Hello(hello), name);
+        assert!(world.hub.wants_close(stranger.peer));
+        stranger.rejection().unwrap()
+    };
+    let mut other = hello(0, 2);
+    other.version = 9;
+    let (fault, text) = said(&mut world, other, b"blue");
+    assert_eq!((fault.category, fault.len, fault.max), (Category::Version, 9, 1), "{text}");
+    let (fault, text) = said(&mut world, hello(0, 3), b"blue");
+    assert_eq!((fault.category, fault.len, fault.max), (Category::WrongWorld, 3, 2), "{text}");
+    assert!(text.contains("EDGEMPI_SIZE"));
+    let (fault, text) = said(&mut world, hello(2, 2), b"blue");
+    assert_eq!((fault.category, fault.len, fault.max), (Category::WrongWorld, 2, 2), "{text}");
+    let (fault, text) = said(&mut world, hello(0, 2), b"red");
+    assert_eq!(fault.category, Category::WrongWorld);
+    assert!(text.contains("red") && text.contains("blue"), "{text}");
+    let mut no_magic = hello(0, 2);
+    no_magic.magic = 1;
+    assert_eq!(said(&mut world, no_magic, b"blue").0.category, Category::Protocol);
+    let mut stranger = Stranger::connect(&mut world);
+    stranger.say(&mut world, Up::Hello(hello(0, 2)), b"blue");
+    assert!(stranger.rejection().is_none());
+}
+
+#[test]
+fn a_refusal_fits_the_frames_of_a_board() {
+    let mut world = World::new(2);
+    let mut small = Config::host(Rank::new(0), 3);
+    small.max_payload = 64;
+    let stranger = world.join(small);
+    world.settle();
+    assert_eq!(world.nodes[stranger].error, None);
+    assert_eq!(world.nodes[stranger].rejected.clone().unwrap().0.category, Category::WrongWorld);
+}
+
+#[test]
+fn a_link_that_says_nothing_is_closed() {
+    let mut world = World::new(1);
+    let mut stranger = Stranger::connect(&mut world);
+    world.wait(Duration::from_secs(11));
+    stranger.listen(&mut world);
+    assert_eq!(stranger.rejection().unwrap().0.category, Category::Timeout);
+    assert!(world.hub.wants_close(stranger.peer));
+}
