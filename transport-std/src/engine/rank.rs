@@ -156,6 +156,8 @@ impl RankDriver {
     fn begin(&mut self, engine: &Engine, prefix: edgempi_core::wire::Prefix, header: &[u8]) {
         let mut state = engine.state();
         let now = engine.now();
+        // The frame may open one more part of a message.
+        state.make_room();
         let incoming = match state.endpoint.handle_frame(now, prefix, header) {
             Ok(incoming) => incoming,
             Err(fault) => {

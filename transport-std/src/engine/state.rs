@@ -182,9 +182,7 @@ impl State {
         let submission = Submission::new(communicator, &plain, datatype, sent, receive, in_place, names, n)
             .map_err(|fault| invalid(fault, &plain, datatype, communicator))?
             .unlimited();
-        if !self.endpoint.has_free_slot() {
-            self.endpoint.grow(|slots| slots.resize(slots.len() * 2, Slot::FREE));
-        }
+        self.make_room();
         let id = self.endpoint.submit(&submission).map_err(|fault| Error::from_hub(fault, String::new()))?;
         if let Some(buffers) = &mut pending.lock().buffers {
             buffers.split = submission.role().up == Parts::EachOther;
@@ -213,6 +211,13 @@ impl State {
         }
         self.requests[id.index()] = Some((id, pending));
         Ok(id)
+    }
+
+    /// Sees to it that the endpoint has a slot to spare.
+    pub(super) fn make_room(&mut self) {
+        if !self.endpoint.has_free_slot() {
+            self.endpoint.grow(|slots| slots.resize(slots.len() * 2, Slot::FREE));
+        }
     }
 
     /// Where the hub is, for people.
