@@ -58,6 +58,10 @@ pub enum Call<'a> {
         /// Which labels are taken.
         tag: TagSelector,
     },
+    /// The ranks part into new communicators (7.4.2). Gives a [`SplitRequest`], receives a [`SplitResult`].
+    Split,
+    /// This rank is done with the communicator (7.4.3); nobody waits for the others.
+    Free,
     /// An operation that the user registered at the hub.
     User {
         /// The operation's registered name.
@@ -67,6 +71,69 @@ pub enum Call<'a> {
         /// Who gives and who receives.
         group: Group<'a>,
     },
+}
+
+/// What a rank says in a [`Call::Split`]: 12 bytes, little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SplitRequest {
+    /// Ranks of one colour form a communicator; a rank without one is in none (MPI's `UNDEFINED`).
+    pub color: Option<u32>,
+    /// New ranks go by key, and among equal keys by old rank.
+    pub key: i32,
+}
+
+impl SplitRequest {
+    /// Its bytes on the wire.
+    pub const LEN: usize = 12;
+
+    /// As it travels.
+    pub fn to_bytes(self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        let words = [u32::from(self.color.is_some()), self.color.unwrap_or(0), self.key as u32];
+        for (place, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+            *place = word.to_le_bytes();
+        }
+        bytes
+    }
+
+    /// What the hub reads; `None` if the bytes mean nothing.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let ([defined, color, key], []) = bytes.as_chunks::<4>() else { return None };
+        let color = match u32::from_le_bytes(*defined) {
+            0 => None,
+            1 => Some(u32::from_le_bytes(*color)),
+            _ => return None,
+        };
+        Some(Self { color, key: i32::from_le_bytes(*key) })
+    }
+}
+
+/// What a rank gets from a [`Call::Split`]: 16 bytes, little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SplitResult {
+    /// The new communicator's number.
+    pub id: u64,
+    /// This rank's number in it.
+    pub rank: Rank,
+    /// How many ranks it has; 0 for a rank without a colour, which is in no new communicator.
+    pub size: u32,
+}
+
+impl SplitResult {
+    /// Its bytes on the wire.
+    pub const LEN: usize = 16;
+
+    /// As it travels.
+    pub fn to_bytes(self) -> [u8; Self::LEN] {
+        let number = u128::from(self.id) | u128::from(self.rank.get()) << 64 | u128::from(self.size) << 96;
+        number.to_le_bytes()
+    }
+
+    /// What the rank reads.
+    pub fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        let number = u128::from_le_bytes(bytes);
+        Self { id: number as u64, rank: Rank::new((number >> 64) as u32), size: (number >> 96) as u32 }
+    }
 }
 
 /// The memory that a call reads and writes, as bytes. Messages of several blocks hold them in rank order,

@@ -34,7 +34,8 @@ pub struct Config {
     pub max_message: u64,
     /// How many parts of one message it holds open, each way; at least 1.
     pub open_parts: u16,
-    /// Bytes of a result that may come before it gives credit.
+    /// Bytes of a result that may come before it gives credit, in the first part of it if there are several;
+    /// `u32::MAX` for any number.
     pub receive_window: u32,
     /// Longest silence that it will keep; zero for as long as it likes.
     pub max_silence: Duration,
@@ -119,6 +120,39 @@ pub enum Content {
         /// Where in the part.
         offset: usize,
     },
+}
+
+/// What a driver can put on the link right now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Any frame: all payloads are at hand, and there is room for each.
+    Everything,
+    /// A frame that fits.
+    Within {
+        /// Bytes that the link takes at once, head and payload together; at least [`MAX_HEAD_LEN`].
+        room: usize,
+        /// The one request whose payload and names are at hand.
+        request: Option<RequestId>,
+    },
+}
+
+impl Reach {
+    /// How much payload of a request can go out in one frame.
+    fn payload(self, request: RequestId) -> usize {
+        match self {
+            Self::Everything => usize::MAX,
+            Self::Within { room, request: Some(at_hand) } if at_hand == request => room.saturating_sub(MAX_HEAD_LEN),
+            Self::Within { .. } => 0,
+        }
+    }
+}
+
+/// What an open request has to send.
+enum Next {
+    Frame(Up, Option<(Content, usize)>),
+    Nothing,
+    /// Bytes that are out of reach.
+    OutOfReach,
 }
 
 /// A frame to send: its head is in the buffer that the driver gave.
@@ -214,6 +248,7 @@ pub struct Endpoint<S> {
     last_heard: Instant,
     pinged: Option<Instant>,
     event: Option<Event>,
+    lacks: Option<RequestId>,
 }
 
 impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
@@ -240,6 +275,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             last_heard: now,
             pinged: None,
             event: None,
+            lacks: None,
         };
         endpoint.adopt(0);
         endpoint
@@ -442,7 +478,11 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         self.event.take()
     }
 
-    /// The next frame to send; its head is written to `head`. A name's length is asked of `name_len`.
+    /// The next frame to send that is within `reach`; its head is written to `head`. A name's length is asked of
+    /// `name_len`.
+    ///
+    /// A Submit whose payload is out of reach leaves without it, so that requests start in the order in which they were
+    /// made; the hub asks for the bytes when it needs them. [`lacks`](Self::lacks) tells what else had to wait.
     ///
     /// The value returned may change after: `submit`, `cancel`, `grant`, `leave`, `handle_frame`, `handle_timeout`.
     #[must_use]
@@ -450,9 +490,10 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         &mut self,
         now: Instant,
         head: &mut [u8; MAX_HEAD_LEN],
+        reach: Reach,
         name_len: impl FnOnce(Content) -> usize,
     ) -> Option<Outgoing> {
-        let (frame, payload, done) = self.next_frame(name_len)?;
+        let (frame, payload, done) = self.next_frame(reach, name_len)?;
         self.last_sent = now;
         if matches!(frame, Up::Ping(_)) {
             self.pinged.get_or_insert(now);
@@ -461,6 +502,14 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         // Payloads are cut to the hub's max_payload, a u32.
         let head_len = frame.encode(payload_len as u32, head);
         Some(Outgoing { head_len, payload: payload.filter(|(_, len)| *len > 0), done })
+    }
+
+    /// A request with something to send that the last [`poll_transmit`](Self::poll_transmit) could not reach.
+    ///
+    /// The value returned may change after: `poll_transmit`.
+    #[must_use]
+    pub fn lacks(&self) -> Option<RequestId> {
+        self.lacks
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
@@ -528,10 +577,18 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             Parts::One => part.part == 0 && fits(slot, len, slot.receive),
             Parts::EachOther => part.part < slot.size && fits(slot, len, slot.receive / (slot.size as usize).max(1)),
         };
+        let (before, limit) = (slot.announced, slot.receive);
+        let announced = before.checked_add(len).filter(|announced| *announced <= limit).ok_or(PROTOCOL)?;
+        slot.announced = announced;
         if !allowed || self.part_slot(index, part.part, State::DownPart).is_some() {
             return Err(PROTOCOL);
         }
-        let window = self.config.receive_window as usize;
+        // What comes unasked is bounded for the whole request, so only its first part may begin at once.
+        let window = match self.config.receive_window {
+            u32::MAX => usize::MAX,
+            window if before == 0 => window as usize,
+            _ => 0,
+        };
         let progress = Progress { part: part.part, offset: 0, limit: window.min(len), len };
         self.open_part(index, State::DownPart, progress)?;
         if !cancelled {
@@ -542,24 +599,20 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
 
     fn on_data(&mut self, data: Data, len: usize) -> Result<Incoming, Fault> {
         let Some((owner, request_slot)) = self.find(data.request) else { return Ok(Incoming::Discard { len }) };
-        let (cancelled, received, limit) =
-            (request_slot.marks.has(Marks::CANCELLED), request_slot.received, request_slot.receive);
+        let cancelled = request_slot.marks.has(Marks::CANCELLED);
         let unlimited = SubmitFlags::from_bits(request_slot.flags).has(SubmitFlags::UNLIMITED);
         let index = self.part_slot(owner, data.part, State::DownPart).ok_or(PROTOCOL)?;
         let slot = self.slot_mut(index).ok_or(PROTOCOL)?;
         let offset = slot.down.offset;
         let end = offset.checked_add(len).ok_or(PROTOCOL)?;
         let allowed = if unlimited { slot.down.len } else { slot.down.limit };
-        if data.offset != offset as u64 || end > allowed || received.saturating_add(len) > limit {
+        if data.offset != offset as u64 || end > allowed {
             return Err(PROTOCOL);
         }
         slot.down.offset = end;
         let finished = end == slot.down.len;
         if finished {
             self.close_part(owner, index);
-        }
-        if let Some(slot) = self.slot_mut(owner) {
-            slot.received += len;
         }
         if cancelled {
             return Ok(Incoming::Discard { len });
@@ -615,8 +668,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         let Some((index, slot)) = self.find(complete.request) else { return Err(PROTOCOL) };
         let roles = unpack(slot.roles >> 2);
         let came = match complete.layout {
-            Layout::Empty => slot.received,
-            _ if slot.received > 0 => return Err(PROTOCOL),
+            Layout::Empty => slot.announced,
+            _ if slot.announced > 0 => return Err(PROTOCOL),
             Layout::Single | Layout::Equal => len,
             Layout::Varied => {
                 let table = (slot.size as usize).checked_mul(8).ok_or(PROTOCOL)?;
@@ -643,7 +696,11 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         if !layout_fits || !length_fits || !within_window || complete.bytes != came as u64 {
             return Err(PROTOCOL);
         }
-        let status = if slot.call == CallCode::Recv as u8 {
+        let is_recv = slot.call == CallCode::Recv as u8;
+        if self.is_receiving(index) {
+            return Err(PROTOCOL);
+        }
+        let status = if is_recv {
             Status { source: complete.source, tag: complete.tag, bytes: came }
         } else {
             Status { source: self.config.rank, tag: Tag(0), bytes: came }
@@ -673,6 +730,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
     #[allow(clippy::type_complexity, reason = "the three members of Outgoing before its head is encoded")]
     fn next_frame(
         &mut self,
+        reach: Reach,
         name_len: impl FnOnce(Content) -> usize,
     ) -> Option<(Up, Option<(Content, usize)>, Option<RequestId>)> {
         match self.phase {
@@ -694,7 +752,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         if self.phase == Phase::Left {
             return None;
         }
-        if let Some(frame) = self.next_ready(name_len) {
+        if let Some(frame) = self.next_ready(reach, name_len) {
             return Some(frame);
         }
         if let Phase::Leaving(reason) = self.phase
@@ -709,12 +767,25 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
     #[allow(clippy::type_complexity, reason = "as above")]
     fn next_ready(
         &mut self,
+        reach: Reach,
         name_len: impl FnOnce(Content) -> usize,
     ) -> Option<(Up, Option<(Content, usize)>, Option<RequestId>)> {
+        self.lacks = None;
+        let mut first_put_off = None;
         while let Some(index) = self.peek_ready() {
+            if first_put_off == Some(index) {
+                // Everything has had its turn.
+                return None;
+            }
             let slot = self.slot_mut(index)?;
             let request = RequestId::new(index, slot.generation);
             match slot.state {
+                State::Queued
+                    if slot.marks.has(Marks::NEW_GROUP | Marks::NEW_OPERATION) && reach.payload(request) == 0 =>
+                {
+                    self.put_off(request);
+                    first_put_off.get_or_insert(index);
+                }
                 State::Queued => {
                     for (mark, kind) in [
                         (Marks::NEW_GROUP, NameKind::Group),
@@ -732,13 +803,19 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
                         let len = name_len(content);
                         return Some((Up::Name(Name { kind, id }), Some((content, len)), None));
                     }
-                    return Some(self.transmit_submit(index, request));
+                    return Some(self.transmit_submit(index, request, reach));
                 }
                 State::Open | State::UpPart | State::DownPart => {
-                    if let Some((frame, payload)) = self.transmit_open(index) {
-                        return Some((frame, payload, None));
+                    let owner = if slot.state == State::Open { index } else { slot.owner };
+                    let request = RequestId::new(owner, self.slot_mut(owner)?.generation);
+                    match self.transmit_open(index, request, reach) {
+                        Next::Frame(frame, payload) => return Some((frame, payload, None)),
+                        Next::Nothing => self.pop_ready(),
+                        Next::OutOfReach => {
+                            self.put_off(request);
+                            first_put_off.get_or_insert(index);
+                        }
                     }
-                    self.pop_ready();
                 }
                 State::Free => {
                     self.pop_ready();
@@ -748,7 +825,21 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         None
     }
 
-    fn transmit_submit(&mut self, index: u16, request: RequestId) -> (Up, Option<(Content, usize)>, Option<RequestId>) {
+    /// Moves the front of the ready list to its back: what it has to send is out of reach.
+    fn put_off(&mut self, request: RequestId) {
+        self.lacks.get_or_insert(request);
+        if let Some(index) = self.peek_ready() {
+            self.pop_ready();
+            self.push_ready(index);
+        }
+    }
+
+    fn transmit_submit(
+        &mut self,
+        index: u16,
+        request: RequestId,
+        reach: Reach,
+    ) -> (Up, Option<(Content, usize)>, Option<RequestId>) {
         let (max_payload, room) = (self.max_payload, self.queue_limit.saturating_sub(self.queue_sent));
         self.sequence = self.sequence.wrapping_add(1);
         let (sequence, acknowledged) = (self.sequence, self.acknowledged);
@@ -764,7 +855,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         let varied = flags.has(SubmitFlags::VARIED);
         let table = if varied { slot.size as usize * 8 } else { 0 };
         let room = usize::try_from(room.saturating_sub(EAGER_OVERHEAD)).unwrap_or(usize::MAX);
-        let affordable = room.min(max_payload.saturating_sub(table));
+        let affordable = room.min(max_payload.min(reach.payload(request)).saturating_sub(table));
         // Of a request that was given up, the bytes are no longer there.
         let cancelled = slot.marks.has(Marks::CANCELLED);
         let affordable = if room == 0 || cancelled { 0 } else { affordable };
@@ -821,29 +912,29 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         (Up::Submit(submit), Some((Content::Inline(request), table + inline)), done)
     }
 
-    /// What an open request, or one of its parts, has to send next; `None` if nothing.
-    fn transmit_open(&mut self, index: u16) -> Option<(Up, Option<(Content, usize)>)> {
+    /// What an open request, or one of its parts at `index`, has to send next.
+    fn transmit_open(&mut self, index: u16, request: RequestId, reach: Reach) -> Next {
         let max_payload = self.max_payload;
-        let owner = match self.slot_mut(index)? {
-            Slot { state: State::Open, .. } => index,
-            part => part.owner,
-        };
-        let owner_slot = self.slot_mut(owner)?;
-        let request = RequestId::new(owner, owner_slot.generation);
+        let owner = request.index() as u16;
+        let Some(owner_slot) = self.slot_mut(owner) else { return Next::Nothing };
         if owner_slot.marks.clear(Marks::CANCEL) {
-            return Some((Up::Cancel(Cancel { request }), None));
+            return Next::Frame(Up::Cancel(Cancel { request }), None);
         }
         let cancelled = owner_slot.marks.has(Marks::CANCELLED);
-        let slot = self.slot_mut(index)?;
+        let Some(slot) = self.slot_mut(index) else { return Next::Nothing };
         if slot.marks.clear(Marks::CREDIT) && !cancelled {
             let Progress { part, limit, len, .. } = slot.down;
-            return Some((Up::Credit(Credit { request, part, limit: limit as u64, len: len as u64 }), None));
+            return Next::Frame(Up::Credit(Credit { request, part, limit: limit as u64, len: len as u64 }), None);
         }
         let Progress { part, offset, limit, len } = slot.up;
         if offset >= limit || cancelled || slot.state == State::DownPart {
-            return None;
+            return Next::Nothing;
         }
-        let mut n = (limit - offset).min(max_payload);
+        let wanted = limit - offset;
+        let mut n = wanted.min(max_payload).min(reach.payload(request));
+        if n < wanted.min(64) {
+            return Next::OutOfReach;
+        }
         if offset + n < len && n > 64 {
             // Frames in the middle of a part hold whole elements.
             n &= !63;
@@ -862,7 +953,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             self.push_ready(index);
         }
         let frame = Up::Data(Data { request, part, offset: offset as u64 });
-        Some((frame, Some((Content::Part { request, part, offset }, n))))
+        Next::Frame(frame, Some((Content::Part { request, part, offset }, n)))
     }
 
     fn hello(&self) -> Hello {
@@ -900,6 +991,19 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             next = slot.parts;
         }
         None
+    }
+
+    /// Whether a part that was announced to the request at `index` has not come whole.
+    fn is_receiving(&self, index: u16) -> bool {
+        let slots = self.slots.as_ref();
+        let Some(request) = slots.get(usize::from(index)) else { return false };
+        let further = |number: &u16| Some(slots.get(usize::from(number.checked_sub(1)?))?.parts);
+        let mut others = core::iter::successors(Some(request.parts), further);
+        request.down.len > 0
+            || others.any(|number| {
+                let slot = number.checked_sub(1).and_then(|index| slots.get(usize::from(index)));
+                slot.is_some_and(|slot| slot.state == State::DownPart)
+            })
     }
 
     /// Opens a part of the request at `index`, in its own slot if that has room.

@@ -62,6 +62,10 @@ pub enum CallCode {
     Reduce = 22,
     /// [`Call::Allreduce`]
     Allreduce = 23,
+    /// [`Call::Split`]
+    Split = 48,
+    /// [`Call::Free`]
+    Free = 49,
     /// [`Call::User`]
     User = 64,
 }
@@ -81,6 +85,8 @@ impl CallCode {
             21 => Alltoall,
             22 => Reduce,
             23 => Allreduce,
+            48 => Split,
+            49 => Free,
             64 => User,
             _ => return None,
         })
@@ -99,6 +105,8 @@ impl CallCode {
             Self::Alltoall => "alltoall",
             Self::Reduce => "reduce",
             Self::Allreduce => "allreduce",
+            Self::Split => "split",
+            Self::Free => "free",
             Self::User => "user operation",
         }
     }
@@ -130,7 +138,7 @@ impl Role {
     pub fn new(call: &Call<'_>, rank: Rank) -> Self {
         use Parts::{EachOther, None, One};
         let (up, down) = match *call {
-            Call::Barrier => (None, None),
+            Call::Barrier | Call::Free => (None, None),
             Call::Bcast { root } if root == rank => (One, None),
             Call::Bcast { .. } | Call::Recv { .. } => (None, One),
             Call::Gather { root } if root == rank => (None, EachOther),
@@ -140,7 +148,7 @@ impl Role {
             Call::Allgather => (One, EachOther),
             Call::Alltoall => (EachOther, EachOther),
             Call::Reduce { root, .. } => (One, if root == rank { One } else { None }),
-            Call::Allreduce { .. } => (One, One),
+            Call::Allreduce { .. } | Call::Split => (One, One),
             Call::User { group, .. } => (
                 if group.sources.contains(rank) { One } else { None },
                 if group.destinations.contains(rank) { One } else { None },
@@ -277,6 +285,8 @@ impl Submission {
                 }
                 CallCode::Recv
             }
+            Call::Split => CallCode::Split,
+            Call::Free => CallCode::Free,
             Call::User { group, .. } => {
                 if !group.contains(own) {
                     return invalid(u64::from(own.get()), u64::from(size));
@@ -402,8 +412,8 @@ pub struct Slot {
     pub(crate) receive: usize,
     /// Bytes still to be sent.
     pub(crate) unsent: usize,
-    /// Bytes of the result that have come.
-    pub(crate) received: usize,
+    /// Bytes of the result in the parts that were announced so far.
+    pub(crate) announced: usize,
     pub(crate) up: Progress,
     pub(crate) down: Progress,
 }
@@ -462,7 +472,7 @@ impl Slot {
         send: 0,
         receive: 0,
         unsent: 0,
-        received: 0,
+        announced: 0,
         up: Progress { part: 0, offset: 0, limit: 0, len: 0 },
         down: Progress { part: 0, offset: 0, limit: 0, len: 0 },
     };

@@ -5,7 +5,7 @@ mod world;
 use std::time::Duration;
 
 use bytes::Bytes;
-use edgempi_core::endpoint::Config;
+use edgempi_core::endpoint::{Config, Reach};
 use edgempi_core::hub::{self, Hub, Registry};
 use edgempi_core::request::{CallCode, Slot};
 use edgempi_core::wire::{Down, MAX_HEAD_LEN, Ping, Prefix, Submit, SubmitFlags, Up};
@@ -79,7 +79,7 @@ proptest::proptest! {
                 assert!(node.endpoint.poll_timeout().is_none_or(|at| at > now));
                 // Nor is it after what the deadline was for has been sent.
                 let mut head = [0; MAX_HEAD_LEN];
-                while node.endpoint.poll_transmit(now, &mut head, |_| 0).is_some() {}
+                while node.endpoint.poll_transmit(now, &mut head, Reach::Everything, |_| 0).is_some() {}
                 assert!(node.endpoint.poll_timeout().is_none_or(|at| at > now));
             }
         }
@@ -94,7 +94,7 @@ fn a_hub_that_is_silent_when_asked_stays_so() {
     for node in &mut world.nodes {
         assert!(world.hub.poll_transmit(node.peer).is_none());
         let mut head = [0; MAX_HEAD_LEN];
-        assert!(node.endpoint.poll_transmit(world.now, &mut head, |_| 0).is_none());
+        assert!(node.endpoint.poll_transmit(world.now, &mut head, Reach::Everything, |_| 0).is_none());
         assert!(node.endpoint.poll_event().is_none());
     }
 }

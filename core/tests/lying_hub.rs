@@ -4,7 +4,7 @@ mod world;
 
 use std::collections::{HashMap, HashSet};
 
-use edgempi_core::endpoint::{Config, Event, Incoming};
+use edgempi_core::endpoint::{Config, Event, Incoming, Reach};
 use edgempi_core::request::{CommunicatorId, NameIds, NewNames, Parts, Receive, Sent, Slot, Submission};
 use edgempi_core::wire::{
     Complete, Credit, Data, Down, Fail, Goodbye, GoodbyeReason, Layout, MAX_HEAD_LEN, PREFIX_LEN, Part, Ping, Prefix,
@@ -76,7 +76,7 @@ impl Liar {
     fn drain(&mut self) {
         let mut head = [0; MAX_HEAD_LEN];
         for _ in 0..1000 {
-            if self.endpoint.poll_transmit(self.now, &mut head, |_| 10).is_none() {
+            if self.endpoint.poll_transmit(self.now, &mut head, Reach::Everything, |_| 10).is_none() {
                 return;
             }
         }

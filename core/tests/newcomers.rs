@@ -4,7 +4,7 @@ mod world;
 
 use std::time::Duration;
 
-use edgempi_core::endpoint::Config;
+use edgempi_core::endpoint::{Config, Reach};
 use edgempi_core::hub;
 use edgempi_core::hub::Registry;
 use edgempi_core::wire::{GoodbyeReason, Up};
@@ -110,7 +110,7 @@ fn a_hub_that_no_longer_answers_is_noticed() {
             break;
         }
         assert!(node.endpoint.poll_timeout().is_none_or(|next| next > at));
-        while node.endpoint.poll_transmit(at, &mut head, |_| 0).is_some() {}
+        while node.endpoint.poll_transmit(at, &mut head, Reach::Everything, |_| 0).is_some() {}
         assert!(node.endpoint.poll_timeout().is_none_or(|next| next > at), "a deadline is reported again");
         assert!(deadlines < 10);
     }

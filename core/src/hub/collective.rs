@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::operation::{Folding, GroupInfo, Key, Operation, Participant, Phase, Plan, Presence, Signature};
 use super::peer::Place;
 use super::stream::Stream;
-use super::{Hub, Refusal, broken};
+use super::{Hub, Refusal, WORLD, broken};
 use crate::error::{Category, Fault};
 use crate::operation::BuiltinFold;
 use crate::rank::{Rank, Tag};
@@ -22,7 +22,11 @@ use crate::wire::{Submit, SubmitFlags};
 
 impl Hub {
     pub(super) fn on_submit(&mut self, rank: Rank, submit: Submit, payload: Bytes) -> Result<(), Refusal> {
-        let (size, max_requests) = (self.config.size, self.config.max_requests);
+        let max_requests = self.config.max_requests;
+        let members = self.members(submit.communicator);
+        let own = members.and_then(|members| Some((members.position(rank)?, members.members.len() as u32)));
+        let (number, size) = own.ok_or_else(|| broken("a call on a communicator that the rank is not in"))?;
+        let number = Rank::new(number as u32);
         let Some(session) = self.session_mut(rank) else { return Ok(()) };
         if submit.sequence != session.received.wrapping_add(1) {
             return Err(broken("a submit out of order"));
@@ -54,13 +58,17 @@ impl Hub {
             return Err(broken("more payload than was announced"));
         }
         self.check_charge(rank, &submit, inline as u64)?;
-        let group = group.unwrap_or_else(|| self.all.clone());
-        let (Some(position), 0) = (group.position(rank), submit.communicator) else {
-            return Err(broken("a call on a communicator or group that the rank is not in"));
+        let group = match group {
+            Some(group) => self.group_within(submit.communicator, &group),
+            None => self.members(submit.communicator).cloned(),
         };
-        let signature = Signature::new(&submit, size, rank, name).ok_or_else(|| broken("a call that means nothing"))?;
+        let place = group.and_then(|group| Some((group.position(rank)?, group)));
+        let (position, group) = place.ok_or_else(|| broken("a call on a group that the rank is not in"))?;
+        let signature = Signature::new(&submit, size, number, name);
+        let signature = signature.ok_or_else(|| broken("a call that means nothing"))?;
         match signature.call {
             CallCode::Send => self.on_send(rank, submit, payload),
+            CallCode::Free => self.on_free(rank, &submit),
             CallCode::Recv => match self.take_notice(rank, submit.communicator) {
                 Some((fault, text)) => {
                     self.fail_request(rank, submit.request, fault, &text);
@@ -147,8 +155,8 @@ impl Hub {
         let mut participants: Vec<Participant> = Vec::with_capacity(size);
         participants.extend(group.members.iter().map(|rank| Participant { rank: *rank, ..Participant::default() }));
         let mut phase = Phase::Gathering;
-        if self.gone() > 0
-            && let Some((fault, text)) = group.members.iter().find_map(|rank| self.absence(*rank))
+        if self.may_lack_ranks(key.communicator)
+            && let Some((fault, text)) = group.members.iter().find_map(|rank| self.absence_in(key.communicator, *rank))
         {
             phase = Phase::Failed(fault, text);
         }
@@ -161,6 +169,7 @@ impl Hub {
                     Plan::Route
                 }
             },
+            (None, None) if signature.call == CallCode::Split => Plan::Split,
             (None, None) => Plan::Route,
         };
         let mut operation = Box::new(Operation {
@@ -200,7 +209,7 @@ impl Hub {
             request: Some(submit.request),
             site: submit.site,
             max_payload: hello.max_payload.into(),
-            window: if unlimited { u64::MAX } else { hello.receive_window.into() },
+            window: if unlimited || hello.receive_window == u32::MAX { u64::MAX } else { hello.receive_window.into() },
             receive: submit.receive,
             exact: submit.flags.has(SubmitFlags::EXACT),
             open_parts: u32::from(hello.open_parts.max(1)),
@@ -320,9 +329,12 @@ impl Hub {
     pub(super) fn put_back(&mut self, operation: Box<Operation>) {
         let over = match &operation.phase {
             Phase::Failed(..) => {
-                let expected = |one: &Participant| one.presence == Presence::Absent && self.absence(one.rank).is_none();
+                let communicator = operation.key.map_or(WORLD, |key| key.communicator);
+                let expected = |one: &Participant| {
+                    one.presence == Presence::Absent && self.absence_in(communicator, one.rank).is_none()
+                };
                 let all_came = operation.arrived == operation.size();
-                all_came || (self.gone() > 0 && !operation.participants.iter().any(expected))
+                all_came || (self.may_lack_ranks(communicator) && !operation.participants.iter().any(expected))
             }
             Phase::Running => operation.unanswered == 0 && operation.is_drained(),
             Phase::Gathering | Phase::Waiting => false,

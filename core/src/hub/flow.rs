@@ -39,10 +39,12 @@ impl Hub {
         let total = self.config.window_total;
         let parts = match operation.plan {
             Plan::Fold(_) => operation.size() as u64 + 1,
-            Plan::Route | Plan::Apply { .. } => operation.incomplete as u64,
+            Plan::Route | Plan::Apply { .. } | Plan::Split => operation.incomplete as u64,
         };
         let need = match operation.plan {
-            Plan::Apply { .. } => operation.streams.iter().map(|stream| stream.len).fold(0, u64::saturating_add),
+            Plan::Apply { .. } | Plan::Split => {
+                operation.streams.iter().map(|stream| stream.len).fold(0, u64::saturating_add)
+            }
             _ => {
                 let window = self.config.window.min(total / parts.max(1)) & !63;
                 operation.window = window.max(MIN_WINDOW);
@@ -91,6 +93,7 @@ impl Hub {
         self.open_streams(operation);
         self.fold_next(operation);
         self.apply_if_complete(operation);
+        self.split_if_complete(operation);
     }
 
     /// Serves whoever waits for what is there already. Returns whether the operation lives.
@@ -108,7 +111,9 @@ impl Hub {
     fn results_are_known(operation: &Operation) -> bool {
         match &operation.plan {
             Plan::Route | Plan::Fold(_) => true,
-            Plan::Apply { .. } => operation.streams.iter().skip(operation.group.sources).all(|stream| stream.open),
+            Plan::Apply { .. } | Plan::Split => {
+                operation.streams.iter().skip(operation.group.sources).all(|stream| stream.open)
+            }
         }
     }
 
@@ -196,7 +201,8 @@ impl Hub {
     }
 
     fn answer(&mut self, operation: &mut Operation, position: usize, layout: Layout, payload: Bytes, sent: Sent) {
-        let from = operation.participants.first().map_or(Rank::new(0), |one| one.rank);
+        let sender = operation.participants.first().and_then(|one| operation.group.position(one.rank));
+        let from = Rank::new(sender.unwrap_or_default() as u32);
         let Some(one) = operation.participants.get_mut(position) else { return };
         let Some(request) = one.request else { return };
         one.presence = Presence::Done;
@@ -295,7 +301,7 @@ impl Hub {
             Plan::Route => operation.streams.get(index).map_or(0, Stream::released),
             // Results must not pile up either.
             Plan::Fold(_) => operation.streams.last().map_or(0, Stream::released),
-            Plan::Apply { .. } => u64::MAX,
+            Plan::Apply { .. } | Plan::Split => u64::MAX,
         };
         let window = operation.window;
         let Some(stream) = operation.streams.get_mut(index) else { return };
@@ -367,6 +373,7 @@ impl Hub {
                 self.fold_next(operation);
             }
             Plan::Apply { .. } => self.apply_if_complete(operation),
+            Plan::Split => self.split_if_complete(operation),
         }
         if complete {
             self.answer_if_done(operation, position);
@@ -408,7 +415,10 @@ impl Hub {
         }
         let mut lane = Lane { queued, limit, announced: true, done };
         if !announced {
-            lane.limit = one.window.min(len);
+            // Beyond the first part, a rank with a window asks for every byte.
+            let unasked = if one.announced && one.window < u64::MAX { 0 } else { one.window };
+            one.announced |= len > 0;
+            lane.limit = unasked.min(len);
             one.downs_open += 1;
             self.send(one.rank, Down::Part(Part { request, part, len }), Bytes::new(), Sent::Nothing);
         }
@@ -479,7 +489,7 @@ impl Hub {
                         }
                     }
                     Plan::Route if moved => self.grant(&mut operation, stream),
-                    Plan::Fold(_) | Plan::Route | Plan::Apply { .. } => {}
+                    Plan::Fold(_) | Plan::Route | Plan::Apply { .. } | Plan::Split => {}
                 }
             }
             Sent::Result { position, .. } => {
@@ -560,7 +570,7 @@ impl Hub {
         }
         let inputs = operation.inputs();
         let group = operation.group.clone();
-        let destinations = group.destinations.iter().filter_map(|at| group.members.get(*at).copied()).collect();
+        let destinations = group.destinations.iter().filter_map(|at| group.number(*at)).collect();
         let Plan::Apply { apply, name, running } = &mut operation.plan else { return };
         if core::mem::replace(running, true) {
             return;
@@ -602,7 +612,7 @@ impl Hub {
         self.fold_next(operation);
     }
 
-    fn applied(&mut self, operation: &mut Operation, outputs: Vec<Bytes>) {
+    pub(super) fn applied(&mut self, operation: &mut Operation, outputs: Vec<Bytes>) {
         let sources = operation.group.sources;
         let max = self.config.max_message;
         if let Some(output) = outputs.iter().find(|output| output.len() as u64 > max) {

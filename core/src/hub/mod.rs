@@ -5,6 +5,7 @@
 //! panic; a peer that breaks the protocol is told so and let go, and its rank has failed.
 
 mod collective;
+mod communicator;
 mod flow;
 mod mail;
 mod operation;
@@ -32,6 +33,7 @@ use crate::wire::{
     Down, Goodbye, GoodbyeReason, MAX_HELLO_PAYLOAD, MAX_REASON_LEN, Ping, Prefix, Reject, Up, VERSION, Welcome,
 };
 
+use communicator::{Communicator, WORLD};
 use mail::Mailbox;
 use operation::{GroupInfo, Key, Operation};
 use peer::{Life, Outgoing, Peer, Sent, Session, Who};
@@ -55,6 +57,8 @@ pub struct Config {
     pub max_message: u64,
     /// Most requests that one rank may have open.
     pub max_requests: u32,
+    /// Most communicators at a time, the world's included.
+    pub max_communicators: u32,
     /// Bytes of one rank that the hub holds before somebody asks for them.
     pub queue_size: u64,
     /// The same for all ranks together: beyond it each rank gets an equal share.
@@ -86,6 +90,7 @@ impl Config {
             max_payload: 256 * 1024,
             max_message: 1 << 32,
             max_requests: 32_768,
+            max_communicators: 65_536,
             queue_size: 4 << 20,
             queue_total: 1 << 30,
             window: 512 * 1024,
@@ -141,7 +146,7 @@ pub struct Hub {
     timers: BTreeMap<(Instant, u64), Timer>,
     next_timer: u64,
     join_timer: bool,
-    all: Arc<GroupInfo>,
+    communicators: BTreeMap<u64, Communicator>,
     groups: BTreeMap<Vec<u8>, Arc<GroupInfo>>,
     operations: BTreeMap<u64, Box<Operation>>,
     next_operation: u64,
@@ -173,7 +178,7 @@ impl Hub {
             timers: BTreeMap::new(),
             next_timer: 0,
             join_timer: false,
-            all: Arc::new(GroupInfo::all(size)),
+            communicators: BTreeMap::from([(WORLD, Communicator::new(GroupInfo::world(size)))]),
             groups: BTreeMap::new(),
             operations: BTreeMap::new(),
             next_operation: 0,

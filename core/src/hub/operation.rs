@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::registry::Apply;
 use super::stream::Stream;
+use crate::communicator::SplitRequest;
 use crate::datatype::{Datatype, ReduceOp};
 use crate::operation::BuiltinFold;
 use crate::rank::{Rank, Tag};
@@ -22,21 +23,56 @@ use crate::wire::{Submit, SubmitFlags};
 pub(super) struct GroupInfo {
     /// 0 is every rank of the communicator.
     pub(super) id: u64,
-    /// Who takes part, sources first. Positions in an operation are indices into this.
+    /// Who takes part, by rank in the world, sources first. Positions in an operation are indices into this.
     pub(super) members: Box<[Rank]>,
+    /// Their ranks in the communicator, where those are not their positions.
+    numbers: Option<Box<[Rank]>>,
     /// How many of them are sources.
     pub(super) sources: usize,
     /// Positions of the destinations.
     pub(super) destinations: Box<[usize]>,
+    /// Positions by rank in the world; empty where they are the same.
     positions: BTreeMap<Rank, usize>,
 }
 
 impl GroupInfo {
-    /// All ranks of a communicator of `size`.
-    pub(super) fn all(size: u32) -> Self {
+    /// All ranks of a world of `size`.
+    pub(super) fn world(size: u32) -> Self {
         let members: Box<[Rank]> = (0..size).map(Rank::new).collect();
         let destinations = (0..members.len()).collect();
-        Self { id: 0, sources: members.len(), members, destinations, positions: BTreeMap::new() }
+        Self { id: 0, sources: members.len(), members, numbers: None, destinations, positions: BTreeMap::new() }
+    }
+
+    /// All ranks of a communicator, in the order of their ranks in it.
+    pub(super) fn all(members: Box<[Rank]>) -> Self {
+        let destinations = (0..members.len()).collect();
+        let positions = members.iter().enumerate().map(|(position, rank)| (*rank, position)).collect();
+        Self { id: 0, sources: members.len(), members, numbers: None, destinations, positions }
+    }
+
+    /// This group of ranks of a communicator, as a group of ranks of the world. `None` if the communicator has not all
+    /// of them.
+    pub(super) fn within(&self, communicator: &Self) -> Option<Self> {
+        let members: Option<Box<[Rank]>> =
+            self.members.iter().map(|rank| communicator.members.get(rank.index()).copied()).collect();
+        let members = members?;
+        let positions = members.iter().enumerate().map(|(position, rank)| (*rank, position)).collect();
+        Some(Self {
+            id: self.id,
+            sources: self.sources,
+            members,
+            numbers: Some(self.members.clone()),
+            destinations: self.destinations.clone(),
+            positions,
+        })
+    }
+
+    /// The rank in the communicator of the member at `position`.
+    pub(super) fn number(&self, position: usize) -> Option<Rank> {
+        match &self.numbers {
+            Some(numbers) => numbers.get(position).copied(),
+            None => (position < self.members.len()).then(|| Rank::new(position as u32)),
+        }
     }
 
     /// `sources` give and `destinations` receive. `None` if a rank stands twice on a side, or nobody does.
@@ -62,11 +98,13 @@ impl GroupInfo {
             places.push(position);
         }
         let (members, destinations) = (members.into_boxed_slice(), places.into_boxed_slice());
-        (!members.is_empty()).then_some(Self { id, members, sources: sources.len(), destinations, positions })
+        let numbers = Some(members.clone());
+        (!members.is_empty()).then_some(Self { id, members, numbers, sources: sources.len(), destinations, positions })
     }
 
+    /// Where a rank of the world stands.
     pub(super) fn position(&self, rank: Rank) -> Option<usize> {
-        if self.id == 0 {
+        if self.positions.is_empty() {
             return (rank.index() < self.members.len()).then_some(rank.index());
         }
         self.positions.get(&rank).copied()
@@ -97,13 +135,15 @@ pub(super) struct Signature {
 impl Signature {
     /// What a Submit says, `None` if its numbers mean nothing.
     pub(super) fn new(submit: &Submit, size: u32, rank: Rank, name: Option<(u32, String)>) -> Option<Self> {
-        use CallCode::{Allgather, Allreduce, Alltoall, Barrier, Bcast, Gather, Recv, Reduce, Scatter, Send, User};
+        use CallCode::{
+            Allgather, Allreduce, Alltoall, Barrier, Bcast, Free, Gather, Recv, Reduce, Scatter, Send, Split, User,
+        };
         let call = CallCode::from_code(submit.call)?;
         let datatype = Datatype::from_code(submit.datatype)?;
         let op = if submit.op == 0 { None } else { Some(ReduceOp::from_code(submit.op)?) };
         let root = match call {
             Bcast | Gather | Scatter | Reduce => Some(submit.peer),
-            Send | Recv | Barrier | Allgather | Alltoall | Allreduce | User => None,
+            Send | Recv | Barrier | Allgather | Alltoall | Allreduce | Split | Free | User => None,
         };
         // Groups are for user operations; all others are of the whole communicator.
         if submit.peer.get() >= size || (call == User) != name.is_some() || (call != User && submit.group != 0) {
@@ -118,7 +158,7 @@ impl Signature {
         let ranks = u64::from(size.max(1));
         let typed = datatype != Datatype::Object;
         let block = match call {
-            Barrier | User | Send | Recv => None,
+            Barrier | Split | Free | User | Send | Recv => None,
             Bcast if is_root => Some(submit.send),
             Scatter if is_root => (!varied).then_some(submit.send / ranks),
             Bcast | Scatter => exact,
@@ -132,7 +172,10 @@ impl Signature {
         if op.is_some() && !submit.send.is_multiple_of(datatype.size() as u64) {
             return None;
         }
-        if submit.send > 0 && matches!(call, Recv | Barrier) {
+        if submit.send > 0 && matches!(call, Recv | Barrier | Free) {
+            return None;
+        }
+        if call == Split && submit.send != SplitRequest::LEN as u64 {
             return None;
         }
         Some(Self { call, root, datatype, op, block: block.filter(|_| typed), name })
@@ -166,7 +209,8 @@ impl Signature {
             details.push(format!("{op}"));
         }
         match (self.datatype, self.block) {
-            (Datatype::Object, _) if matches!(self.call, CallCode::Barrier | CallCode::User) => {}
+            (Datatype::Object, _)
+                if matches!(self.call, CallCode::Barrier | CallCode::Split | CallCode::Free | CallCode::User) => {}
             (Datatype::Object, _) => details.push(String::from("objects")),
             (datatype, Some(block)) => details.push(format!("{} x {datatype}", block / datatype.size().max(1) as u64)),
             (datatype, None) => details.push(format!("{datatype}")),
@@ -214,6 +258,8 @@ pub(super) struct Participant {
     pub(super) downs_missing: u32,
     /// Bytes it gets in all.
     pub(super) result: u64,
+    /// Whether a part of its result has been announced to it.
+    pub(super) announced: bool,
     /// Whether its result goes in Data frames, because it is too large for one frame.
     pub(super) streaming: bool,
 }
@@ -254,6 +300,8 @@ pub(super) enum Plan {
     Fold(Folding),
     /// Hands them to the user's code. The results are the last streams.
     Apply { apply: Arc<dyn Apply>, name: String, running: bool },
+    /// Makes communicators of them. The results are the last streams.
+    Split,
 }
 
 /// An arithmetic progression of stream indices: those of one participant.
@@ -327,13 +375,15 @@ impl Operation {
 
     /// How many streams carry inputs.
     pub(super) fn input_streams(&self) -> usize {
-        use CallCode::{Allgather, Allreduce, Alltoall, Barrier, Bcast, Gather, Recv, Reduce, Scatter, Send, User};
+        use CallCode::{
+            Allgather, Allreduce, Alltoall, Barrier, Bcast, Free, Gather, Recv, Reduce, Scatter, Send, Split, User,
+        };
         match self.signature.call {
-            Barrier => 0,
+            Barrier | Free => 0,
             Bcast | Send | Recv => 1,
             Gather | Scatter | Allgather | Reduce | Allreduce => self.size(),
             Alltoall => self.size() * self.size(),
-            User => self.group.sources,
+            Split | User => self.group.sources,
         }
     }
 
@@ -342,44 +392,48 @@ impl Operation {
         self.input_streams()
             + match self.signature.call {
                 CallCode::Reduce | CallCode::Allreduce => 1,
-                CallCode::User => self.group.destinations.len(),
+                CallCode::Split | CallCode::User => self.group.destinations.len(),
                 _ => 0,
             }
     }
 
     /// How many lanes an input stream has.
     pub(super) fn input_lanes(&self) -> usize {
-        use CallCode::{Allgather, Allreduce, Barrier, Bcast, Reduce, User};
+        use CallCode::{Allgather, Allreduce, Barrier, Bcast, Free, Reduce, Split, User};
         match self.signature.call {
             Bcast | Allgather => self.size(),
-            Barrier | Reduce | Allreduce | User => 0,
+            Barrier | Reduce | Allreduce | Split | Free | User => 0,
             _ => 1,
         }
     }
 
     /// The streams that the participant at `position` gives, by part number.
     pub(super) fn ups(&self, position: usize) -> Streams {
-        use CallCode::{Allgather, Allreduce, Alltoall, Barrier, Bcast, Gather, Recv, Reduce, Scatter, Send, User};
+        use CallCode::{
+            Allgather, Allreduce, Alltoall, Barrier, Bcast, Free, Gather, Recv, Reduce, Scatter, Send, Split, User,
+        };
         let size = self.size();
         match self.signature.call {
-            Barrier => Streams::NONE,
+            Barrier | Free => Streams::NONE,
             Bcast | Send | Recv if position == self.root => Streams::one(0),
             Bcast | Send | Recv => Streams::NONE,
             Scatter if position == self.root => Streams { start: 0, step: 1, count: size },
             Scatter => Streams::NONE,
             Gather | Allgather | Reduce | Allreduce => Streams::one(position),
             Alltoall => Streams { start: position * size, step: 1, count: size },
-            User if position < self.group.sources => Streams::one(position),
-            User => Streams::NONE,
+            Split | User if position < self.group.sources => Streams::one(position),
+            Split | User => Streams::NONE,
         }
     }
 
     /// The streams that the participant at `position` receives, by part number.
     pub(super) fn downs(&self, position: usize) -> Streams {
-        use CallCode::{Allgather, Allreduce, Alltoall, Barrier, Bcast, Gather, Recv, Reduce, Scatter, Send, User};
+        use CallCode::{
+            Allgather, Allreduce, Alltoall, Barrier, Bcast, Free, Gather, Recv, Reduce, Scatter, Send, Split, User,
+        };
         let size = self.size();
         match self.signature.call {
-            Barrier => Streams::NONE,
+            Barrier | Free => Streams::NONE,
             Bcast | Send | Recv if position != self.root => Streams::one(0),
             Bcast | Send | Recv => Streams::NONE,
             Gather if position == self.root => Streams { start: 0, step: 1, count: size },
@@ -389,6 +443,7 @@ impl Operation {
             Alltoall => Streams { start: position, step: size, count: size },
             Reduce if position != self.root => Streams::NONE,
             Reduce | Allreduce => Streams::one(size),
+            Split => Streams::one(self.group.sources + position),
             User => match self.group.destinations.iter().position(|at| *at == position) {
                 Some(index) => Streams::one(self.group.sources + index),
                 None => Streams::NONE,
@@ -412,7 +467,7 @@ impl Operation {
 
     /// Who receives a stream, by position.
     pub(super) fn receivers(&self, stream: usize) -> Vec<usize> {
-        use CallCode::{Alltoall, Gather, Recv, Scatter, Send, User};
+        use CallCode::{Alltoall, Gather, Recv, Scatter, Send, Split, User};
         let Some(held) = self.streams.get(stream) else { return Vec::new() };
         let size = self.size();
         match self.signature.call {
@@ -421,7 +476,7 @@ impl Operation {
             Scatter => alloc::vec![stream],
             Alltoall => alloc::vec![stream % size.max(1)],
             Send | Recv => alloc::vec![1],
-            User => stream
+            Split | User => stream
                 .checked_sub(self.group.sources)
                 .and_then(|at| self.group.destinations.get(at))
                 .copied()
@@ -469,7 +524,7 @@ impl Operation {
                     1 => pieces.pop()?,
                     _ => pieces.concat().into(),
                 };
-                Some((*self.group.members.get(at)?, bytes))
+                Some((self.group.number(at)?, bytes))
             })
             .collect()
     }

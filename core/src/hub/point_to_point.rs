@@ -20,12 +20,12 @@ use alloc::collections::VecDeque;
 
 impl Hub {
     pub(super) fn on_send(&mut self, rank: Rank, submit: Submit, payload: Bytes) -> Result<(), Refusal> {
-        if let Some((fault, text)) = self.absence(submit.peer) {
+        let dest = self.rank_in_world(submit.communicator, submit.peer)?;
+        if let Some((fault, text)) = self.absence_in(submit.communicator, dest) {
             self.free_charge(rank, cost(&submit, payload.len()));
             self.fail_request(rank, submit.request, fault, &text);
             return Ok(());
         }
-        let dest = submit.peer;
         let mailbox = self.mail.entry((submit.communicator, dest)).or_default();
         match mailbox.take_posted(rank, submit.tag) {
             Some(posted) => {
@@ -44,7 +44,11 @@ impl Hub {
     }
 
     pub(super) fn on_recv(&mut self, rank: Rank, submit: Submit) -> Result<(), Refusal> {
-        let source = if submit.flags.has(SubmitFlags::ANY_SOURCE) { Source::Any } else { Source::Rank(submit.peer) };
+        let source = if submit.flags.has(SubmitFlags::ANY_SOURCE) {
+            Source::Any
+        } else {
+            Source::Rank(self.rank_in_world(submit.communicator, submit.peer)?)
+        };
         let tag = if submit.flags.has(SubmitFlags::ANY_TAG) { TagSelector::Any } else { TagSelector::Tag(submit.tag) };
         let mailbox = self.mail.entry((submit.communicator, rank)).or_default();
         if let Some(message) = mailbox.take_message(source, tag) {
@@ -57,13 +61,8 @@ impl Hub {
             return Ok(());
         }
         let refusal = match source {
-            Source::Rank(source) => self.absence(source),
-            Source::Any if self.gone() + 1 >= self.config.size && self.config.size > 1 => {
-                let mut others = (0..self.config.size).map(Rank::new).filter(|other| *other != rank);
-                let first = others.next().and_then(|first| self.absence(first));
-                if others.all(|other| self.absence(other).is_some()) { first } else { None }
-            }
-            Source::Any => None,
+            Source::Rank(source) => self.absence_in(submit.communicator, source),
+            Source::Any => self.nobody_beside(submit.communicator, rank),
         };
         if let Some((fault, text)) = refusal {
             self.forget_empty(submit.communicator, rank);
@@ -77,6 +76,12 @@ impl Hub {
             session.requests.insert(submit.request, place);
         }
         Ok(())
+    }
+
+    /// The rank of the world that has this number in a communicator.
+    fn rank_in_world(&self, communicator: u64, number: Rank) -> Result<Rank, Refusal> {
+        let rank = self.members(communicator).and_then(|members| members.members.get(number.index())).copied();
+        rank.ok_or_else(|| broken("a rank that the communicator has not"))
     }
 
     fn forget_empty(&mut self, communicator: u64, rank: Rank) {
@@ -127,8 +132,9 @@ impl Hub {
         if whole && send.send <= room {
             self.complete_request(sender, send.request, Sent::Nothing, Bytes::new(), blank(send.request));
             let layout = if payload.is_empty() { Layout::Empty } else { Layout::Single };
-            let complete =
-                Complete { layout, source: sender, tag: send.tag, bytes: send.send, ..blank(receive.request) };
+            let number = self.members(send.communicator).and_then(|members| members.position(sender));
+            let source = Rank::new(number.unwrap_or_default() as u32);
+            let complete = Complete { layout, source, tag: send.tag, bytes: send.send, ..blank(receive.request) };
             let sent = Sent::Charge { rank: sender, cost: charge };
             self.complete_request(receiver, receive.request, sent, payload, complete);
             return;
@@ -140,6 +146,7 @@ impl Hub {
     fn start_message(&mut self, sender: Rank, send: Submit, payload: Bytes, receiver: Rank, receive: Submit) {
         self.next_operation += 1;
         let id = self.next_operation;
+        let Some(group) = self.members(send.communicator).cloned() else { return };
         let signature = Signature {
             call: CallCode::Send,
             root: None,
@@ -151,7 +158,7 @@ impl Hub {
         let mut operation = Box::new(Operation {
             id,
             key: None,
-            group: self.all.clone(),
+            group,
             signature,
             root: 0,
             tag: send.tag,

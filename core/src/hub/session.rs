@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::operation::{GroupInfo, Phase, Presence};
+use super::operation::{GroupInfo, Operation, Phase, Presence};
 use super::peer::{Life, Place, Who};
 use super::{Hub, PeerId, Refusal, Timer, broken};
 use crate::error::{Category, Fault};
@@ -212,23 +212,13 @@ impl Hub {
 
     fn rank_gone(&mut self, rank: Rank) {
         let Some((fault, text)) = self.absence(rank) else { return };
-        let concerned: Vec<u64> = self
-            .operations
-            .iter()
-            .filter(|(_, operation)| {
-                // A message to oneself has its rank twice.
-                operation.participants.iter().any(|one| one.rank == rank && one.presence != Presence::Done)
-            })
-            .map(|(id, _)| *id)
-            .collect();
-        for id in concerned {
-            let Some(mut operation) = self.operations.remove(&id) else { continue };
-            if !matches!(operation.phase, Phase::Failed(..)) {
-                self.fail_operation(&mut operation, fault, &text);
-            }
-            self.put_back(operation);
-        }
-        self.mail_gone(rank, fault, &text);
+        // A message to oneself has its rank twice.
+        let concerns = |operation: &Operation| {
+            operation.participants.iter().any(|one| one.rank == rank && one.presence != Presence::Done)
+        };
+        self.fail_operations(concerns, fault, &text);
+        self.mail_gone(rank, None, fault, &text);
+        self.release_all(rank);
         if let Some(session) = self.session_mut(rank) {
             // Whatever it still had open, receives that nobody served, is over with it.
             session.requests.retain(|_, place| matches!(place, Place::Unexpected { .. }));
@@ -237,22 +227,36 @@ impl Hub {
         }
     }
 
-    fn mail_gone(&mut self, rank: Rank, fault: Fault, text: &str) {
-        let nearly_all = self.gone() + 1 >= self.config.size;
-        let all_others_gone = |receiver: Rank, hub: &Self| {
-            nearly_all
-                && (0..hub.config.size).map(Rank::new).all(|other| other == receiver || hub.absence(other).is_some())
-        };
-        let boxes: Vec<(u64, Rank)> = self.mail.keys().copied().collect();
+    /// Fails the operations that `concerns` picks, for everybody in them.
+    pub(super) fn fail_operations(&mut self, concerns: impl Fn(&Operation) -> bool, fault: Fault, text: &str) {
+        let concerned = self.operations.iter().filter(|(_, operation)| concerns(operation));
+        let ids: Vec<u64> = concerned.map(|(id, _)| *id).collect();
+        for id in ids {
+            let Some(mut operation) = self.operations.remove(&id) else { continue };
+            if !matches!(operation.phase, Phase::Failed(..)) {
+                self.fail_operation(&mut operation, fault, text);
+            }
+            self.put_back(operation);
+        }
+    }
+
+    /// A rank takes part no more, in one communicator or in all: fails the messages to it, those that it has not sent
+    /// whole, and the receives that nobody can serve any more.
+    pub(super) fn mail_gone(&mut self, rank: Rank, communicator: Option<u64>, fault: Fault, text: &str) {
+        let in_question = |held: u64| communicator.is_none_or(|communicator| communicator == held);
+        let boxes: Vec<(u64, Rank)> = self.mail.keys().filter(|(held, _)| in_question(*held)).copied().collect();
         for (communicator, dest) in boxes {
             let Some(mut mailbox) = self.mail.remove(&(communicator, dest)) else { continue };
-            let (mut messages, mut receives) = (mailbox.take_unfinished(rank), VecDeque::new());
+            let (mut messages, mut receives) = (VecDeque::new(), VecDeque::new());
+            if self.absence(rank).is_some() {
+                messages = mailbox.take_unfinished(rank);
+            }
             if dest == rank {
                 let (rest, posted) = mailbox.take_all();
                 messages.extend(rest);
                 receives = posted;
             } else {
-                let nobody_left = all_others_gone(dest, self);
+                let nobody_left = self.nobody_beside(communicator, dest).is_some();
                 let lonely = mailbox.take_unservable(|source| match source {
                     Source::Rank(source) => source == rank,
                     Source::Any => nobody_left,

@@ -48,7 +48,8 @@ header! {
         max_message: u64,
         /// How many parts of one message it can hold open, each way.
         open_parts: u16,
-        /// Bytes of a result that may be sent to it before it gives credit.
+        /// Bytes of a result that may be sent to it before it gives credit, in its first part if it has several;
+        /// `u32::MAX` for any number.
         receive_window: u32,
         /// Longest silence that it will keep, in milliseconds; 0 for as long as it likes.
         max_silence: u32,

@@ -5,7 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
-use edgempi_core::endpoint::{Config, Content, Event, Incoming, Outgoing};
+use edgempi_core::endpoint::{Config, Content, Event, Incoming, Outgoing, Reach};
 use edgempi_core::hub::{self, Hub, PeerId, Registry};
 use edgempi_core::request::{CallCode, CommunicatorId, NameIds, NewNames, Parts, Receive, Sent, Slot, Submission};
 use edgempi_core::wire::{
@@ -507,7 +507,7 @@ impl Node {
     fn transmit(&mut self, now: Instant) -> bool {
         let mut head = [0; MAX_HEAD_LEN];
         let (held, own) = (&self.held, self.rank.index());
-        let outgoing = self.endpoint.poll_transmit(now, &mut head, |content| match content {
+        let outgoing = self.endpoint.poll_transmit(now, &mut head, Reach::Everything, |content| match content {
             Content::Group(request) => held[&request].group.len(),
             Content::Operation(request) => held[&request].operation.len(),
             Content::Site(request) => held[&request].site.len(),
@@ -595,6 +595,9 @@ impl Node {
             Some(Event::Part { request, part, len }) => {
                 let held = self.held.get_mut(&request).unwrap();
                 held.received[part as usize] = vec![0; len];
+                if self.window < u32::MAX as usize {
+                    self.endpoint.grant(request, part, self.window.min(len));
+                }
             }
             Some(Event::Complete { request, status }) => {
                 let held = self.held.remove(&request).unwrap();

@@ -125,6 +125,8 @@ fn own_block(comm: &Comm, call: &Call<'_>, send: &[u8]) -> Option<Vec<u8>> {
 fn owned(comm: &Comm, call: Call<'_>) -> OwnedCall {
     let builtin = match call {
         Call::Barrier => Call::Barrier,
+        Call::Split => Call::Split,
+        Call::Free => Call::Free,
         Call::Bcast { root } => Call::Bcast { root },
         Call::Gather { root } => Call::Gather { root },
         Call::Scatter { root } => Call::Scatter { root },

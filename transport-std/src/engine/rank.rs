@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use edgempi_core::Status;
-use edgempi_core::endpoint::{Content, Incoming, Outgoing};
+use edgempi_core::endpoint::{Content, Incoming, Outgoing, Reach};
 use edgempi_core::wire::{Layout, MAX_HEAD_LEN};
 
 use super::{Engine, RANK_KEY};
@@ -354,7 +354,7 @@ impl RankDriver {
 impl super::State {
     fn poll_transmit(&mut self, now: edgempi_core::Instant, head: &mut [u8; MAX_HEAD_LEN]) -> Option<Outgoing> {
         let (endpoint, requests) = self.split();
-        endpoint.poll_transmit(now, head, |content| match content {
+        endpoint.poll_transmit(now, head, Reach::Everything, |content| match content {
             Content::Group(request) | Content::Operation(request) | Content::Site(request) => requests
                 .get(request.index())
                 .and_then(|held| held.as_ref())

@@ -1,0 +1,174 @@
+//! The communicators of a world: how ranks part into new ones, who is in them, and when they are forgotten.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::operation::{GroupInfo, Key, Operation, Phase, Plan, Presence};
+use super::{Hub, Refusal, broken, scatter};
+use crate::communicator::{SplitRequest, SplitResult};
+use crate::error::{Category, Fault};
+use crate::rank::Rank;
+use crate::wire::Submit;
+
+/// The number of the communicator of all ranks.
+pub(super) const WORLD: u64 = 0;
+
+/// A communicator that is in use.
+pub(super) struct Communicator {
+    pub(super) all: Arc<GroupInfo>,
+    /// Groups of it that user operations have named, by the group's number.
+    groups: BTreeMap<u64, Arc<GroupInfo>>,
+    /// Ranks of the world that are done with it.
+    released: BTreeSet<Rank>,
+}
+
+impl Communicator {
+    pub(super) fn new(all: GroupInfo) -> Self {
+        Self { all: Arc::new(all), groups: BTreeMap::new(), released: BTreeSet::new() }
+    }
+}
+
+impl Hub {
+    pub(super) fn members(&self, communicator: u64) -> Option<&Arc<GroupInfo>> {
+        self.communicators.get(&communicator).map(|held| &held.all)
+    }
+
+    /// A group that a session has named, as one of the communicator.
+    pub(super) fn group_within(&mut self, communicator: u64, named: &Arc<GroupInfo>) -> Option<Arc<GroupInfo>> {
+        let held = self.communicators.get_mut(&communicator)?;
+        if communicator == WORLD {
+            return Some(named.clone());
+        }
+        if let Some(group) = held.groups.get(&named.id) {
+            return Some(group.clone());
+        }
+        let group = Arc::new(named.within(&held.all)?);
+        held.groups.insert(named.id, group.clone());
+        Some(group)
+    }
+
+    /// Why a rank can take part in nothing on a communicator any more, if so.
+    pub(super) fn absence_in(&self, communicator: u64, rank: Rank) -> Option<Refusal> {
+        self.absence(rank).or_else(|| {
+            let released = self.communicators.get(&communicator).is_some_and(|held| held.released.contains(&rank));
+            released.then(|| {
+                let text = format!("rank {rank} has freed the communicator and takes part in nothing on it any more");
+                (Fault::of_ranks(Category::RankFinished, rank, 1), text)
+            })
+        })
+    }
+
+    /// Whether some rank of the communicator may be missing for good.
+    pub(super) fn may_lack_ranks(&self, communicator: u64) -> bool {
+        self.gone() > 0 || self.communicators.get(&communicator).is_some_and(|held| !held.released.is_empty())
+    }
+
+    /// Why nobody but `rank` is left in a communicator, if so.
+    pub(super) fn nobody_beside(&self, communicator: u64, rank: Rank) -> Option<Refusal> {
+        if !self.may_lack_ranks(communicator) {
+            return None;
+        }
+        let mut others = self.members(communicator)?.members.iter().filter(|other| **other != rank);
+        let first = others.next().and_then(|first| self.absence_in(communicator, *first))?;
+        others.all(|other| self.absence_in(communicator, *other).is_some()).then_some(first)
+    }
+
+    /// All have said their colour and key: makes the new communicators.
+    pub(super) fn split_if_complete(&mut self, operation: &mut Operation) {
+        if operation.incomplete > 0 || operation.phase != Phase::Running || !matches!(operation.plan, Plan::Split) {
+            return;
+        }
+        let requests: Option<Vec<SplitRequest>> =
+            operation.inputs().iter().map(|(_, bytes)| SplitRequest::from_bytes(bytes)).collect();
+        let Some(requests) = requests else {
+            let text = "a colour or key that means nothing";
+            return self.fail_operation(operation, Fault::new(Category::Protocol), text);
+        };
+        let mut colors: BTreeMap<u32, Vec<(i32, usize)>> = BTreeMap::new();
+        for (position, SplitRequest { color, key }) in requests.iter().enumerate() {
+            if let Some(color) = color {
+                colors.entry(*color).or_default().push((*key, position));
+            }
+        }
+        let (held, max) = (self.communicators.len() + colors.len(), self.config.max_communicators as usize);
+        if held > max {
+            let text = format!("the world would have {held} communicators, {max} are allowed; free some");
+            let fault = Fault::of_size(Category::TooLarge, held as u64, max as u64);
+            return self.fail_operation(operation, fault, &text);
+        }
+        let nowhere = SplitResult { id: WORLD, rank: Rank::new(0), size: 0 };
+        let mut results = alloc::vec![nowhere; requests.len()];
+        for (color, mut positions) in colors {
+            positions.sort_unstable();
+            let id = operation.key.map_or(WORLD, |key| derived(key, color));
+            if self.communicators.contains_key(&id) {
+                let text = "two communicators have the same number by chance; split again";
+                return self.fail_operation(operation, Fault::new(Category::Protocol), text);
+            }
+            let members =
+                positions.iter().filter_map(|(_, position)| operation.group.members.get(*position).copied()).collect();
+            let size = positions.len() as u32;
+            for (rank, (_, position)) in positions.iter().enumerate() {
+                if let Some(result) = results.get_mut(*position) {
+                    *result = SplitResult { id, rank: Rank::new(rank as u32), size };
+                }
+            }
+            self.communicators.insert(id, Communicator::new(GroupInfo::all(members)));
+        }
+        let outputs = results.iter().map(|result| Bytes::copy_from_slice(&result.to_bytes())).collect();
+        self.applied(operation, outputs);
+    }
+
+    /// A rank is done with a communicator; nobody waits for anybody.
+    pub(super) fn on_free(&mut self, rank: Rank, submit: &Submit) -> Result<(), Refusal> {
+        let id = submit.communicator;
+        if id == WORLD {
+            return Err(broken("the world can not be freed"));
+        }
+        if let Some(held) = self.communicators.get_mut(&id) {
+            held.released.insert(rank);
+        }
+        self.complete_request(rank, submit.request, super::peer::Sent::Nothing, Bytes::new(), {
+            super::point_to_point::blank(submit.request)
+        });
+        if let Some((fault, text)) = self.absence_in(id, rank) {
+            let concerns = |operation: &Operation| {
+                operation.key.is_some_and(|key| key.communicator == id)
+                    && operation.participants.iter().any(|one| one.rank == rank && one.presence == Presence::Absent)
+            };
+            self.fail_operations(concerns, fault, &text);
+            self.mail_gone(rank, Some(id), fault, &text);
+        }
+        self.forget_communicator(id);
+        Ok(())
+    }
+
+    /// A rank is gone: communicators that nobody uses any more go with it.
+    pub(super) fn release_all(&mut self, rank: Rank) {
+        let held = self.communicators.iter().filter(|(id, held)| **id != WORLD && held.all.position(rank).is_some());
+        let ids: Vec<u64> = held.map(|(id, _)| *id).collect();
+        for id in ids {
+            self.forget_communicator(id);
+        }
+    }
+
+    fn forget_communicator(&mut self, id: u64) {
+        let Some(held) = self.communicators.get(&id) else { return };
+        if held.all.members.iter().all(|member| self.absence_in(id, *member).is_some()) {
+            self.communicators.remove(&id);
+        }
+    }
+}
+
+/// The number of the communicator that the ranks of `color` form: it follows from the name of the call, so that another
+/// life of the hub would find the same one.
+fn derived(key: Key, color: u32) -> u64 {
+    let Key { communicator, group, n } = key;
+    let call = scatter(u128::from(communicator) << 64 | u128::from(group)) as u64;
+    let number = scatter(u128::from(call) << 64 | u128::from(n) << 32 | u128::from(color)) as u64;
+    number.max(1)
+}
