@@ -3,6 +3,7 @@
 use std::any::Any;
 
 use edgempi_core::Element;
+use edgempi_core::request::CommunicatorId;
 use zerocopy::FromZeros;
 
 /// Memory of elements, seen as bytes.
@@ -88,6 +89,21 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
+    /// The buffers of a call on a communicator, which may receive `limit` bytes in parts of their own.
+    pub(crate) fn new(outbound: Outbound, inbound: Inbound, communicator: CommunicatorId, limit: usize) -> Self {
+        Self {
+            outbound,
+            inbound,
+            split: false,
+            own: communicator.rank.index(),
+            size: communicator.size as usize,
+            limit,
+            group: Vec::new(),
+            operation: Vec::new(),
+            site: String::new(),
+        }
+    }
+
     /// The bytes `offset..offset + len` of a part to be sent.
     pub(crate) fn outgoing(&self, part: usize, offset: usize, len: usize) -> Option<&[u8]> {
         let whole = match (&self.outbound, &self.inbound) {

@@ -179,7 +179,7 @@ impl Joined {
 
     fn into_world(self) -> World {
         let Self { engine, id, message_size, hosts, ended } = self;
-        World { comm: Comm { engine, id, message_size }, hosts, ended, is_left: false }
+        World { comm: Comm::world(engine, id, message_size), hosts, ended, is_left: false }
     }
 }
 
@@ -358,7 +358,7 @@ fn gather_everybody(joined: Joined, wait: Duration) -> Result<Joined, Error> {
     let engine = joined.engine.clone();
     let result = joined.welcomed(wait).and_then(|joined| {
         let Joined { id, message_size, .. } = joined;
-        let comm = Comm { engine: engine.clone(), id, message_size };
+        let comm = Comm::world(engine.clone(), id, message_size);
         comm.barrier().wait().map(|()| joined)
     });
     if result.is_err() {

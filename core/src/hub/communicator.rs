@@ -168,7 +168,7 @@ impl Hub {
 /// life of the hub would find the same one.
 fn derived(key: Key, color: u32) -> u64 {
     let Key { communicator, group, n } = key;
-    let call = scatter(u128::from(communicator) << 64 | u128::from(group)) as u64;
-    let number = scatter(u128::from(call) << 64 | u128::from(n) << 32 | u128::from(color)) as u64;
-    number.max(1)
+    // The upper half of what is scattered depends on all of the number.
+    let mixed = |high: u64, low: u64| (scatter(u128::from(high) << 64 | u128::from(low)) >> 64) as u64;
+    mixed(mixed(communicator, group), u64::from(n) << 32 | u64::from(color)).max(1)
 }

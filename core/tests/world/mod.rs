@@ -57,6 +57,8 @@ impl Outcome {
 }
 
 struct Held {
+    /// The rank's own number in the communicator.
+    own: usize,
     parts: Vec<Vec<u8>>,
     varied: bool,
     role_down: Parts,
@@ -83,7 +85,7 @@ pub struct Node {
     pub downs: Vec<u8>,
     pub rejected: Option<(Fault, String)>,
     pub goodbye: Option<GoodbyeReason>,
-    counters: HashMap<u16, u32>,
+    counters: HashMap<(u64, u16), u32>,
     names: u16,
     /// Frames stay in the queues while this is set.
     pub stalled: bool,
@@ -158,6 +160,12 @@ impl World {
     #[track_caller]
     pub fn ask(&mut self, rank: usize, ask: Ask<'_>) -> RequestId {
         self.nodes[rank].ask(ask).expect("the call is valid")
+    }
+
+    /// A call on a communicator other than the world.
+    #[track_caller]
+    pub fn ask_on(&mut self, rank: usize, communicator: CommunicatorId, ask: Ask<'_>) -> RequestId {
+        self.nodes[rank].ask_on(communicator, ask).expect("the call is valid")
     }
 
     /// Moves frames, runs work and events until nothing is left to do. Panics if that takes beyond reason.
@@ -444,9 +452,13 @@ impl Node {
     }
 
     pub fn ask(&mut self, ask: Ask<'_>) -> Result<RequestId, Fault> {
+        self.ask_on(CommunicatorId { id: 0, rank: self.rank, size: self.size }, ask)
+    }
+
+    pub fn ask_on(&mut self, communicator: CommunicatorId, ask: Ask<'_>) -> Result<RequestId, Fault> {
         let mut parts = ask.parts;
         if ask.varied
-            && let Some(part) = parts.get_mut(self.rank.index())
+            && let Some(part) = parts.get_mut(communicator.rank.index())
         {
             // A rank's own block stays at home.
             part.clear();
@@ -454,7 +466,7 @@ impl Node {
         let total: usize = parts.iter().map(Vec::len).sum();
         let sent = if ask.varied { Sent::Varied(total) } else { Sent::Equal(total) };
         let group_bytes = match ask.call {
-            Call::User { group, .. } => encode_group(&group, self.size),
+            Call::User { group, .. } => encode_group(&group, communicator.size),
             _ => Vec::new(),
         };
         let mut names = NameIds::default();
@@ -468,15 +480,15 @@ impl Node {
             operation = [&version.to_le_bytes(), name.as_bytes()].concat();
         }
         let n = match ask.call {
-            Call::Send { .. } | Call::Recv { .. } => 0,
+            Call::Send { .. } | Call::Recv { .. } | Call::Free => 0,
             Call::User { .. } => {
                 let key =
                     group_bytes.iter().fold(1u16, |hash, byte| hash.wrapping_mul(31).wrapping_add((*byte).into()));
-                let counter = self.counters.entry(key).or_default();
+                let counter = self.counters.entry((communicator.id, key)).or_default();
                 std::mem::replace(counter, *counter + 1)
             }
             _ => {
-                let counter = self.counters.entry(0).or_default();
+                let counter = self.counters.entry((communicator.id, 0)).or_default();
                 std::mem::replace(counter, *counter + 1)
             }
         };
@@ -485,16 +497,16 @@ impl Node {
             names.site = self.names;
             names.new.site = true;
         }
-        let communicator = CommunicatorId { id: 0, rank: self.rank, size: self.size };
         let submission = Submission::new(communicator, &ask.call, ask.datatype, sent, ask.receive, false, names, n)?;
         let submission = if self.unlimited { submission.unlimited() } else { submission };
         let request = self.endpoint.submit(&submission)?;
         let role = submission.role();
         let held = Held {
+            own: communicator.rank.index(),
             parts,
             varied: ask.varied,
             role_down: role.down,
-            received: vec![Vec::new(); if role.down == Parts::EachOther { self.size as usize } else { 1 }],
+            received: vec![Vec::new(); if role.down == Parts::EachOther { communicator.size as usize } else { 1 }],
             group: group_bytes,
             operation,
             site: self.site.unwrap_or_default().into(),
@@ -506,7 +518,7 @@ impl Node {
 
     fn transmit(&mut self, now: Instant) -> bool {
         let mut head = [0; MAX_HEAD_LEN];
-        let (held, own) = (&self.held, self.rank.index());
+        let held = &self.held;
         let outgoing = self.endpoint.poll_transmit(now, &mut head, Reach::Everything, |content| match content {
             Content::Group(request) => held[&request].group.len(),
             Content::Operation(request) => held[&request].operation.len(),
@@ -524,7 +536,7 @@ impl Node {
                     let held = &held[&request];
                     let table = if held.varied { held.parts.len() * 8 } else { 0 };
                     assert!(!held.cancelled || len == table, "bytes of a request that was given up");
-                    inline(held, own, len)
+                    inline(held, held.own, len)
                 }
                 Content::Part { request, part, offset } => {
                     assert!(!held[&request].cancelled, "bytes of a request that was given up");
@@ -565,8 +577,8 @@ impl Node {
             }
             Incoming::Result { request, layout, len } => {
                 assert_eq!(payload.len(), len);
-                let own = self.rank.index();
                 let held = self.held.get_mut(&request).unwrap();
+                let own = held.own;
                 match layout {
                     Layout::Empty => {}
                     Layout::Single => held.received[0] = payload,

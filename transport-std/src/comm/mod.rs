@@ -1,6 +1,7 @@
 //! Communicators on a host, one file for each family of calls; here is what they have in common.
 
 mod buffers;
+mod communicators;
 mod objects;
 mod transfer;
 mod user;
@@ -38,6 +39,8 @@ pub struct Comm {
     pub(crate) engine: Arc<Engine>,
     pub(crate) id: CommunicatorId,
     pub(crate) message_size: usize,
+    /// `None` for the world, which nobody frees. Held for what its drop does.
+    _membership: Option<Arc<communicators::Membership>>,
 }
 
 /// One side of a call.
@@ -51,6 +54,10 @@ struct Started {
 }
 
 impl Comm {
+    pub(crate) fn world(engine: Arc<Engine>, id: CommunicatorId, message_size: usize) -> Self {
+        Self { engine, id, message_size, _membership: None }
+    }
+
     /// This process's rank (MPI 4.1, chapter 7.4.1).
     pub fn rank(&self) -> Rank {
         self.id.rank
@@ -80,17 +87,7 @@ impl Comm {
     ) -> Request<'a, T> {
         let Started { call, datatype, sent, receive, outbound, inbound } = started;
         let in_place = matches!(outbound, Outbound::InPlace);
-        let pending = Pending::new(Buffers {
-            outbound,
-            inbound,
-            split: false,
-            own: self.rank().index(),
-            size: self.size() as usize,
-            limit: self.message_size,
-            group: Vec::new(),
-            operation: Vec::new(),
-            site: String::new(),
-        });
+        let pending = Pending::new(Buffers::new(outbound, inbound, self.id, self.message_size));
         let asked =
             Asked { communicator: self.id, call, datatype, sent, receive, in_place, site, pending: pending.clone() };
         match self.engine.submit(asked) {

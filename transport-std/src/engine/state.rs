@@ -176,9 +176,10 @@ impl State {
             }
         }
         let plain = call.plain();
-        let is_message = matches!(plain, Call::Send { .. } | Call::Recv { .. });
+        let is_collective = !matches!(plain, Call::Send { .. } | Call::Recv { .. } | Call::Free);
+        let is_freed = matches!(plain, Call::Free);
         let counter = (communicator.id, names.group);
-        let n = if is_message { 0 } else { self.names.started.get(&counter).copied().unwrap_or(0) };
+        let n = if is_collective { self.names.started.get(&counter).copied().unwrap_or(0) } else { 0 };
         let submission = Submission::new(communicator, &plain, datatype, sent, receive, in_place, names, n)
             .map_err(|fault| invalid(fault, &plain, datatype, communicator))?
             .unlimited();
@@ -203,8 +204,10 @@ impl State {
         if names.new.site {
             self.names.sites.insert(place, names.site);
         }
-        if !is_message {
+        if is_collective {
             self.names.started.insert(counter, n.wrapping_add(1));
+        } else if is_freed {
+            self.names.started.retain(|(id, _), _| *id != communicator.id);
         }
         if self.requests.len() <= id.index() {
             self.requests.resize(id.index() + 1, None);

@@ -1,0 +1,192 @@
+//! Communicators made by split: who is in them, that their calls never meet, and when they are forgotten.
+
+mod world;
+
+use edgempi_core::request::{CommunicatorId, Receive};
+use edgempi_core::{
+    Call, Category, Datatype, Rank, ReduceOp, Source, SplitRequest, SplitResult, Tag, TagSelector, hub,
+};
+use world::{Ask, World};
+
+const WORLD: u64 = 0;
+
+fn ask(call: Call<'static>, send: Vec<u8>, receive: Receive) -> Ask<'static> {
+    Ask { call, datatype: Datatype::U8, parts: vec![send], varied: false, receive }
+}
+
+fn split(color: Option<u32>, key: i32) -> Ask<'static> {
+    let bytes = SplitRequest { color, key }.to_bytes().to_vec();
+    Ask { datatype: Datatype::Object, ..ask(Call::Split, bytes, Receive::Exactly(SplitResult::LEN)) }
+}
+
+fn free() -> Ask<'static> {
+    Ask { datatype: Datatype::Object, parts: vec![], ..ask(Call::Free, vec![], Receive::Exactly(0)) }
+}
+
+/// Has every rank split the world, and gives each one's place.
+fn split_world(world: &mut World, request: impl Fn(u32) -> (Option<u32>, i32)) -> Vec<CommunicatorId> {
+    let outcomes = world.all(|rank| {
+        let (color, key) = request(rank);
+        split(color, key)
+    });
+    let place = |bytes: Vec<u8>| {
+        let SplitResult { id, rank, size } = SplitResult::from_bytes(bytes.try_into().expect("16 bytes"));
+        CommunicatorId { id, rank, size }
+    };
+    outcomes.iter().map(|outcome| place(outcome.bytes())).collect()
+}
+
+fn sum() -> Call<'static> {
+    Call::Allreduce { op: ReduceOp::Sum }
+}
+
+#[test]
+fn ranks_of_one_color_are_ordered_by_key_then_by_rank() {
+    let mut world = World::new(6);
+    let places = split_world(&mut world, |rank| match rank {
+        5 => (None, 0),
+        _ => (Some(rank % 2), if rank == 4 { -1 } else { 0 }),
+    });
+    let of = |rank: usize| (places[rank].rank.get(), places[rank].size);
+    assert_eq!([of(0), of(2), of(4)], [(1, 3), (2, 3), (0, 3)], "colour 0: rank 4 has the least key");
+    assert_eq!([of(1), of(3)], [(0, 2), (1, 2)]);
+    assert_eq!(of(5), (0, 0), "no colour, no communicator");
+    assert_eq!(places[0].id, places[4].id);
+    assert!(places[0].id != places[1].id && places[0].id != WORLD && places[1].id != WORLD);
+}
+
+#[test]
+fn calls_on_several_communicators_at_once_never_meet() {
+    let mut world = World::new(5);
+    let halves = split_world(&mut world, |rank| (Some(rank % 2), -(rank as i32)));
+    let copies = split_world(&mut world, |_| (Some(0), 0));
+    let mut requests = Vec::new();
+    for rank in 0..5 {
+        let send = |value: u8| ask(sum(), vec![value; 3000], Receive::Exactly(3000));
+        let on_half = world.ask_on(rank, halves[rank], send(1));
+        let on_copy = world.ask_on(rank, copies[rank], send(rank as u8));
+        let on_world = world.ask(rank, send(2));
+        requests.push([on_half, on_copy, on_world]);
+    }
+    world.settle();
+    for (rank, [half, copy, all]) in requests.into_iter().enumerate() {
+        assert_eq!(world.outcome(rank, half).bytes(), [if rank % 2 == 0 { 3 } else { 2 }; 3000]);
+        assert_eq!(world.outcome(rank, copy).bytes(), [1 + 2 + 3 + 4; 3000]);
+        assert_eq!(world.outcome(rank, all).bytes(), [10; 3000]);
+    }
+}
+
+#[test]
+fn messages_roots_and_blocks_go_by_the_ranks_of_the_communicator() {
+    let mut world = World::new(4);
+    // Reversed: rank 0 of the new communicator is rank 3 of the world.
+    let places = split_world(&mut world, |rank| (Some(7), -(rank as i32)));
+    let send = Call::Send { dest: Rank::new(0), tag: Tag(5) };
+    let recv = Call::Recv { source: Source::Any, tag: TagSelector::Any };
+    let sent = world.ask_on(1, places[1], ask(send, b"from one".to_vec(), Receive::Exactly(0)));
+    let came = world.ask_on(3, places[3], Ask { parts: vec![], ..ask(recv, vec![], Receive::AtMost(100)) });
+    world.settle();
+    world.outcome(1, sent).bytes();
+    match world.outcome(3, came) {
+        world::Outcome::Done { status, parts } => {
+            assert_eq!((status.source, status.tag, parts.concat()), (Rank::new(2), Tag(5), b"from one".to_vec()));
+        }
+        failed => panic!("{failed:?}"),
+    }
+
+    let gather = Call::Gather { root: Rank::new(1) };
+    let requests: Vec<_> = (0..4)
+        .map(|rank| {
+            let receive = Receive::Exactly(if places[rank].rank == 1 { 8 } else { 0 });
+            world.ask_on(rank, places[rank], ask(gather, vec![rank as u8; 2], receive))
+        })
+        .collect();
+    world.settle();
+    let root = (0..4).find(|rank| places[*rank].rank == 1).expect("somebody is the root");
+    match world.outcome(root, requests[root]) {
+        world::Outcome::Done { parts, .. } => assert_eq!(parts, [vec![3, 3], vec![], vec![1, 1], vec![0, 0]]),
+        failed => panic!("{failed:?}"),
+    }
+}
+
+#[test]
+fn a_split_of_a_split_works_and_the_same_calls_give_the_same_numbers() {
+    let ids = || {
+        let mut world = World::new(4);
+        let halves = split_world(&mut world, |rank| (Some(rank / 2), 0));
+        let requests: Vec<_> =
+            (0..4).map(|rank| world.ask_on(rank, halves[rank], split(Some(0), -(rank as i32)))).collect();
+        world.settle();
+        let results = (0..4).map(|rank| world.outcome(rank, requests[rank]).bytes());
+        results.map(|bytes| SplitResult::from_bytes(bytes.try_into().expect("16 bytes"))).collect::<Vec<_>>()
+    };
+    let first = ids();
+    assert_eq!(first, ids(), "another life of the hub finds the same numbers");
+    assert_eq!(first.iter().map(|result| result.rank.get()).collect::<Vec<_>>(), [1, 0, 1, 0]);
+    assert_ne!(first[0].id, first[2].id);
+}
+
+#[test]
+fn a_call_on_a_communicator_that_the_rank_is_not_in_ends_its_link() {
+    let mut world = World::new(3);
+    let places = split_world(&mut world, |rank| ((rank < 2).then_some(0), 0));
+    world.ask_on(2, places[0], ask(Call::Barrier, vec![], Receive::Exactly(0)));
+    world.settle();
+    let (fault, text) = world.nodes[2].rejected.clone().expect("the hub lets it go");
+    assert_eq!(fault.category, Category::Protocol);
+    assert!(text.contains("communicator that the rank is not in"), "{text}");
+}
+
+#[test]
+fn whoever_waits_on_a_communicator_that_another_has_freed_is_told() {
+    let mut world = World::new(2);
+    let places = split_world(&mut world, |_| (Some(0), 0));
+    let waiting = world.ask_on(0, places[0], ask(Call::Barrier, vec![], Receive::Exactly(0)));
+    let recv = Call::Recv { source: Source::Any, tag: TagSelector::Any };
+    let receiving = world.ask_on(0, places[0], Ask { parts: vec![], ..ask(recv, vec![], Receive::AtMost(9)) });
+    world.settle();
+    assert!(!world.is_done(0, waiting));
+    world.ask_on(1, places[1], free());
+    world.settle();
+    for request in [waiting, receiving] {
+        let (fault, text) = world.outcome(0, request).fault();
+        assert_eq!((fault.category, fault.rank), (Category::RankFinished, Rank::new(1)));
+        assert!(text.contains("rank 1 has freed the communicator"), "{text}");
+    }
+    let late = world.ask_on(0, places[0], ask(Call::Barrier, vec![], Receive::Exactly(0)));
+    world.settle();
+    assert_eq!(world.outcome(0, late).fault().0.category, Category::RankFinished);
+}
+
+#[test]
+fn communicators_are_forgotten_once_all_have_freed_them() {
+    let mut config = hub::Config::new(2);
+    config.max_communicators = 4;
+    let mut world = World::with(config, hub::Registry::new(), |_, _| {});
+    for _ in 0..20 {
+        let places = split_world(&mut world, |_| (Some(0), 0));
+        for rank in 0..2 {
+            world.ask_on(rank, places[rank], free());
+        }
+        world.settle();
+    }
+    let held: Vec<_> = (0..3).map(|_| split_world(&mut world, |_| (Some(0), 0))).collect();
+    let outcomes = world.all(|_| split(Some(0), 0));
+    let (fault, text) = outcomes[0].fault();
+    assert_eq!((fault.category, fault.len, fault.max), (Category::TooLarge, 5, 4), "{text}");
+    drop(held);
+}
+
+#[test]
+fn a_rank_that_dies_takes_its_communicators_along() {
+    let mut config = hub::Config::new(3);
+    config.max_communicators = 2;
+    let mut world = World::with(config, hub::Registry::new(), |_, _| {});
+    let places = split_world(&mut world, |rank| ((rank > 0).then_some(0), 0));
+    let waiting = world.ask_on(1, places[1], ask(sum(), vec![1], Receive::Exactly(1)));
+    world.settle();
+    let peer = world.nodes[2].peer;
+    world.hub.disconnect(world.now, peer);
+    world.settle();
+    assert_eq!(world.outcome(1, waiting).fault().0.category, Category::RankFailed);
+}
