@@ -491,9 +491,9 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         now: Instant,
         head: &mut [u8; MAX_HEAD_LEN],
         reach: Reach,
-        name_len: impl FnOnce(Content) -> usize,
+        mut name_len: impl FnMut(Content) -> usize,
     ) -> Option<Outgoing> {
-        let (frame, payload, done) = self.next_frame(reach, name_len)?;
+        let (frame, payload, done) = self.next_frame(reach, &mut name_len)?;
         self.last_sent = now;
         if matches!(frame, Up::Ping(_)) {
             self.pinged.get_or_insert(now);
@@ -731,7 +731,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
     fn next_frame(
         &mut self,
         reach: Reach,
-        name_len: impl FnOnce(Content) -> usize,
+        name_len: &mut impl FnMut(Content) -> usize,
     ) -> Option<(Up, Option<(Content, usize)>, Option<RequestId>)> {
         match self.phase {
             Phase::Start => {
@@ -768,7 +768,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
     fn next_ready(
         &mut self,
         reach: Reach,
-        name_len: impl FnOnce(Content) -> usize,
+        name_len: &mut impl FnMut(Content) -> usize,
     ) -> Option<(Up, Option<(Content, usize)>, Option<RequestId>)> {
         self.lacks = None;
         let mut first_put_off = None;
@@ -780,28 +780,16 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             let slot = self.slot_mut(index)?;
             let request = RequestId::new(index, slot.generation);
             match slot.state {
-                State::Queued
-                    if slot.marks.has(Marks::NEW_GROUP | Marks::NEW_OPERATION) && reach.payload(request) == 0 =>
-                {
-                    self.put_off(request);
-                    first_put_off.get_or_insert(index);
-                }
                 State::Queued => {
-                    for (mark, kind) in [
-                        (Marks::NEW_GROUP, NameKind::Group),
-                        (Marks::NEW_OPERATION, NameKind::Operation),
-                        (Marks::NEW_SITE, NameKind::Site),
-                    ] {
-                        if !slot.marks.clear(mark) {
+                    if let Some((mark, name, content)) = new_name(slot, request) {
+                        let len = name_len(content);
+                        if len > reach.payload(request) {
+                            self.put_off(request);
+                            first_put_off.get_or_insert(index);
                             continue;
                         }
-                        let (id, content) = match kind {
-                            NameKind::Group => (slot.group, Content::Group(request)),
-                            NameKind::Operation => (slot.name, Content::Operation(request)),
-                            NameKind::Site => (slot.site, Content::Site(request)),
-                        };
-                        let len = name_len(content);
-                        return Some((Up::Name(Name { kind, id }), Some((content, len)), None));
+                        slot.marks.clear(mark);
+                        return Some((Up::Name(name), Some((content, len)), None));
                     }
                     return Some(self.transmit_submit(index, request, reach));
                 }
@@ -1175,6 +1163,18 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
 }
 
 const PROTOCOL: Fault = Fault::new(Category::Protocol);
+
+/// The next name that travels ahead of a request: the mark that says so, its frame and its text.
+fn new_name(slot: &Slot, request: RequestId) -> Option<(u8, Name, Content)> {
+    [
+        (Marks::NEW_GROUP, NameKind::Group, slot.group, Content::Group(request)),
+        (Marks::NEW_OPERATION, NameKind::Operation, slot.name, Content::Operation(request)),
+        (Marks::NEW_SITE, NameKind::Site, slot.site, Content::Site(request)),
+    ]
+    .into_iter()
+    .find(|(mark, ..)| slot.marks.has(*mark))
+    .map(|(mark, kind, id, content)| (mark, Name { kind, id }, content))
+}
 
 /// Whether a part of `len` bytes is what a call that receives `limit` bytes a part may get.
 fn fits(slot: &Slot, len: usize, limit: usize) -> bool {
