@@ -1,0 +1,330 @@
+//! Communicators on a board.
+
+use core::future::Future;
+use core::marker::PhantomData;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use edgempi_core::operation::Operation;
+use edgempi_core::request::CommunicatorId;
+use edgempi_core::{
+    Buffers, Call, Category, Communicator, Datatype, Element, Rank, ReduceOp, RequestId, Source, SplitRequest,
+    SplitResult, Status, Tag, TagSelector,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::engine::Drive;
+use crate::error::Error;
+use crate::hand::{Hand, Sink, Source as From};
+use crate::transfer::{Progress, Transfer};
+
+/// A communicator (MPI 4.1, chapter 7): ranks, and the calls between them.
+///
+/// Its calls on typed slices are those of [`Communicator`]; the ones here are the board's own. Collectives on one
+/// communicator have to be started in the same order on every rank.
+pub struct Comm<'e> {
+    drive: &'e dyn Drive,
+    id: CommunicatorId,
+}
+
+impl<'e> Comm<'e> {
+    pub(crate) fn new(drive: &'e dyn Drive, id: CommunicatorId) -> Self {
+        Self { drive, id }
+    }
+
+    fn start<'a>(
+        &'a self,
+        call: &Call<'a>,
+        datatype: Datatype,
+        mut hand: Hand<'a>,
+        len: Option<usize>,
+    ) -> Transfer<'a> {
+        let started = self.drive.submit(self.id, call, datatype, &mut hand, len);
+        Transfer::new(self.drive, started, hand)
+    }
+
+    fn hand<'a>(&self, call: &Call<'a>, buffers: Buffers<'a>) -> Hand<'a> {
+        Hand::new(call, buffers, self.id.rank, self.id.size)
+    }
+
+    /// [`reduce_in_place`](Communicator::reduce_in_place) of `len` elements that no buffer holds (weights in flash, say):
+    /// `fill` writes the bytes from an offset on into whatever room it is given, and may be asked for the same range
+    /// twice. For every rank but the root.
+    ///
+    /// Elements are little-endian; offsets are in bytes. `fill` must not call the library.
+    pub fn reduce_from<'a, T: Element>(
+        &'a self,
+        root: impl Into<Rank>,
+        len: usize,
+        op: ReduceOp,
+        fill: &'a mut dyn FnMut(usize, &mut [u8]),
+    ) -> Transfer<'a> {
+        let call = Call::Reduce { root: root.into(), op };
+        let mut hand = self.hand(&call, Buffers::None);
+        hand.source = From::Function(fill);
+        self.start(&call, T::DATATYPE, hand, len.checked_mul(size_of::<T>()))
+    }
+
+    /// [`allreduce`](Communicator::allreduce) of `len` elements that no buffer holds: `fill` as in
+    /// [`reduce_from`](Self::reduce_from), `take` gets the bytes of the result in order, some at a time.
+    ///
+    /// `take` runs ahead of `fill` only where all ranks have given their bytes; the two may work on one memory.
+    pub fn allreduce_from<'a, T: Element>(
+        &'a self,
+        len: usize,
+        op: ReduceOp,
+        fill: &'a mut dyn FnMut(usize, &mut [u8]),
+        take: &'a mut dyn FnMut(usize, &[u8]),
+    ) -> Transfer<'a> {
+        let call = Call::Allreduce { op };
+        let mut hand = self.hand(&call, Buffers::None);
+        (hand.source, hand.sink) = (From::Function(fill), Sink::Function(take));
+        self.start(&call, T::DATATYPE, hand, len.checked_mul(size_of::<T>()))
+    }
+
+    /// Sends a serde value to `dest`, encoded in `scratch` (MPI 4.1, chapter 3.2.1).
+    ///
+    /// # Errors
+    ///
+    /// `TooLarge` if it does not fit `scratch`.
+    pub fn send_object<'a, T: Serialize + ?Sized>(
+        &'a self,
+        dest: impl Into<Rank>,
+        tag: impl Into<Tag>,
+        value: &T,
+        scratch: &'a mut [u8],
+    ) -> Transfer<'a> {
+        let call = Call::Send { dest: dest.into(), tag: tag.into() };
+        match encode(value, scratch) {
+            Ok(bytes) => self.transfer(call, Datatype::Object, Buffers::Send(bytes)),
+            Err(error) => self.refuse(&call, error),
+        }
+    }
+
+    /// Receives a serde value, by way of `scratch` (MPI 4.1, chapter 3.2.4).
+    pub fn recv_object<'a, T: DeserializeOwned>(
+        &'a self,
+        source: impl Into<Source>,
+        tag: impl Into<TagSelector>,
+        scratch: &'a mut [u8],
+    ) -> Object<'a, (T, Status)> {
+        let call = Call::Recv { source: source.into(), tag: tag.into() };
+        Object::new(self, call, Buffers::None, Some(scratch), |bytes, status| Ok((decode(bytes)?, status)))
+    }
+
+    /// The root's serde value reaches every rank, by way of `scratch` (MPI 4.1, chapter 6.4). `value` is `Some` at the
+    /// root.
+    pub fn bcast_object<'a, T: Serialize + DeserializeOwned>(
+        &'a self,
+        root: impl Into<Rank>,
+        value: Option<&T>,
+        scratch: &'a mut [u8],
+    ) -> Object<'a, T> {
+        let root = root.into();
+        let call = Call::Bcast { root };
+        if root != self.id.rank {
+            return Object::new(self, call, Buffers::None, Some(scratch), |bytes, _| decode(bytes));
+        }
+        let encoded = value.ok_or(Error::new(Category::InvalidArgument)).and_then(|value| encode(value, scratch));
+        match encoded {
+            // The root decodes its own value: so it is owned there, too.
+            Ok(bytes) => Object {
+                kept: Some(bytes),
+                ..Object::new(self, call, Buffers::Send(bytes), None, |bytes, _| decode(bytes))
+            },
+            Err(error) => Object::refused(self, call, error),
+        }
+    }
+
+    /// Calls a user-defined operation, which runs at the hub. Sources of its group give `input`; destinations get `Some`
+    /// output. What goes up is encoded in `send`, what comes down is decoded from `receive`.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownOperation` if the hub has none of that name and version, `Remote` if its code fails or panics,
+    /// `InvalidArgument` if a source gives no input.
+    pub fn apply<'a, O: Operation>(
+        &'a self,
+        operation: &'a O,
+        input: Option<&O::Input>,
+        send: &'a mut [u8],
+        receive: &'a mut [u8],
+    ) -> Object<'a, Option<O::Output>> {
+        let group = operation.group();
+        let call = Call::User { name: O::NAME, version: O::VERSION, group };
+        let gives = group.sources.contains(self.id.rank);
+        let encoded = match (gives, input) {
+            (false, _) => Ok(None),
+            (true, Some(input)) => encode(&(operation.parameters(), input), send).map(Some),
+            (true, None) => Err(Error::new(Category::InvalidArgument)),
+        };
+        let receives = group.destinations.contains(self.id.rank);
+        match encoded {
+            Err(error) => Object::refused(self, call, error),
+            Ok(sent) => {
+                let buffers = sent.map_or(Buffers::None, Buffers::Send);
+                let receive = receives.then_some(receive);
+                let finish = if receives { |bytes: &[u8], _| decode(bytes).map(Some) } else { |_: &[u8], _| Ok(None) };
+                Object::new(self, call, buffers, receive, finish)
+            }
+        }
+    }
+
+    /// The ranks that say the same `color` form a new communicator, ordered by `key` and among equal keys by rank here
+    /// (MPI 4.1, chapter 7.4.2). `None` instead of a colour, MPI's `UNDEFINED`, gives `None`.
+    ///
+    /// A communicator is freed when it is dropped on every rank.
+    pub fn split(&self, color: Option<u32>, key: i32) -> Split<'_, 'e> {
+        let call = Call::Split;
+        let (send, mut receive) = (SplitRequest { color, key }.to_bytes(), [0; SplitResult::LEN]);
+        let mut hand = self.hand(&call, Buffers::Both { send: &send, receive: &mut receive });
+        let started = self.drive.submit(self.id, &call, Datatype::Object, &mut hand, None);
+        Split { comm: self, started, send, receive }
+    }
+
+    fn refuse<'a>(&'a self, call: &Call<'a>, error: Error) -> Transfer<'a> {
+        Transfer::new(self.drive, Err(error), self.hand(call, Buffers::None))
+    }
+}
+
+impl Drop for Comm<'_> {
+    fn drop(&mut self) {
+        if self.id.id != 0 {
+            let mut hand = self.hand(&Call::Free, Buffers::None);
+            // If the hub is gone, so is the communicator. Nobody waits for the answer.
+            if let Ok(request) = self.drive.submit(self.id, &Call::Free, Datatype::Object, &mut hand, None) {
+                self.drive.detach(request);
+            }
+            self.drive.forget(self.id.id);
+        }
+    }
+}
+
+impl Communicator for Comm<'_> {
+    type Error = Error;
+    type Transfer<'a>
+        = Transfer<'a>
+    where
+        Self: 'a;
+    type Progress<'a>
+        = Progress<'a>
+    where
+        Self: 'a;
+
+    fn rank(&self) -> Rank {
+        self.id.rank
+    }
+
+    fn size(&self) -> u32 {
+        self.id.size
+    }
+
+    fn transfer<'a>(&'a self, call: Call<'a>, datatype: Datatype, buffers: Buffers<'a>) -> Transfer<'a> {
+        let hand = self.hand(&call, buffers);
+        self.start(&call, datatype, hand, None)
+    }
+
+    fn progress(&self) -> Progress<'_> {
+        Progress { drive: self.drive, yielded: false }
+    }
+}
+
+type Finish<T> = fn(&[u8], Status) -> Result<T, Error>;
+
+/// A call on a serde value in progress; what [`Transfer`] says holds here, too.
+#[must_use = "it moves only while it is polled"]
+pub struct Object<'a, T> {
+    transfer: Transfer<'a>,
+    /// What the root of a broadcast keeps.
+    kept: Option<&'a [u8]>,
+    finish: Finish<T>,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<'a, T> Object<'a, T> {
+    fn new(
+        comm: &'a Comm<'_>,
+        call: Call<'a>,
+        send: Buffers<'a>,
+        receive: Option<&'a mut [u8]>,
+        finish: Finish<T>,
+    ) -> Self {
+        let mut hand = comm.hand(&call, send);
+        if let Some(receive) = receive {
+            hand.sink = Sink::Bytes(receive);
+        }
+        let transfer = comm.start(&call, Datatype::Object, hand, None);
+        Self { transfer, kept: None, finish, value: PhantomData }
+    }
+
+    fn refused(comm: &'a Comm<'_>, call: Call<'a>, error: Error) -> Self {
+        let refused: Finish<T> = |_, _| Err(Error::new(Category::InvalidArgument));
+        Self { transfer: comm.refuse(&call, error), kept: None, finish: refused, value: PhantomData }
+    }
+}
+
+impl<T> Unpin for Object<'_, T> {}
+
+impl<T> Future for Object<'_, T> {
+    type Output = Result<T, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let Poll::Ready(result) = Pin::new(&mut this.transfer).poll(context) else { return Poll::Pending };
+        Poll::Ready(result.and_then(|status| {
+            let bytes = match this.kept {
+                Some(kept) => kept,
+                None => this.transfer.received(status.bytes),
+            };
+            (this.finish)(bytes, status)
+        }))
+    }
+}
+
+/// A [`split`](Comm::split) in progress.
+#[must_use = "it moves only while it is polled"]
+pub struct Split<'a, 'e> {
+    comm: &'a Comm<'e>,
+    started: Result<RequestId, Error>,
+    send: [u8; SplitRequest::LEN],
+    receive: [u8; SplitResult::LEN],
+}
+
+impl<'e> Future for Split<'_, 'e> {
+    type Output = Result<Option<Comm<'e>>, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let request = match this.started {
+            Ok(request) => request,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        let buffers = Buffers::Both { send: &this.send, receive: &mut this.receive };
+        let mut hand = this.comm.hand(&Call::Split, buffers);
+        let Poll::Ready(result) = this.comm.drive.poll(context, request, &mut hand) else { return Poll::Pending };
+        drop(hand);
+        this.started = Err(Error::new(Category::InvalidArgument));
+        Poll::Ready(result.map(|_| {
+            let SplitResult { id, rank, size } = SplitResult::from_bytes(this.receive);
+            (size > 0).then(|| Comm::new(this.comm.drive, CommunicatorId { id, rank, size }))
+        }))
+    }
+}
+
+impl Drop for Split<'_, '_> {
+    fn drop(&mut self) {
+        if let Ok(request) = self.started {
+            self.comm.drive.cancel(request);
+        }
+    }
+}
+
+fn encode<'a, T: Serialize + ?Sized>(value: &T, scratch: &'a mut [u8]) -> Result<&'a [u8], Error> {
+    let room = scratch.len() as u64;
+    postcard::to_slice(value, scratch).map(|bytes| &*bytes).map_err(|_| Error::with(Category::TooLarge, room))
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    postcard::from_bytes(bytes).map_err(|_| Error::with(Category::Mismatch, bytes.len() as u64))
+}

@@ -1,0 +1,817 @@
+//! The engine: moves frames between the port and whatever buffers are at hand. Whoever polls a call drives it.
+//!
+//! Nothing here holds a pointer into a caller's buffer: bytes move while the future that borrows it is polled. What
+//! comes for another request goes into the scratch memory, and no request ever has more credit than its place there
+//! holds. No frame is begun that does not fit the port, so none is ever half sent.
+
+use core::cell::RefCell;
+use core::task::{Context, Poll, Waker};
+
+use edgempi_core::endpoint::{Content, Event, Incoming, Outgoing, Reach};
+use edgempi_core::request::Submission;
+use edgempi_core::request::{CommunicatorId, NameIds, NewNames, Slot};
+use edgempi_core::wire::{GoodbyeReason, Layout, MAX_HEAD_LEN, PREFIX_LEN, Prefix};
+use edgempi_core::{Call, Category, Datatype, Endpoint, Rank, RequestId, Status};
+
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::hand::{Hand, Source, count, ranks};
+use crate::memory::{Entry, NameEntry, Parts, Place, Reason, Stage};
+use crate::port::Port;
+
+/// Pieces of frames moved in one poll, each way, before somebody else gets a turn.
+const STEPS_PER_POLL: u32 = 32;
+/// A frame is begun if its head and this much payload fit.
+const LEAST_ROOM: usize = MAX_HEAD_LEN + 64;
+/// Bytes that a function is asked for, or given, at a time.
+const PIECE: usize = 64;
+
+/// What becomes of the payload that is coming in.
+#[derive(Clone, Copy)]
+enum Destination {
+    Request { request: RequestId, place: Place },
+    Reason,
+    Nowhere,
+}
+
+/// A payload that is coming in.
+struct Receiving {
+    destination: Destination,
+    len: usize,
+    got: usize,
+}
+
+/// The state of a rank.
+pub(crate) struct Engine<'m, P, C> {
+    port: P,
+    clock: C,
+    endpoint: Endpoint<&'m mut [Slot]>,
+    entries: &'m mut [Entry],
+    scratch: &'m mut [u8],
+    names: &'m mut [NameEntry],
+    reason: &'m mut Reason,
+    world: &'m str,
+    /// The head that is coming in, how much of it is here, and header bytes beyond it that a later version sends.
+    head: [u8; MAX_HEAD_LEN],
+    head_len: usize,
+    surplus: usize,
+    receiving: Option<Receiving>,
+    /// The port had no room when somebody last wanted to write.
+    is_blocked: bool,
+    joined: bool,
+    goodbye: Option<GoodbyeReason>,
+    lost: Option<Error>,
+    /// Whoever waits for the world to begin or to end.
+    watcher: Option<Waker>,
+}
+
+/// A request whose buffers are at hand.
+pub(crate) struct AtHand<'h, 'a> {
+    pub(crate) request: RequestId,
+    pub(crate) hand: &'h mut Hand<'a>,
+}
+
+/// The engine without its types: what communicators and calls see of it.
+pub(crate) trait Drive {
+    fn submit(
+        &self,
+        communicator: CommunicatorId,
+        call: &Call<'_>,
+        datatype: Datatype,
+        hand: &mut Hand<'_>,
+        len: Option<usize>,
+    ) -> Result<RequestId, Error>;
+    fn poll(&self, context: &mut Context<'_>, request: RequestId, hand: &mut Hand<'_>) -> Poll<Result<Status, Error>>;
+    fn cancel(&self, request: RequestId);
+    /// Nobody wants to know how a request ends.
+    fn detach(&self, request: RequestId);
+    /// Moves what can be moved for others.
+    fn progress(&self, context: &mut Context<'_>);
+    fn forget(&self, communicator: u64);
+}
+
+/// How much of a message goes which way.
+fn receive_window(scratch: usize, requests: usize) -> usize {
+    scratch.checked_div(2 * requests).unwrap_or(0)
+}
+
+impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
+    pub(crate) fn new(
+        port: P,
+        clock: C,
+        memory: Parts<'m>,
+        mut config: edgempi_core::endpoint::Config,
+        world: &'m str,
+    ) -> Self {
+        let Parts { slots, entries, scratch, names, reason } = memory;
+        config.receive_window = receive_window(scratch.len(), entries.len()) as u32;
+        config.world_len = world.len() as u32;
+        let now = clock.now();
+        Self {
+            endpoint: Endpoint::new(now, config, slots),
+            port,
+            clock,
+            entries,
+            scratch,
+            names,
+            reason,
+            world,
+            head: [0; MAX_HEAD_LEN],
+            head_len: 0,
+            surplus: 0,
+            receiving: None,
+            is_blocked: false,
+            joined: false,
+            goodbye: None,
+            lost: None,
+            watcher: None,
+        }
+    }
+
+    /// Moves what can be moved, a bounded amount of it.
+    pub(crate) fn drive(&mut self, context: &mut Context<'_>, mut at_hand: Option<AtHand<'_, '_>>) {
+        if self.lost.is_some() {
+            return;
+        }
+        let result = self.try_drive(context, at_hand.as_mut());
+        if let Err(error) = result {
+            self.lose(error);
+        }
+    }
+
+    fn try_drive(&mut self, context: &mut Context<'_>, mut at_hand: Option<&mut AtHand<'_, '_>>) -> Result<(), Error> {
+        let now = self.clock.now();
+        self.endpoint.handle_timeout(now)?;
+        if let Some(at_hand) = &mut at_hand {
+            self.unpack(at_hand);
+        }
+        let mut steps = STEPS_PER_POLL;
+        loop {
+            // Always both: whoever only writes may wait for one who does the same.
+            let read = self.read(context, at_hand.as_deref_mut())?;
+            if let Some(at_hand) = &at_hand {
+                self.top_up(at_hand.request);
+            }
+            let wrote = self.write(context, at_hand.as_deref_mut())?;
+            if !read && !wrote {
+                break;
+            }
+            steps -= 1;
+            if steps == 0 {
+                context.waker().wake_by_ref();
+                break;
+            }
+        }
+        if let Some(entry) = self.endpoint.lacks().and_then(|request| entry_of(self.entries, request)) {
+            entry.wake();
+        }
+        if let Some(at) = self.endpoint.poll_timeout() {
+            self.clock.wake_at(at, context.waker());
+        }
+        Ok(())
+    }
+
+    /// Reads a piece of a frame. Returns whether there was one.
+    fn read(&mut self, context: &mut Context<'_>, at_hand: Option<&mut AtHand<'_, '_>>) -> Result<bool, Error> {
+        if let Some(Receiving { destination, len, got }) = self.receiving {
+            let n = if got < len { self.read_payload(context, at_hand, destination, len, got)? } else { Some(0) };
+            let Some(n) = n else { return Ok(false) };
+            match &mut self.receiving {
+                Some(receiving) if got + n < len => receiving.got = got + n,
+                _ => {
+                    self.receiving = None;
+                    self.finish();
+                }
+            }
+            return Ok(true);
+        }
+        if self.surplus > 0 {
+            let mut bytes = [0; 16];
+            let wanted = self.surplus.min(bytes.len());
+            let Some(n) = read_some(&mut self.port, context, bytes.get_mut(..wanted))? else { return Ok(false) };
+            self.surplus -= n;
+            return self.begin_if_complete().map(|()| true);
+        }
+        let wanted = self.head_wanted();
+        let place = self.head.get_mut(self.head_len..wanted);
+        let Some(n) = read_some(&mut self.port, context, place)? else { return Ok(false) };
+        self.head_len += n;
+        if self.head_len == PREFIX_LEN {
+            let header = self.prefix().map_or(0, |prefix| usize::from(prefix.header_len));
+            self.surplus = header.saturating_sub(MAX_HEAD_LEN - PREFIX_LEN);
+        }
+        self.begin_if_complete().map(|()| true)
+    }
+
+    fn prefix(&self) -> Option<Prefix> {
+        self.head.first_chunk::<PREFIX_LEN>().map(|prefix| Prefix::decode(*prefix))
+    }
+
+    /// How many bytes of head there have to be.
+    fn head_wanted(&self) -> usize {
+        if self.head_len < PREFIX_LEN {
+            return PREFIX_LEN;
+        }
+        let header = self.prefix().map_or(0, |prefix| usize::from(prefix.header_len));
+        (PREFIX_LEN + header).min(MAX_HEAD_LEN)
+    }
+
+    /// A head is complete: finds out where its payload goes.
+    fn begin_if_complete(&mut self) -> Result<(), Error> {
+        if self.head_len < PREFIX_LEN || self.head_len < self.head_wanted() || self.surplus > 0 {
+            return Ok(());
+        }
+        let Some(prefix) = self.prefix() else { return Ok(()) };
+        let now = self.clock.now();
+        let header = self.head.get(PREFIX_LEN..self.head_len).unwrap_or_default();
+        let incoming = self.endpoint.handle_frame(now, prefix, header)?;
+        self.head_len = 0;
+        let destination = match incoming {
+            Incoming::Payload { request, part, offset, .. } => {
+                Destination::Request { request, place: Place { blocks: false, part, offset } }
+            }
+            Incoming::Result { request, layout, .. } => {
+                // Blocks of different lengths have no place in a typed buffer; the endpoint refuses them.
+                let blocks = layout == Layout::Equal;
+                Destination::Request { request, place: Place { blocks, part: 0, offset: 0 } }
+            }
+            Incoming::Reason { .. } => {
+                self.reason.clear();
+                Destination::Reason
+            }
+            Incoming::Nothing | Incoming::Discard { .. } => Destination::Nowhere,
+        };
+        self.receiving = Some(Receiving { destination, len: prefix.payload_len as usize, got: 0 });
+        Ok(())
+    }
+
+    /// Moves payload from the port to where it belongs. `None` if nothing has come.
+    fn read_payload(
+        &mut self,
+        context: &mut Context<'_>,
+        at_hand: Option<&mut AtHand<'_, '_>>,
+        destination: Destination,
+        len: usize,
+        got: usize,
+    ) -> Result<Option<usize>, Error> {
+        let left = len - got;
+        let Destination::Request { request, place } = destination else {
+            let space = match destination {
+                Destination::Reason => self.reason.space(),
+                _ => &mut [],
+            };
+            if !space.is_empty() {
+                let wanted = left.min(space.len());
+                let n = read_some(&mut self.port, context, space.get_mut(..wanted))?;
+                self.reason.advance(n.unwrap_or(0));
+                return Ok(n);
+            }
+            let mut bytes = [0; PIECE];
+            return read_some(&mut self.port, context, bytes.get_mut(..left.min(PIECE)));
+        };
+        let Some(index) = index_of(self.entries, request) else {
+            // It was given up while its bytes were on their way.
+            let mut bytes = [0; PIECE];
+            return read_some(&mut self.port, context, bytes.get_mut(..left.min(PIECE)));
+        };
+        let place = Place { offset: place.offset + got, ..place };
+        let n = match at_hand {
+            Some(at_hand) if at_hand.request == request => {
+                if let Some(take) = at_hand.hand.function() {
+                    let mut bytes = [0; PIECE];
+                    let n = read_some(&mut self.port, context, bytes.get_mut(..left.min(PIECE)))?;
+                    take(place.offset, bytes.get(..n.unwrap_or(0)).unwrap_or_default());
+                    n
+                } else {
+                    let room = at_hand.hand.incoming(place, left).ok_or(PROTOCOL)?;
+                    read_some(&mut self.port, context, Some(room))?
+                }
+            }
+            _ => return self.store(context, index, place, left),
+        };
+        if let Some(entry) = self.entries.get_mut(index) {
+            entry.taken += n.unwrap_or(0);
+        }
+        Ok(n)
+    }
+
+    /// Puts payload of a request that nobody polls into the scratch memory, and wakes whoever should.
+    fn store(
+        &mut self,
+        context: &mut Context<'_>,
+        index: usize,
+        place: Place,
+        left: usize,
+    ) -> Result<Option<usize>, Error> {
+        let (start, capacity) = self.area(index);
+        let Some(entry) = self.entries.get_mut(index) else { return Err(PROTOCOL) };
+        let stored = usize::from(entry.stored);
+        if stored == 0 {
+            entry.place = place;
+        }
+        let room = left.min(capacity - stored.min(capacity));
+        let area = self.scratch.get_mut(start + stored..start + stored + room);
+        // No room means that more came than there was credit for, which the endpoint does not let through.
+        let area = area.filter(|area| !area.is_empty()).ok_or(PROTOCOL)?;
+        let n = read_some(&mut self.port, context, Some(area))?;
+        entry.stored += n.unwrap_or(0) as u16;
+        entry.wake();
+        Ok(n)
+    }
+
+    /// Where in the scratch memory a request's bytes go: its share, or the pool.
+    fn area(&self, index: usize) -> (usize, usize) {
+        let share = receive_window(self.scratch.len(), self.entries.len());
+        match self.entries.get(index) {
+            Some(entry) if entry.has_pool => {
+                let start = share * self.entries.len();
+                (start, self.scratch.len().saturating_sub(start))
+            }
+            _ => (share * index, share),
+        }
+    }
+
+    /// Moves what waits in the scratch memory into the buffer that is at hand.
+    fn unpack(&mut self, at_hand: &mut AtHand<'_, '_>) {
+        let Some(index) = index_of(self.entries, at_hand.request) else { return };
+        let (start, _) = self.area(index);
+        let Some(entry) = self.entries.get_mut(index) else { return };
+        let stored = usize::from(entry.stored);
+        let bytes = self.scratch.get(start..start + stored).unwrap_or_default();
+        let mut place = entry.place;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let n = if let Some(take) = at_hand.hand.function() {
+                take(place.offset, rest);
+                rest.len()
+            } else {
+                // A block ends where the next rank's begins.
+                let Some(room) = at_hand.hand.incoming(place, rest.len()) else { break };
+                for (to, from) in room.iter_mut().zip(rest) {
+                    *to = *from;
+                }
+                room.len()
+            };
+            rest = rest.get(n..).unwrap_or_default();
+            place.offset += n;
+            if n == 0 {
+                break;
+            }
+        }
+        if entry.place.part == entry.part {
+            entry.taken += stored;
+        }
+        entry.stored = 0;
+    }
+
+    /// Gives the hub credit for as much as the request has a place for.
+    fn top_up(&mut self, request: RequestId) {
+        let Some(index) = index_of(self.entries, request) else { return };
+        let pool_is_free = !self.entries.iter().any(|entry| entry.has_pool);
+        let share = self.area(index).1;
+        if let Some(entry) = self.entries.get_mut(index)
+            && pool_is_free
+            && entry.stored == 0
+            && entry.part_len.saturating_sub(entry.taken) > share
+        {
+            entry.has_pool = true;
+        }
+        let (_, capacity) = self.area(index);
+        let Some(entry) = self.entries.get_mut(index) else { return };
+        let limit = entry.part_len.min(entry.taken + capacity);
+        let more = limit.saturating_sub(entry.granted);
+        if more > 0 && (limit == entry.part_len || more >= capacity / 2) {
+            entry.granted = limit;
+            self.endpoint.grant(request, entry.part, limit);
+        }
+    }
+
+    /// A frame has come whole.
+    fn finish(&mut self) {
+        match self.endpoint.poll_event() {
+            None => {}
+            Some(Event::Welcome(_)) => {
+                self.joined = true;
+                self.wake_watcher();
+            }
+            Some(Event::Part { request, part, len }) => {
+                let share = self.area(request.index()).1;
+                if let Some(entry) = entry_of(self.entries, request) {
+                    // The first part may begin at once; every other one waits for credit.
+                    entry.granted = if entry.part_len == 0 { share.min(len) } else { 0 };
+                    (entry.part, entry.part_len, entry.taken) = (part, len, 0);
+                    entry.wake();
+                }
+            }
+            Some(Event::Complete { request, status }) => self.settle(request, Stage::Done(status)),
+            Some(Event::Fail { request, fault }) => self.settle(request, Stage::Failed(fault.into())),
+            Some(Event::Rejected(fault)) => self.lose(fault.into()),
+            Some(Event::Goodbye(reason)) => {
+                self.goodbye = Some(reason);
+                let category = match reason {
+                    GoodbyeReason::Finished => Category::RankFinished,
+                    _ => Category::Disconnected,
+                };
+                self.lose(Error::new(category));
+            }
+        }
+    }
+
+    fn settle(&mut self, request: RequestId, stage: Stage) {
+        if let Some(entry) = entry_of(self.entries, request)
+            && entry.stage == Stage::Waiting
+        {
+            entry.stage = stage;
+            entry.wake();
+        }
+    }
+
+    /// Writes a frame. Returns whether there was one.
+    fn write(&mut self, context: &mut Context<'_>, at_hand: Option<&mut AtHand<'_, '_>>) -> Result<bool, Error> {
+        let free = self.port.poll_free(context, LEAST_ROOM);
+        self.is_blocked = free.is_pending();
+        let room = match free {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(free) => free.map_err(|_| DISCONNECTED)?,
+        };
+        let now = self.clock.now();
+        let mut head = [0; MAX_HEAD_LEN];
+        let reach = Reach::Within { room, request: at_hand.as_ref().map(|at_hand| at_hand.request) };
+        let hand = at_hand.map(|at_hand| &mut *at_hand.hand);
+        let name_len = |content| hand.as_ref().map_or(0, |hand| name_len(hand, content));
+        let Some(outgoing) = self.endpoint.poll_transmit(now, &mut head, reach, name_len) else { return Ok(false) };
+        let Outgoing { head_len, payload, done } = outgoing;
+        self.put(head.get(..head_len).unwrap_or_default())?;
+        match (payload, hand) {
+            (Some((Content::World, _)), _) => {
+                let world = self.world;
+                self.put(world.as_bytes())?;
+            }
+            (Some((content, len)), Some(hand)) => self.put_content(hand, content, len)?,
+            // The endpoint offers no payload that is out of reach.
+            (Some(_), None) => return Err(PROTOCOL),
+            (None, _) => {}
+        }
+        if let Some(request) = done {
+            self.sent(request);
+        }
+        Ok(true)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.port.write(bytes).map_err(|_| DISCONNECTED)
+    }
+
+    fn put_content(&mut self, hand: &mut Hand<'_>, content: Content, len: usize) -> Result<(), Error> {
+        let (part, offset) = match content {
+            Content::World | Content::Site(_) => return Ok(()),
+            Content::Group(_) => return self.put_group(hand),
+            Content::Operation(_) => {
+                let Some((_, name, version)) = hand.names else { return Err(PROTOCOL) };
+                self.told(hand.numbers.1);
+                self.put(&version.to_le_bytes())?;
+                return self.put(name.as_bytes());
+            }
+            // Blocks of one length, without the own one: all of them, or none.
+            Content::Inline(_) if hand.sends_blocks => {
+                let block = len.checked_div((hand.size as usize).saturating_sub(1)).unwrap_or(0);
+                for rank in (0..hand.size).filter(|rank| *rank != hand.own) {
+                    let bytes = hand.outgoing(rank, 0, block).ok_or(PROTOCOL)?;
+                    self.port.write(bytes).map_err(|_| DISCONNECTED)?;
+                }
+                return Ok(());
+            }
+            Content::Inline(_) => (0, 0),
+            Content::Part { part, offset, .. } => (part, offset),
+        };
+        if let Source::Function(fill) = &mut hand.source {
+            let mut done = 0;
+            while done < len {
+                let mut bytes = [0; PIECE];
+                let piece = bytes.get_mut(..(len - done).min(PIECE)).unwrap_or_default();
+                fill(offset + done, piece);
+                done += piece.len();
+                self.port.write(piece).map_err(|_| DISCONNECTED)?;
+            }
+            return Ok(());
+        }
+        let bytes = hand.outgoing(part, offset, len).ok_or(PROTOCOL)?;
+        self.port.write(bytes).map_err(|_| DISCONNECTED)
+    }
+
+    fn put_group(&mut self, hand: &Hand<'_>) -> Result<(), Error> {
+        let Some((group, ..)) = &hand.names else { return Err(PROTOCOL) };
+        self.told(hand.numbers.0);
+        let size = hand.size;
+        let counts = [count(&group.sources, size) as u32, count(&group.destinations, size) as u32];
+        let numbers = counts.into_iter().chain(ranks(&group.sources, size)).chain(ranks(&group.destinations, size));
+        for number in numbers {
+            self.put(&number.to_le_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn told(&mut self, index: usize) {
+        if let Some(name) = self.names.get_mut(index) {
+            name.told = true;
+        }
+    }
+
+    /// A send's bytes are all on their way, and the hub has room for them: it is done for its caller, as long as another
+    /// slot is left for the next call.
+    fn sent(&mut self, request: RequestId) {
+        if self.endpoint.has_free_slot() {
+            let status = Status { source: Rank::new(0), tag: edgempi_core::Tag(0), bytes: 0 };
+            self.settle(request, Stage::Done(status));
+        }
+    }
+
+    pub(crate) fn lose(&mut self, error: Error) {
+        self.endpoint.disconnect();
+        self.receiving = None;
+        if self.lost.is_some() {
+            return;
+        }
+        self.lost = Some(error);
+        for entry in self.entries.iter_mut() {
+            if entry.stage == Stage::Waiting {
+                entry.stage = Stage::Failed(error);
+                entry.wake();
+            }
+        }
+        self.wake_watcher();
+    }
+
+    fn wake_watcher(&mut self) {
+        if let Some(waker) = self.watcher.take() {
+            waker.wake();
+        }
+    }
+
+    /// Wakes somebody who will drive the port: its last driver has left.
+    fn wake_another(&mut self) {
+        match self.entries.iter_mut().find(|entry| entry.stage == Stage::Waiting && entry.waker.is_some()) {
+            Some(entry) => entry.wake(),
+            None => self.wake_watcher(),
+        }
+    }
+
+    pub(crate) fn watch(&mut self, context: &Context<'_>) {
+        self.watcher = Some(context.waker().clone());
+    }
+
+    pub(crate) fn is_joined(&self) -> bool {
+        self.joined
+    }
+
+    pub(crate) fn lost(&self) -> Option<Error> {
+        self.lost
+    }
+
+    pub(crate) fn goodbye(&self) -> Option<GoodbyeReason> {
+        self.goodbye
+    }
+
+    pub(crate) fn leave(&mut self, reason: GoodbyeReason) {
+        self.endpoint.leave(reason);
+    }
+
+    pub(crate) fn port(&mut self) -> &mut P {
+        &mut self.port
+    }
+
+    pub(crate) fn wake_at(&self, context: &Context<'_>, at: edgempi_core::Instant) -> bool {
+        let passed = self.clock.now() >= at;
+        if !passed {
+            self.clock.wake_at(at, context.waker());
+        }
+        passed
+    }
+
+    pub(crate) fn now(&self) -> edgempi_core::Instant {
+        self.clock.now()
+    }
+
+    pub(crate) fn reason(&self) -> &str {
+        self.reason.as_str()
+    }
+
+    fn try_submit(
+        &mut self,
+        communicator: CommunicatorId,
+        call: &Call<'_>,
+        datatype: Datatype,
+        hand: &mut Hand<'_>,
+        len: Option<usize>,
+    ) -> Result<RequestId, Error> {
+        if let Some(error) = self.lost {
+            return Err(error);
+        }
+        let role = edgempi_core::request::Role::new(call, communicator.rank);
+        let (mut sent, mut receive) = hand.prepare(call, datatype, role)?;
+        if let Some(len) = len {
+            // Functions give and take what no buffer holds.
+            use edgempi_core::request::{Parts, Receive, Sent};
+            sent = Sent::Equal(len);
+            receive = Receive::Exactly(if role.down == Parts::None { 0 } else { len });
+        }
+        let (names, counter) = self.number(communicator, hand)?;
+        let is_collective = !matches!(call, Call::Send { .. } | Call::Recv { .. } | Call::Free);
+        let started = self.names.get(counter).map_or(0, |name| name.started);
+        let in_place = matches!(hand.source, Source::InPlace);
+        let n = if is_collective { started } else { 0 };
+        let submission = Submission::new(communicator, call, datatype, sent, receive, in_place, names, n)?;
+        let request = self.endpoint.submit(&submission)?;
+        if let (true, Some(name)) = (is_collective, self.names.get_mut(counter)) {
+            name.started = started.wrapping_add(1);
+        }
+        if let Some(entry) = self.entries.get_mut(request.index()) {
+            entry.start(request);
+        }
+        // Its first frame leaves now if there is room: the buffers are at hand.
+        let waker = Waker::noop();
+        let mut context = Context::from_waker(waker);
+        self.write_now(&mut context, Some(AtHand { request, hand }));
+        Ok(request)
+    }
+
+    /// Writes what there is room for, without waiting for more.
+    fn write_now(&mut self, context: &mut Context<'_>, mut at_hand: Option<AtHand<'_, '_>>) {
+        for _ in 0..STEPS_PER_POLL {
+            match self.write(context, at_hand.as_mut()) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => return self.lose(error),
+            }
+        }
+        if self.is_blocked {
+            // The port may have forgotten whom to wake.
+            self.wake_another();
+        }
+    }
+
+    /// The numbers of what a call names, and where its collectives are counted.
+    fn number(&mut self, communicator: CommunicatorId, hand: &mut Hand<'_>) -> Result<(NameIds, usize), Error> {
+        let Some((group, name, version)) = &hand.names else {
+            let (counter, _) =
+                self.find_name(hash(1, [communicator.id as u32, (communicator.id >> 32) as u32].into_iter()))?;
+            return Ok((NameIds::default(), counter));
+        };
+        let limit = self.port.capacity().saturating_sub(MAX_HEAD_LEN);
+        let longest = name_len(hand, Content::Group(RequestId::NONE)).max(4 + name.len());
+        if longest > limit {
+            return Err(Error::with(Category::TooLarge, (longest + MAX_HEAD_LEN) as u64));
+        }
+        let size = hand.size;
+        let numbers = [communicator.id as u32, (communicator.id >> 32) as u32, count(&group.sources, size) as u32];
+        let numbers = numbers.into_iter().chain(ranks(&group.sources, size)).chain(ranks(&group.destinations, size));
+        let (counter, new_group) = self.find_name(hash(2, numbers))?;
+        let letters = core::iter::once(*version).chain(name.bytes().map(u32::from));
+        let (operation, new_operation) = self.find_name(hash(3, letters))?;
+        let new = NewNames { group: new_group, operation: new_operation, site: false };
+        hand.numbers = (counter, operation);
+        let ids = NameIds { group: counter as u16 + 1, operation: operation as u16 + 1, new, ..NameIds::default() };
+        Ok((ids, counter))
+    }
+
+    /// The place of a name, and whether the hub has still to be told.
+    fn find_name(&mut self, hash: u64) -> Result<(usize, bool), Error> {
+        let max = self.names.len() as u64;
+        let known = self.names.iter().position(|name| name.hash == hash);
+        let index = known.or_else(|| self.names.iter().position(|name| name.hash == 0));
+        let index = index.ok_or(Error::with(Category::TooManyRequests, max))?;
+        let Some(name) = self.names.get_mut(index) else { return Err(PROTOCOL) };
+        name.hash = hash;
+        Ok((index, !name.told))
+    }
+}
+
+impl<P: Port, C: Clock> Drive for RefCell<Engine<'_, P, C>> {
+    fn submit(
+        &self,
+        communicator: CommunicatorId,
+        call: &Call<'_>,
+        datatype: Datatype,
+        hand: &mut Hand<'_>,
+        len: Option<usize>,
+    ) -> Result<RequestId, Error> {
+        self.try_borrow_mut().map_err(|_| REENTERED)?.try_submit(communicator, call, datatype, hand, len)
+    }
+
+    fn poll(&self, context: &mut Context<'_>, request: RequestId, hand: &mut Hand<'_>) -> Poll<Result<Status, Error>> {
+        let Ok(mut engine) = self.try_borrow_mut() else { return Poll::Ready(Err(REENTERED)) };
+        let engine = &mut *engine;
+        engine.drive(context, Some(AtHand { request, hand }));
+        let Some(entry) = entry_of(engine.entries, request) else { return Poll::Ready(Err(PROTOCOL)) };
+        let result = match entry.stage {
+            Stage::Waiting | Stage::Free => {
+                match &mut entry.waker {
+                    Some(waker) => waker.clone_from(context.waker()),
+                    waker => *waker = Some(context.waker().clone()),
+                }
+                return Poll::Pending;
+            }
+            Stage::Done(status) => Ok(status),
+            Stage::Failed(error) => Err(error),
+        };
+        // What came for others' sake is in the scratch memory still.
+        engine.unpack(&mut AtHand { request, hand });
+        engine.release(request);
+        Poll::Ready(result)
+    }
+
+    fn cancel(&self, request: RequestId) {
+        let Ok(mut engine) = self.try_borrow_mut() else { return };
+        let waits = entry_of(engine.entries, request).is_some_and(|entry| entry.stage == Stage::Waiting);
+        if waits {
+            engine.endpoint.cancel(request);
+            engine.write_now(&mut Context::from_waker(Waker::noop()), None);
+        }
+        engine.release(request);
+    }
+
+    fn detach(&self, request: RequestId) {
+        if let Ok(mut engine) = self.try_borrow_mut() {
+            engine.release(request);
+        }
+    }
+
+    fn progress(&self, context: &mut Context<'_>) {
+        if let Ok(mut engine) = self.try_borrow_mut() {
+            engine.drive(context, None);
+            engine.wake_another();
+        }
+    }
+
+    fn forget(&self, communicator: u64) {
+        if let Ok(mut engine) = self.try_borrow_mut() {
+            let hash = hash(1, [communicator as u32, (communicator >> 32) as u32].into_iter());
+            // Groups keep their numbers: the hub knows them.
+            for name in engine.names.iter_mut().filter(|name| name.hash == hash) {
+                (name.hash, name.started, name.told) = (0, 0, false);
+            }
+        }
+    }
+}
+
+impl<P: Port, C: Clock> Engine<'_, P, C> {
+    /// A future is done with its request.
+    fn release(&mut self, request: RequestId) {
+        if let Some(entry) = entry_of(self.entries, request) {
+            entry.stage = Stage::Free;
+            entry.request = RequestId::NONE;
+            entry.stored = 0;
+            entry.has_pool = false;
+            entry.waker = None;
+        }
+        self.wake_another();
+    }
+}
+
+const PROTOCOL: Error = Error::new(Category::Protocol);
+const DISCONNECTED: Error = Error::new(Category::Disconnected);
+/// A function of the caller's, or a waker, called back into the library.
+const REENTERED: Error = Error::new(Category::InvalidArgument);
+
+fn index_of(entries: &[Entry], request: RequestId) -> Option<usize> {
+    let entry = entries.get(request.index())?;
+    (entry.request == request && entry.stage != Stage::Free).then_some(request.index())
+}
+
+fn entry_of(entries: &mut [Entry], request: RequestId) -> Option<&mut Entry> {
+    let index = index_of(entries, request)?;
+    entries.get_mut(index)
+}
+
+/// Reads what has come; `None` if nothing has.
+fn read_some<P: Port>(
+    port: &mut P,
+    context: &mut Context<'_>,
+    place: Option<&mut [u8]>,
+) -> Result<Option<usize>, Error> {
+    let Some(place) = place else { return Err(PROTOCOL) };
+    if place.is_empty() {
+        return Ok(Some(0));
+    }
+    match port.poll_read(context, place) {
+        Poll::Pending => Ok(None),
+        Poll::Ready(Ok(0) | Err(_)) => Err(DISCONNECTED),
+        Poll::Ready(Ok(n)) => Ok(Some(n)),
+    }
+}
+
+fn name_len(hand: &Hand<'_>, content: Content) -> usize {
+    let Some((group, name, _)) = &hand.names else { return 0 };
+    match content {
+        Content::Group(_) => 8 + 4 * (count(&group.sources, hand.size) + count(&group.destinations, hand.size)),
+        Content::Operation(_) => 4 + name.len(),
+        _ => 0,
+    }
+}
+
+/// FNV-1a over words, never 0.
+fn hash(kind: u32, words: impl Iterator<Item = u32>) -> u64 {
+    let start = 0xcbf2_9ce4_8422_2325_u64;
+    let step = |hash: u64, word: u32| (hash ^ u64::from(word)).wrapping_mul(0x0000_0100_0000_01b3);
+    core::iter::once(kind).chain(words).fold(start, step).max(1)
+}
