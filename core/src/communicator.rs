@@ -2,6 +2,8 @@
 //! server, on a board and in a simulator.
 
 use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 
 use zerocopy::IntoBytes;
 
@@ -322,5 +324,60 @@ pub trait Communicator {
     ) -> Self::Transfer<'a> {
         let call = Call::Recv { source: source.into(), tag: tag.into() };
         self.transfer(call, T::DATATYPE, Buffers::Receive(data.as_mut_bytes()))
+    }
+
+    /// Sends `send` to `dest` and receives into `receive` at the same time, so that a ring of ranks never waits for
+    /// itself (MPI 4.1, chapter 3.10). Gives the status of the receive.
+    #[track_caller]
+    fn sendrecv<'a, T: Element, U: Element>(
+        &'a self,
+        dest: impl Into<Rank>,
+        send_tag: impl Into<Tag>,
+        send: &'a [T],
+        source: impl Into<Source>,
+        receive_tag: impl Into<TagSelector>,
+        receive: &'a mut [U],
+    ) -> Sendrecv<Self::Transfer<'a>> {
+        let receive = self.recv(source, receive_tag, receive);
+        Sendrecv { send: Some(self.send(dest, send_tag, send)), receive, status: None }
+    }
+}
+
+/// A [`sendrecv`](Communicator::sendrecv) in progress: done when both halves are.
+///
+/// # Cancel safety
+///
+/// Dropping it drops both halves.
+#[derive(Debug)]
+#[must_use = "it reports its result to whoever waits for it"]
+pub struct Sendrecv<T> {
+    send: Option<T>,
+    receive: T,
+    status: Option<Status>,
+}
+
+impl<T, E> Future for Sendrecv<T>
+where
+    T: Future<Output = Result<Status, E>> + Unpin,
+{
+    type Output = Result<Status, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if let Some(send) = &mut this.send
+            && let Poll::Ready(result) = Pin::new(send).poll(context)
+        {
+            this.send = None;
+            result?;
+        }
+        if this.status.is_none()
+            && let Poll::Ready(result) = Pin::new(&mut this.receive).poll(context)
+        {
+            this.status = Some(result?);
+        }
+        match (&this.send, this.status) {
+            (None, Some(status)) => Poll::Ready(Ok(status)),
+            _ => Poll::Pending,
+        }
     }
 }

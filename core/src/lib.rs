@@ -22,7 +22,7 @@ pub mod request;
 pub mod time;
 pub mod wire;
 
-pub use communicator::{Buffers, Call, Communicator, SplitRequest, SplitResult, Status};
+pub use communicator::{Buffers, Call, Communicator, Sendrecv, SplitRequest, SplitResult, Status};
 pub use datatype::{Datatype, Element, Locatable, Located, Logical, ReduceOp};
 pub use endpoint::Endpoint;
 pub use error::{Category, Fault};

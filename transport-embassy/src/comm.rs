@@ -11,6 +11,7 @@ use edgempi_core::{
     Buffers, Call, Category, Communicator, Datatype, Element, Rank, ReduceOp, RequestId, Source, SplitRequest,
     SplitResult, Status, Tag, TagSelector,
 };
+use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -320,9 +321,32 @@ impl Drop for Split<'_, '_> {
     }
 }
 
+/// Bytes that a value is encoded into. (postcard's own slice can panic.)
+struct Space<'a> {
+    bytes: &'a mut [u8],
+    len: usize,
+}
+
+impl<'a> Flavor for Space<'a> {
+    type Output = &'a [u8];
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        let place = self.bytes.get_mut(self.len).ok_or(postcard::Error::SerializeBufferFull)?;
+        *place = byte;
+        self.len += 1;
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<&'a [u8]> {
+        let Self { bytes, len } = self;
+        bytes.get(..len).ok_or(postcard::Error::SerializeBufferFull)
+    }
+}
+
 fn encode<'a, T: Serialize + ?Sized>(value: &T, scratch: &'a mut [u8]) -> Result<&'a [u8], Error> {
     let room = scratch.len() as u64;
-    postcard::to_slice(value, scratch).map(|bytes| &*bytes).map_err(|_| Error::with(Category::TooLarge, room))
+    let space = Space { bytes: scratch, len: 0 };
+    postcard::serialize_with_flavor(value, space).map_err(|_| Error::with(Category::TooLarge, room))
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
