@@ -29,12 +29,13 @@ use crate::error::{Category, Fault};
 use crate::rank::Rank;
 use crate::time::Instant;
 use crate::wire::{
-    Down, Goodbye, GoodbyeReason, MAX_HELLO_PAYLOAD, MAX_REASON_LEN, Ping, Prefix, Reject, Up, VERSION, Welcome,
+    Down, Goodbye, GoodbyeReason, HELLO, MAX_HELLO_PAYLOAD, MAX_REASON_LEN, Ping, Prefix, Reject, Up, VERSION, Welcome,
 };
 
 use mail::Mailbox;
 use operation::{GroupInfo, Key, Operation};
 use peer::{Life, Outgoing, Peer, Sent, Session, Who};
+use session::NO_HELLO;
 
 pub use peer::PeerId;
 pub use registry::{Applied, Apply, Done, Registry, Ticket, TypedInput, Work};
@@ -238,9 +239,9 @@ impl Hub {
             Some(Who::Leaving) | None => return Err(Fault::new(Category::Protocol)),
         };
         let max = if known { self.config.max_payload } else { MAX_HELLO_PAYLOAD };
-        if !known && prefix.kind != 1 {
+        if !known && prefix.kind != HELLO {
             let fault = Fault::new(Category::Protocol);
-            self.reject(peer, fault, "this is the hub of an edgempi world, and these bytes are no Hello");
+            self.reject(peer, fault, NO_HELLO);
             return Err(fault);
         }
         if prefix.payload_len <= max {
@@ -373,11 +374,17 @@ impl Hub {
 
     fn dispatch(&mut self, peer: PeerId, prefix: Prefix, header: &[u8], payload: Bytes) -> Result<(), Refusal> {
         let Some(who) = self.peers.get(&peer).map(|peer| peer.who) else { return Ok(()) };
+        if matches!(who, Who::Stranger) {
+            if prefix.kind != HELLO {
+                return Err(broken(NO_HELLO));
+            }
+            self.check_version(peer, header)?;
+        }
         let frame = Up::decode(prefix.kind, header).map_err(|error| broken(&format!("{error}")))?;
         let rank = match (who, frame) {
             (Who::Leaving, _) | (_, None) => return Ok(()),
             (Who::Stranger, Some(Up::Hello(hello))) => return self.on_hello(peer, hello, &payload),
-            (Who::Stranger | Who::Claimant(_), Some(_)) => return Err(broken("the first frame must be a Hello")),
+            (Who::Stranger | Who::Claimant(_), Some(_)) => return Err(broken("a frame before the Hello was answered")),
             (Who::Rank(rank), Some(_)) => rank,
         };
         let now = self.now;
