@@ -97,15 +97,16 @@ impl LoneHub {
         Self { address, stop, serving: Some(thread::spawn(move || server.serve())) }
     }
 
-    /// Tells all ranks that the hub stops, and stops it.
-    pub fn stop(&self) {
-        self.stop.stop();
+    /// Waits until it ends by itself, because its world is over.
+    pub fn ended(mut self) {
+        let served = self.serving.take().map(|serving| serving.join().expect("a hub does not panic"));
+        assert_eq!(served, Some(Ok(())));
     }
 }
 
 impl Drop for LoneHub {
     fn drop(&mut self) {
-        self.stop();
+        self.stop.stop();
         if let Some(serving) = self.serving.take() {
             let _ = serving.join();
         }

@@ -48,6 +48,20 @@ pub fn first_barrier() -> Submit {
     }
 }
 
+/// A receive of a message of at most `bytes` from `source`, as the second call of a session.
+pub fn receive_from(source: u32, bytes: u64) -> Submit {
+    Submit {
+        request: request(2 << 16),
+        sequence: 2,
+        call: CallCode::Recv as u8,
+        datatype: Datatype::U8.code(),
+        flags: SubmitFlags::UNLIMITED,
+        peer: Rank::new(source),
+        receive: bytes,
+        ..first_barrier()
+    }
+}
+
 /// The request with this number on the wire.
 pub fn request(number: u32) -> RequestId {
     match Up::decode(15, &number.to_le_bytes()) {

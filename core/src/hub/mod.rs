@@ -289,16 +289,20 @@ impl Hub {
         Some((frame, payload))
     }
 
-    /// Whether a peer's link is to be closed once everything for it has been sent.
-    pub fn wants_close(&self, id: PeerId) -> bool {
-        self.peers.get(&id).is_none_or(|peer| {
-            let ended = match peer.who {
-                Who::Leaving => true,
-                Who::Rank(_) => self.over,
-                Who::Stranger | Who::Claimant(_) => false,
-            };
-            ended && peer.urgent.is_empty() && peer.queue.is_empty()
+    /// Whether a peer's link has no use any more but to deliver what is queued for it. The peer may never take that, so
+    /// the driver does not wait for ever.
+    pub fn is_ending(&self, id: PeerId) -> bool {
+        self.peers.get(&id).is_none_or(|peer| match peer.who {
+            Who::Leaving => true,
+            Who::Rank(_) => self.over,
+            Who::Stranger | Who::Claimant(_) => false,
         })
+    }
+
+    /// Whether a peer's link is to be closed: it [is ending](Self::is_ending), and everything for it has been sent.
+    pub fn wants_close(&self, id: PeerId) -> bool {
+        let is_idle = |peer: &Peer| peer.urgent.is_empty() && peer.queue.is_empty();
+        self.is_ending(id) && self.peers.get(&id).is_none_or(is_idle)
     }
 
     /// Arithmetic or user code to be run on any thread, and handed back by [`finish_work`](Self::finish_work).
@@ -501,6 +505,11 @@ impl Hub {
             && self.session(rank).is_some_and(|session| session.life == Life::Alive(id))
         {
             self.rank_failed(rank, format!("it broke the protocol: {text}"));
+        }
+        // The reason is the last that it hears, and does not wait behind what is of no use now.
+        let useless = self.peers.get_mut(&id).map(|peer| core::mem::take(&mut peer.queue));
+        for frame in useless.into_iter().flatten() {
+            self.sent(frame.sent);
         }
         let frame = Down::Reject(Reject { category: fault.category, len: fault.len, max: fault.max });
         self.send_to_peer(id, frame, reason(text, max));
