@@ -19,9 +19,9 @@ pub enum Error {
     Config(#[from] ConfigError),
     /// The hub could not be reached in time.
     #[error(
-        "no hub at {address} after {tries} tries in {:.1} s: {reason}; start rank 0 or `edgempi hub` there, or set \
+        "no hub at {address} after {tries} {} in {:.1} s: {reason}; start rank 0 or `edgempi hub` there, or set \
          EDGEMPI_ADDR and EDGEMPI_PORT to where it is (EDGEMPI_WAIT is how long to try)",
-        .waited.as_secs_f32()
+        if *.tries == 1 { "try" } else { "tries" }, .waited.as_secs_f32()
     )]
     Connect {
         /// Where the hub was looked for.

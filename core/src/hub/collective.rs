@@ -378,7 +378,7 @@ impl Hub {
 }
 
 /// "rank 3" or "ranks 0, 1, 2".
-fn list(ranks: &[Rank]) -> String {
+pub(super) fn list(ranks: &[Rank]) -> String {
     let numbers: Vec<String> = ranks.iter().take(16).map(|rank| format!("{rank}")).collect();
     let more = if ranks.len() > 16 { format!(" and {} more", ranks.len() - 16) } else { String::new() };
     format!("rank{} {}{more}", if ranks.len() > 1 { "s" } else { "" }, numbers.join(", "))

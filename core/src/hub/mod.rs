@@ -30,13 +30,14 @@ use crate::error::{Category, Fault};
 use crate::rank::Rank;
 use crate::time::Instant;
 use crate::wire::{
-    Down, Goodbye, GoodbyeReason, MAX_HELLO_PAYLOAD, MAX_REASON_LEN, Ping, Prefix, Reject, Up, VERSION, Welcome,
+    Down, Goodbye, GoodbyeReason, HELLO, MAX_HELLO_PAYLOAD, MAX_REASON_LEN, Ping, Prefix, Reject, Up, VERSION, Welcome,
 };
 
 use communicator::{Communicator, WORLD};
 use mail::Mailbox;
 use operation::{GroupInfo, Key, Operation};
 use peer::{Life, Outgoing, Peer, Sent, Session, Who};
+use session::NO_HELLO;
 
 pub use peer::PeerId;
 pub use registry::{Applied, Apply, Done, Registry, Ticket, TypedInput, Work};
@@ -243,9 +244,9 @@ impl Hub {
             Some(Who::Leaving) | None => return Err(Fault::new(Category::Protocol)),
         };
         let max = if known { self.config.max_payload } else { MAX_HELLO_PAYLOAD };
-        if !known && prefix.kind != 1 {
+        if !known && prefix.kind != HELLO {
             let fault = Fault::new(Category::Protocol);
-            self.reject(peer, fault, "this is the hub of an edgempi world, and these bytes are no Hello");
+            self.reject(peer, fault, NO_HELLO);
             return Err(fault);
         }
         if prefix.payload_len <= max {
@@ -293,16 +294,20 @@ impl Hub {
         Some((frame, payload))
     }
 
-    /// Whether a peer's link is to be closed once everything for it has been sent.
-    pub fn wants_close(&self, id: PeerId) -> bool {
-        self.peers.get(&id).is_none_or(|peer| {
-            let ended = match peer.who {
-                Who::Leaving => true,
-                Who::Rank(_) => self.over,
-                Who::Stranger | Who::Claimant(_) => false,
-            };
-            ended && peer.urgent.is_empty() && peer.queue.is_empty()
+    /// Whether a peer's link has no use any more but to deliver what is queued for it. The peer may never take that, so
+    /// the driver does not wait for ever.
+    pub fn is_ending(&self, id: PeerId) -> bool {
+        self.peers.get(&id).is_none_or(|peer| match peer.who {
+            Who::Leaving => true,
+            Who::Rank(_) => self.over,
+            Who::Stranger | Who::Claimant(_) => false,
         })
+    }
+
+    /// Whether a peer's link is to be closed: it [is ending](Self::is_ending), and everything for it has been sent.
+    pub fn wants_close(&self, id: PeerId) -> bool {
+        let is_idle = |peer: &Peer| peer.urgent.is_empty() && peer.queue.is_empty();
+        self.is_ending(id) && self.peers.get(&id).is_none_or(is_idle)
     }
 
     /// Arithmetic or user code to be run on any thread, and handed back by [`finish_work`](Self::finish_work).
@@ -378,11 +383,17 @@ impl Hub {
 
     fn dispatch(&mut self, peer: PeerId, prefix: Prefix, header: &[u8], payload: Bytes) -> Result<(), Refusal> {
         let Some(who) = self.peers.get(&peer).map(|peer| peer.who) else { return Ok(()) };
+        if matches!(who, Who::Stranger) {
+            if prefix.kind != HELLO {
+                return Err(broken(NO_HELLO));
+            }
+            self.check_version(peer, header)?;
+        }
         let frame = Up::decode(prefix.kind, header).map_err(|error| broken(&format!("{error}")))?;
         let rank = match (who, frame) {
             (Who::Leaving, _) | (_, None) => return Ok(()),
             (Who::Stranger, Some(Up::Hello(hello))) => return self.on_hello(peer, hello, &payload),
-            (Who::Stranger | Who::Claimant(_), Some(_)) => return Err(broken("the first frame must be a Hello")),
+            (Who::Stranger | Who::Claimant(_), Some(_)) => return Err(broken("a frame before the Hello was answered")),
             (Who::Rank(rank), Some(_)) => rank,
         };
         let now = self.now;
@@ -499,6 +510,11 @@ impl Hub {
             && self.session(rank).is_some_and(|session| session.life == Life::Alive(id))
         {
             self.rank_failed(rank, format!("it broke the protocol: {text}"));
+        }
+        // The reason is the last that it hears, and does not wait behind what is of no use now.
+        let useless = self.peers.get_mut(&id).map(|peer| core::mem::take(&mut peer.queue));
+        for frame in useless.into_iter().flatten() {
+            self.sent(frame.sent);
         }
         let frame = Down::Reject(Reject { category: fault.category, len: fault.len, max: fault.max });
         self.send_to_peer(id, frame, reason(text, max));

@@ -8,40 +8,56 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::collective::list;
 use super::operation::{GroupInfo, Operation, Phase, Presence};
 use super::peer::{Life, Place, Who};
 use super::{Hub, PeerId, Refusal, Timer, broken};
 use crate::error::{Category, Fault};
 use crate::rank::{Rank, Source};
-use crate::wire::{Down, GoodbyeReason, Hello, MAGIC, Name, NameKind, Ping, VERSION};
+use crate::wire::{Down, GoodbyeReason, HELLO, Hello, MAX_HELLO_PAYLOAD, Name, NameKind, Ping, Up, VERSION};
+
+/// What somebody is told who takes the hub for something else.
+pub(super) const NO_HELLO: &str = "this is the hub of an edgempi world, and these bytes are no Hello";
 
 /// Most bytes of names that one session may give.
 const MAX_NAME_BYTES: usize = 1 << 20;
 
 impl Hub {
-    pub(super) fn on_hello(&mut self, peer: PeerId, hello: Hello, world: &[u8]) -> Result<(), Refusal> {
-        if hello.magic != MAGIC {
-            return Err(broken("this is the hub of an edgempi world, and these bytes are no Hello"));
+    /// A stranger's first words, before they are understood: another version may mean something else by the rest.
+    pub(super) fn check_version(&mut self, peer: PeerId, header: &[u8]) -> Result<(), Refusal> {
+        match Hello::version(header) {
+            None => Err(broken(NO_HELLO)),
+            Some(VERSION) => Ok(()),
+            Some(version) => {
+                if let (Some(peer), Ok(Some(Up::Hello(hello)))) = (self.peers.get_mut(&peer), Up::decode(HELLO, header))
+                {
+                    // If that still is what it says there, a board can read why.
+                    peer.max_reason = hello.max_payload.min(MAX_HELLO_PAYLOAD) as usize;
+                }
+                let fault = Fault::of_size(Category::Version, version.into(), VERSION.into());
+                let text = format!(
+                    "this rank speaks version {version} of the protocol and the hub version {VERSION}: use the same \
+                     release of edgempi on both sides"
+                );
+                Err((fault, text))
+            }
         }
+    }
+
+    pub(super) fn on_hello(&mut self, peer: PeerId, hello: Hello, world: &[u8]) -> Result<(), Refusal> {
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.max_reason = hello.max_payload as usize;
-        }
-        if hello.version != VERSION {
-            let fault = Fault::of_size(Category::Version, hello.version.into(), VERSION.into());
-            let text = format!(
-                "this rank speaks version {} of the protocol and the hub version {VERSION}: use the same release of \
-                 edgempi on both sides",
-                hello.version
-            );
-            return Err((fault, text));
         }
         let wrong = |len: u32, max: u32, text: String| {
             Err((Fault::of_size(Category::WrongWorld, len.into(), max.into()), text))
         };
         let size = self.config.size;
         if world != self.config.world.as_bytes() {
-            let (theirs, ours) = (String::from_utf8_lossy(world), &self.config.world);
-            return wrong(0, 0, format!("the hub serves world \"{ours}\", this rank says \"{theirs}\""));
+            let (theirs, ours) = (named(&String::from_utf8_lossy(world)), named(&self.config.world));
+            let text = format!(
+                "the hub serves {ours}, this rank looks for {theirs}; start every rank with the same EDGEMPI_WORLD"
+            );
+            return wrong(0, 0, text);
         }
         if hello.size != size {
             return wrong(
@@ -153,11 +169,12 @@ impl Hub {
                 }
             }
             Timer::Join => {
+                let awaited = |rank: &Rank| self.session(*rank).is_some_and(|session| session.life == Life::Awaited);
+                let missing: Vec<Rank> = (0..self.config.size).map(Rank::new).filter(awaited).collect();
+                let who = if missing.len() > 1 { list(&missing) } else { "it".to_owned() };
                 let wait = self.config.join_wait.unwrap_or_default().as_secs_f32();
-                for index in 0..self.config.size {
-                    if self.session(Rank::new(index)).is_some_and(|session| session.life == Life::Awaited) {
-                        self.rank_failed(Rank::new(index), format!("it did not come within {wait} s (EDGEMPI_WAIT)"));
-                    }
+                for rank in missing {
+                    self.rank_failed(rank, format!("{who} did not come within {wait} s (EDGEMPI_WAIT)"));
                 }
             }
         }
@@ -335,4 +352,9 @@ impl Hub {
         self.groups.insert(payload.to_vec(), group.clone());
         Ok(group)
     }
+}
+
+/// A world by its name, which may be empty.
+fn named(world: &str) -> String {
+    if world.is_empty() { "a world without a name".to_owned() } else { format!("world \"{world}\"") }
 }

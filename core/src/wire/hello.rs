@@ -56,6 +56,16 @@ header! {
     }
 }
 
+impl Hello {
+    /// The version in the header of a Hello, `None` if it is none. Magic and version come first in every version of the
+    /// protocol; what follows may change.
+    pub fn version(header: &[u8]) -> Option<u16> {
+        let (magic, rest) = header.split_first_chunk::<4>()?;
+        let version = rest.first_chunk::<2>()?;
+        (u32::from_le_bytes(*magic) == MAGIC).then(|| u16::from_le_bytes(*version))
+    }
+}
+
 header! {
     /// The hub's answer to a Hello that it accepts: its limits.
     Welcome {

@@ -33,6 +33,9 @@ pub const MAX_HEAD_LEN: usize = PREFIX_LEN + MAX_HEADER_LEN;
 /// Frames of this kind and above may be skipped by a reader that does not know them.
 pub const OPTIONAL: u8 = 0x80;
 
+/// The kind of the first frame that a rank sends, in every version of the protocol.
+pub const HELLO: u8 = 1;
+
 /// Most payload bytes of a frame from a peer that has not said Hello.
 pub const MAX_HELLO_PAYLOAD: u32 = 256;
 

@@ -22,7 +22,7 @@ const QUOTA: usize = 1 << 20;
 /// Frames and bytes taken from the hub for one call to the system.
 const BATCH_FRAMES: usize = 32;
 const BATCH_BYTES: usize = 1 << 20;
-/// How long a refused peer may take to read why.
+/// How long a peer may take to read its last words, and why it is refused, before its link is cut.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// How long to wait when the system refuses connections, because too many files are open, say.
@@ -51,8 +51,12 @@ struct Connection {
     out: VecDeque<Leaving>,
     /// Bytes of the first frame in `out` that have been written.
     written: usize,
+    /// Only its last words are still to be delivered.
+    ending: bool,
     /// Everything has been said; whatever still comes is thrown away.
     closing: bool,
+    /// Some of it was said since somebody last looked.
+    wrote: bool,
     over: bool,
 }
 
@@ -69,7 +73,7 @@ pub(crate) struct HubDriver {
     busy: VecDeque<PeerId>,
     /// Links that have no descriptor to say so.
     unwatched: Vec<PeerId>,
-    /// Links to which everything has been said, and until when they are kept, the first to end in front.
+    /// Links that are ending, and when they are looked at, the first in front.
     lingering: VecDeque<(Instant, PeerId)>,
     accepting: bool,
     /// When to try again after the system refused a connection.
@@ -124,7 +128,9 @@ impl HubDriver {
             arriving: None,
             out: VecDeque::new(),
             written: 0,
+            ending: false,
             closing: false,
+            wrote: false,
             over: false,
         };
         if connection.link.is_unwatched() {
@@ -158,7 +164,10 @@ impl HubDriver {
             && until <= now
         {
             self.lingering.pop_front();
-            if let Some(connection) = self.connections.get_mut(&peer) {
+            let Some(connection) = self.connections.get_mut(&peer) else { continue };
+            if std::mem::take(&mut connection.wrote) {
+                self.lingering.push_back((now + LINGER, peer));
+            } else {
                 connection.over = true;
                 self.busy.push_back(peer);
             }
@@ -274,17 +283,27 @@ impl HubDriver {
                 break;
             }
             match connection.write_some() {
-                Ok(wrote) => moved |= wrote,
+                Ok(wrote) => {
+                    connection.wrote |= wrote;
+                    moved |= wrote;
+                }
                 Err(error) => {
                     tracing::debug!(?peer, "link broke: {error}");
                     connection.over = true;
                 }
             }
         }
+        let began = !connection.ending && self.hub.is_ending(peer);
+        if began {
+            connection.ending = true;
+            connection.wrote = false;
+            self.lingering.push_back((now + LINGER, peer));
+        }
         if !connection.closing && connection.out.is_empty() && self.hub.wants_close(peer) {
             connection.link.close_write();
             connection.closing = true;
-            self.lingering.push_back((now + LINGER, peer));
+            // All of the time is for reading them.
+            connection.wrote = !began;
             connection.arriving = None;
         }
         if connection.over || connection.link.arm(!connection.out.is_empty()).is_err() {

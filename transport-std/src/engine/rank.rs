@@ -4,9 +4,9 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use edgempi_core::Status;
 use edgempi_core::endpoint::{Content, Incoming, Outgoing, Reach};
 use edgempi_core::wire::{Layout, MAX_HEAD_LEN};
+use edgempi_core::{Category, Fault, Status};
 
 use super::{Engine, RANK_KEY};
 use crate::buffers::{Buffers, Inbound};
@@ -161,7 +161,7 @@ impl RankDriver {
         let incoming = match state.endpoint.handle_frame(now, prefix, header) {
             Ok(incoming) => incoming,
             Err(fault) => {
-                let reason = format!("the hub at {} sent a frame that makes no sense: {fault}", state.hub);
+                let reason = nonsense(&state.hub, fault);
                 drop(state);
                 self.end(engine, &Error::Protocol { reason });
                 return;
@@ -362,6 +362,18 @@ impl super::State {
                 .unwrap_or(0),
             Content::World | Content::Inline(_) | Content::Part { .. } => 0,
         })
+    }
+}
+
+/// Why the hub's frame ends the link.
+fn nonsense(hub: &str, fault: Fault) -> String {
+    let Fault { category, len, max, .. } = fault;
+    match category {
+        Category::Version => format!(
+            "the hub at {hub} speaks version {len} of the protocol and this rank version {max}: use the same release \
+             of edgempi on both sides"
+        ),
+        _ => format!("the hub at {hub} sent a frame that makes no sense: {fault}"),
     }
 }
 

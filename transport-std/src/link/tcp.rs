@@ -47,8 +47,13 @@ impl Link for TcpLink {
 
 /// Listens on `address`.
 pub(crate) fn listen(address: &Address) -> Result<TcpListener, Error> {
-    TcpListener::bind((address.host.as_str(), address.port))
-        .map_err(|source| Error::Listen { address: address.to_string(), reason: source.to_string() })
+    TcpListener::bind((address.host.as_str(), address.port)).map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::AddrInUse => ", by another program or another rank 0",
+            _ => "",
+        };
+        Error::Listen { address: address.to_string(), reason: format!("{error}{hint}") }
+    })
 }
 
 /// Connects to the hub at `address`, again and again until `deadline`: a rank may well start before its hub.
