@@ -10,13 +10,16 @@ use core::time::Duration;
 
 use super::operation::{GroupInfo, Phase, Presence};
 use super::peer::{Life, Place, Who};
-use super::{Hub, PeerId, Refusal, Timer, broken};
+use super::{Event, Hub, PeerId, Refusal, Timer, broken};
 use crate::error::{Category, Fault};
 use crate::rank::{Rank, Source};
 use crate::wire::{Down, GoodbyeReason, Hello, MAGIC, Name, NameKind, Ping, VERSION};
 
 /// Most bytes of names that one session may give.
 const MAX_NAME_BYTES: usize = 1 << 20;
+/// How long a world that some ranks have not come to, and that all others have left, still waits: whoever is on the
+/// way is to hear what happened, and not to end up in the next world.
+const DESERTED_WAIT: Duration = Duration::from_secs(2);
 
 impl Hub {
     pub(super) fn on_hello(&mut self, peer: PeerId, hello: Hello, world: &[u8]) -> Result<(), Refusal> {
@@ -78,7 +81,11 @@ impl Hub {
                 return Err((Fault::of_ranks(Category::RankTaken, hello.rank, 1), text));
             }
             Life::Failed(why) => {
-                let text = format!("rank {} has failed ({why}) and can not come back into this world", hello.rank);
+                let text = format!(
+                    "rank {} has failed ({why}) and can not come back into this world; start all ranks again once the \
+                     others have ended too",
+                    hello.rank
+                );
                 return Err((Fault::of_ranks(Category::RankFailed, hello.rank, 1), text));
             }
         }
@@ -94,6 +101,8 @@ impl Hub {
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.who = Who::Rank(hello.rank);
         }
+        self.joined += 1;
+        self.events.push_back(Event::Joined { rank: hello.rank, peer });
         self.welcome(peer, hello.rank);
         if hello.max_silence > 0 {
             let silence = Duration::from_millis(hello.max_silence.into());
@@ -154,13 +163,28 @@ impl Hub {
             }
             Timer::Join => {
                 let wait = self.config.join_wait.unwrap_or_default().as_secs_f32();
-                for index in 0..self.config.size {
-                    if self.session(Rank::new(index)).is_some_and(|session| session.life == Life::Awaited) {
-                        self.rank_failed(Rank::new(index), format!("it did not come within {wait} s (EDGEMPI_WAIT)"));
-                    }
-                }
+                self.awaited_failed(&format!("it did not come within {wait} s (EDGEMPI_WAIT)"));
+            }
+            // If somebody has come meanwhile, this begins anew when that rank has gone too.
+            Timer::Deserted if self.is_incomplete_and_deserted() => {
+                self.awaited_failed("it did not come before all others had gone");
+            }
+            Timer::Deserted => {}
+        }
+    }
+
+    /// Whoever has not come will not come any more.
+    fn awaited_failed(&mut self, why: &str) {
+        for rank in (0..self.config.size).map(Rank::new) {
+            if self.session(rank).is_some_and(|session| session.life == Life::Awaited) {
+                self.rank_failed(rank, why.to_owned());
             }
         }
+    }
+
+    /// Whether nobody is there, although not all have come.
+    fn is_incomplete_and_deserted(&self) -> bool {
+        !self.over && self.joined < self.config.size && self.gone() == self.joined
     }
 
     pub(super) fn on_goodbye(&mut self, rank: Rank, reason: GoodbyeReason) {
@@ -169,7 +193,9 @@ impl Hub {
         if reason == GoodbyeReason::Finished {
             session.life = Life::Finished(peer);
             self.finished += 1;
+            self.events.push_back(Event::Finished { rank });
             self.rank_gone(rank);
+            self.check_deserted();
         } else {
             if let Some(peer) = self.peers.get_mut(&peer) {
                 peer.who = Who::Leaving;
@@ -185,10 +211,14 @@ impl Hub {
         if matches!(session.life, Life::Failed(_) | Life::Finished(_)) {
             return;
         }
-        session.life = Life::Failed(why);
+        session.life = Life::Failed(why.clone());
         self.failed += 1;
+        if !self.over {
+            self.events.push_back(Event::Failed { rank, reason: why });
+        }
         self.rank_gone(rank);
         self.check_over();
+        self.check_deserted();
     }
 
     /// Why a rank can no longer take part, if so.
@@ -276,6 +306,13 @@ impl Hub {
         if !self.over && self.gone() >= self.config.size {
             self.over = true;
             self.say_goodbye(GoodbyeReason::Finished);
+        }
+    }
+
+    /// A rank has gone. Without it the world can not become complete, so nobody waits long for those who never came.
+    fn check_deserted(&mut self) {
+        if self.config.join_wait.is_some() && self.is_incomplete_and_deserted() {
+            self.set_timer(self.now + DESERTED_WAIT, Timer::Deserted);
         }
     }
 
