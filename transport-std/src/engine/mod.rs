@@ -13,6 +13,7 @@ mod state;
 mod worker;
 
 use std::io;
+use std::ops::AddAssign;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
@@ -32,7 +33,7 @@ const RANK_KEY: usize = 0;
 const LISTENER_KEY: usize = 1;
 const FIRST_LINK_KEY: usize = 2;
 
-/// Frames and bytes that a rank has moved since it joined.
+/// Frames and bytes that a rank has moved since it joined, or a hub for all ranks of its world.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Bytes sent, frame heads included.
@@ -43,6 +44,15 @@ pub struct Traffic {
     pub frames_sent: u64,
     /// Frames received.
     pub frames_received: u64,
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.received += other.received;
+        self.frames_sent += other.frames_sent;
+        self.frames_received += other.frames_received;
+    }
 }
 
 #[derive(Default)]
@@ -198,8 +208,8 @@ impl Engine {
         }
     }
 
-    /// The engine's thread: runs until the world is left and nothing is open.
-    pub(crate) fn run(self: &Arc<Self>) {
+    /// The engine's thread: runs until the world is left and nothing is open. Returns the hub that it drove.
+    pub(crate) fn run(self: &Arc<Self>) -> Option<HubDriver> {
         let _ = self.thread.set(thread::current().id());
         let mut events = Events::new();
         loop {
@@ -220,7 +230,7 @@ impl Engine {
         }
         self.state().lose(&Error::Finalized);
         *self.driver() = None;
-        *self.hub() = None;
+        self.hub().take()
     }
 
     /// Moves what can be moved. Returns whether anything was.

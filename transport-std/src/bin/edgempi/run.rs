@@ -61,7 +61,7 @@ pub struct Arguments {
     #[arg(long, value_name = "PROFILE", requires = "example")]
     profile: Option<String>,
 
-    /// Leave the ranks' output as it is: no prefix, and a terminal if this is one
+    /// Leave the ranks' output as it is: no prefix, and a terminal if this is one (for a progress bar, say)
     #[arg(long)]
     no_prefix: bool,
 
@@ -70,7 +70,7 @@ pub struct Arguments {
     grace: Duration,
 
     /// The program and its arguments; with --example, the arguments
-    #[arg(trailing_var_arg = true, value_name = "PROGRAM", required_unless_present = "example")]
+    #[arg(trailing_var_arg = true, value_names = ["PROGRAM", "ARGS"], num_args = 1.., required_unless_present = "example")]
     command: Vec<OsString>,
 }
 
