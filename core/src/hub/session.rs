@@ -148,6 +148,7 @@ impl Hub {
                     self.reject(old, Fault::new(Category::Timeout), "the link did not answer in time");
                 }
             }
+            Timer::Deserted => self.still_deserted(),
             Timer::Silence(rank) => {
                 let Some(session) = self.session(rank) else { return };
                 let Life::Alive(peer) = session.life else { return };
@@ -163,28 +164,13 @@ impl Hub {
             }
             Timer::Join => {
                 let wait = self.config.join_wait.unwrap_or_default().as_secs_f32();
-                self.awaited_failed(&format!("it did not come within {wait} s (EDGEMPI_WAIT)"));
-            }
-            // If somebody has come meanwhile, this begins anew when that rank has gone too.
-            Timer::Deserted if self.is_incomplete_and_deserted() => {
-                self.awaited_failed("it did not come before all others had gone");
-            }
-            Timer::Deserted => {}
-        }
-    }
-
-    /// Whoever has not come will not come any more.
-    fn awaited_failed(&mut self, why: &str) {
-        for rank in (0..self.config.size).map(Rank::new) {
-            if self.session(rank).is_some_and(|session| session.life == Life::Awaited) {
-                self.rank_failed(rank, why.to_owned());
+                for index in 0..self.config.size {
+                    if self.session(Rank::new(index)).is_some_and(|session| session.life == Life::Awaited) {
+                        self.rank_failed(Rank::new(index), format!("it did not come within {wait} s (EDGEMPI_WAIT)"));
+                    }
+                }
             }
         }
-    }
-
-    /// Whether nobody is there, although not all have come.
-    fn is_incomplete_and_deserted(&self) -> bool {
-        !self.over && self.joined < self.config.size && self.gone() == self.joined
     }
 
     pub(super) fn on_goodbye(&mut self, rank: Rank, reason: GoodbyeReason) {
@@ -314,6 +300,22 @@ impl Hub {
         if self.config.join_wait.is_some() && self.is_incomplete_and_deserted() {
             self.set_timer(self.now + DESERTED_WAIT, Timer::Deserted);
         }
+    }
+
+    /// If somebody has come meanwhile, this begins anew when that rank has gone too.
+    fn still_deserted(&mut self) {
+        if !self.is_incomplete_and_deserted() {
+            return;
+        }
+        for rank in (0..self.config.size).map(Rank::new) {
+            if self.session(rank).is_some_and(|session| session.life == Life::Awaited) {
+                self.rank_failed(rank, "it did not come before all others had gone".to_owned());
+            }
+        }
+    }
+
+    fn is_incomplete_and_deserted(&self) -> bool {
+        !self.over && self.joined < self.config.size && self.gone() == self.joined
     }
 
     pub(super) fn on_name(&mut self, rank: Rank, name: Name, payload: &[u8]) -> Result<(), Refusal> {

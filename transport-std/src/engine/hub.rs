@@ -186,6 +186,11 @@ impl HubDriver {
         self.hub.is_over() && self.connections.is_empty()
     }
 
+    /// Whether every link has taken what there was for it.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.connections.values().all(|connection| connection.out.is_empty())
+    }
+
     pub(crate) fn status(&self) -> HubStatus {
         self.hub.status()
     }

@@ -55,7 +55,7 @@ impl Arguments {
 /// Serves, and returns the exit code.
 pub fn execute(arguments: &Arguments) -> u8 {
     let config = arguments.config();
-    match config.resolve(edgempi::link::NAMES) {
+    let world = match config.resolve(edgempi::link::NAMES) {
         Err(error) => {
             say(Error::from(error));
             return 2;
@@ -64,8 +64,8 @@ pub fn execute(arguments: &Arguments) -> u8 {
             say("how many ranks has the world? Say --size N, or set EDGEMPI_SIZE");
             return 2;
         }
-        Ok(_) => {}
-    }
+        Ok(resolved) => resolved.world,
+    };
     let server = match Server::bind(&config, Registry::new()) {
         Ok(server) => server,
         Err(error) => {
@@ -85,7 +85,7 @@ pub fn execute(arguments: &Arguments) -> u8 {
         return 1;
     }
     say(format_args!("hub of a world of {} at {}", ranks(server.size()), server.local_addr()));
-    say(format_args!("start each rank with {}", hint(server.local_addr(), server.size())));
+    say(format_args!("start each rank with {}", hint(server.local_addr(), server.size(), &world)));
     loop {
         let report = match server.serve() {
             Ok(report) => report,
@@ -107,12 +107,13 @@ pub fn execute(arguments: &Arguments) -> u8 {
 }
 
 /// The variables by which ranks find the hub.
-fn hint(address: SocketAddr, size: u32) -> String {
+fn hint(address: SocketAddr, size: u32, world: &str) -> String {
     // Where the hub listens on every interface, only the user knows by which name the ranks can reach it.
     let reachable =
         if address.ip().is_unspecified() { format!("HOST:{}", address.port()) } else { address.to_string() };
     let rank = if size == 1 { "0".to_owned() } else { format!("0 to {}", size - 1) };
-    format!("EDGEMPI_ADDR={reachable} EDGEMPI_SIZE={size} EDGEMPI_RANK={rank}")
+    let world = if world.is_empty() { String::new() } else { format!(" EDGEMPI_WORLD={world}") };
+    format!("EDGEMPI_ADDR={reachable} EDGEMPI_SIZE={size} EDGEMPI_RANK={rank}{world}")
 }
 
 /// How a world has ended, in a line.
@@ -161,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_hint_for_ranks_can_be_copied() {
-        let hint = |address: &str, size| hint(address.parse().unwrap(), size);
+        let hint = |address: &str, size| hint(address.parse().unwrap(), size, "");
         assert_eq!(hint("127.0.0.1:7", 1), "EDGEMPI_ADDR=127.0.0.1:7 EDGEMPI_SIZE=1 EDGEMPI_RANK=0");
         assert_eq!(hint("[::1]:7", 3), "EDGEMPI_ADDR=[::1]:7 EDGEMPI_SIZE=3 EDGEMPI_RANK=0 to 2");
         assert_eq!(hint("0.0.0.0:7", 2), "EDGEMPI_ADDR=HOST:7 EDGEMPI_SIZE=2 EDGEMPI_RANK=0 to 1");
