@@ -12,6 +12,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use edgempi::{Builder, Config, Error, Rank};
 use edgempi_tests::{edgempi, example};
 
 /// Nothing here takes longer, unless something hangs.
@@ -598,6 +599,45 @@ fn a_rank_that_is_killed_fails_the_others_by_name_and_the_job_with_its_code() {
             _ => assert!(said(0, dead) && (said(1, dead) || said(1, gone)), "{ended:#?}"),
         }
     }
+}
+
+#[test]
+fn ranks_that_wait_for_one_that_never_comes_are_told_which_by_a_hub_that_then_ends() {
+    let port = free_port().to_string();
+    let ranks = ["0", "1", "2"].map(|number| {
+        let mut command = command(program("hello"), &[]);
+        command.env("EDGEMPI_SIZE", "4").env("EDGEMPI_RANK", number);
+        command.env("EDGEMPI_PORT", &port).env("EDGEMPI_WAIT", "1s");
+        Process::start(command)
+    });
+    for rank in ranks {
+        let ended = rank.end();
+        assert_eq!(ended.code, Some(1), "{ended:#?}");
+        assert!(ended.stderr.starts_with("Error: RankFailed: rank 3 "), "{ended:#?}");
+    }
+}
+
+#[test]
+fn a_rank_0_that_panics_is_named_by_its_hub_before_that_ends_with_it() {
+    let port = free_port();
+    let mut host = command(program("hello"), &[]);
+    host.env("EDGEMPI_SIZE", "2").env("EDGEMPI_RANK", "0").env("EDGEMPI_PORT", port.to_string());
+    // Nobody reads what it prints, so that its first println panics.
+    let (_, closed) = std::io::pipe().unwrap();
+    let mut host = host.stdout(closed).stderr(Stdio::null()).spawn().unwrap();
+
+    let config = Config::new().addr(format!("127.0.0.1:{port}")).size(2).rank(1).world("").wait(PATIENCE);
+    let world = Builder::new().config(config).init().wait().unwrap();
+    let comm = world.comm();
+    let waiting = comm.recv::<u8>(0, 99);
+    // What hello does up to its println.
+    comm.barrier().wait().unwrap();
+    comm.objects().bcast::<String>(0, None).wait().unwrap();
+    match waiting.wait() {
+        Err(Error::RankFailed { ranks, .. }) => assert_eq!(ranks, [Rank::new(0)]),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(host.wait().unwrap().code(), Some(101));
 }
 
 #[test]
