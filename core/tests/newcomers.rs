@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use edgempi_core::endpoint::{Config, Reach};
 use edgempi_core::hub;
-use edgempi_core::hub::Registry;
+use edgempi_core::hub::{Event, Registry};
 use edgempi_core::wire::{GoodbyeReason, Up};
 use edgempi_core::{Category, Rank, RequestId};
 use world::{Outcome, Stranger, World, barrier, hello, recv, send};
@@ -47,6 +47,70 @@ fn ranks_that_do_not_come_in_time_have_failed() {
     world.settle();
     let (fault, text) = world.nodes[late].rejected.clone().unwrap();
     assert_eq!((fault.category, fault.len), (Category::RankFailed, 0), "{text}");
+}
+
+#[test]
+fn a_world_that_lost_everybody_before_it_was_complete_does_not_wait_for_the_rest() {
+    let mut config = hub::Config::new(3);
+    config.join_wait = Some(Duration::from_secs(500));
+    let now = edgempi_core::Instant::from_micros(1);
+    let mut world = World { hub: hub::Hub::new(now, config, Registry::new()), nodes: Vec::new(), now };
+    let first = world.join(Config::host(Rank::new(0), 3));
+    world.wait(Duration::from_secs(100));
+    world.kill(first);
+    // Who was on the way is told, and is not taken into the next world.
+    world.wait(Duration::from_secs(1));
+    let late = world.join(Config::host(Rank::new(1), 3));
+    world.settle();
+    let request = world.ask(late, barrier());
+    world.settle();
+    assert_failed(&world, late, request, Category::RankFailed, 0);
+    world.wait(Duration::from_secs(10));
+    assert!(!world.hub.is_over(), "somebody is there");
+    world.kill(late);
+    world.wait(Duration::from_millis(1999));
+    assert!(!world.hub.is_over());
+    world.wait(Duration::from_millis(2));
+    assert!(world.hub.is_over());
+    assert_eq!(world.hub.status().failed, 3);
+}
+
+#[test]
+fn a_hub_tells_who_comes_and_goes() {
+    let mut world = World::new(3);
+    let joined =
+        |rank: u32, world: &World| Event::Joined { rank: Rank::new(rank), peer: world.nodes[rank as usize].peer };
+    for rank in 0..3 {
+        assert_eq!(world.hub.poll_event(), Some(joined(rank, &world)));
+    }
+    world.nodes[1].endpoint.leave(GoodbyeReason::Finished);
+    world.settle();
+    world.kill(1);
+    assert_eq!(world.hub.poll_event(), Some(Event::Finished { rank: Rank::new(1) }));
+    world.kill(2);
+    let reason = "its connection closed without a goodbye".to_owned();
+    assert_eq!(world.hub.poll_event(), Some(Event::Failed { rank: Rank::new(2), reason }));
+    // That ranks go when the hub says so is nobody's failure.
+    world.hub.shut_down(world.now);
+    world.kill(0);
+    assert_eq!(world.hub.poll_event(), None);
+}
+
+#[test]
+fn a_world_that_ends_waits_for_no_stranger() {
+    let mut world = World::new(1);
+    let mut stranger = Stranger::connect(&mut world);
+    world.nodes[0].stalled = true;
+    let twin = world.join(Config::host(Rank::new(0), 1));
+    world.settle();
+    world.kill(0);
+    assert!(world.hub.is_over());
+    stranger.listen(&mut world);
+    for (fault, text) in [stranger.rejection().unwrap(), world.nodes[twin].rejected.clone().unwrap()] {
+        assert_eq!(fault.category, Category::WrongWorld, "{text}");
+    }
+    assert!(world.hub.wants_close(stranger.peer));
+    assert!(world.hub.wants_close(world.nodes[twin].peer));
 }
 
 #[test]

@@ -23,7 +23,8 @@ impl Progress {
     pub fn new(rounds: u32, traffic: Traffic) -> Self {
         let now = Instant::now();
         let bar = ProgressBar::new(rounds.into());
-        let style = ProgressStyle::with_template("{bar:30} round {pos}/{len}: {msg}").expect("a valid template");
+        // The message leaves a terminal of 80 columns some room for the bar.
+        let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}").expect("a valid template");
         bar.set_style(style);
         let bar = (stdout().is_terminal() && !bar.is_hidden()).then_some(bar);
         let round_bytes = traffic.sent + traffic.received;
@@ -35,12 +36,12 @@ impl Progress {
         let bytes = traffic.sent + traffic.received;
         let moved = DecimalBytes(bytes - self.round_bytes);
         let milliseconds = self.round_begin.elapsed().as_secs_f64() * 1e3;
-        let (accuracy, loss) = (accuracy(&evaluation), evaluation.loss);
-        let message = format!("accuracy {accuracy}, loss {loss:.4}, {moved} moved, {milliseconds:.1} ms");
+        let (accuracy, loss) = (evaluation.accuracy() * 100.0, evaluation.loss);
+        let message = format!("accuracy {accuracy:.2} %, loss {loss:.4}, {moved} moved, {milliseconds:.1} ms");
         match &self.bar {
             Some(bar) => {
-                bar.set_message(message);
                 bar.inc(1);
+                bar.set_message(message);
             }
             None => println!("round {:2}/{}: {message}", number + 1, self.rounds),
         }

@@ -1,30 +1,39 @@
 //! The first calls of MPI: a barrier, a broadcast, gathered ranks, a message, work that overlaps a request, and a sum.
 //!
 //!     edgempi run -n 4 --example hello
+//!
+//! Needs the crates `edgempi` and `tokio` (features `macros` and `rt`). Without async, `.wait()?` stands wherever
+//! `.await?` stands here, and `main` is an ordinary function.
 
 use edgempi::{Error, Sum};
 
+/// What the message from rank 0 to rank 1 is marked with.
+const TAG: u32 = 7;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
+    // Finds the other ranks by what `edgempi run`, mpirun or srun say in the environment; alone, it is a world of one.
     let world = edgempi::init().await?;
     let comm = world.comm();
     let (rank, size) = (comm.rank(), comm.size());
 
+    // Nobody goes on before everybody is here.
     comm.barrier().await?;
 
-    // Objects: any serde value.
+    // Objects: any serde value. Only the root, rank 0, has one to give.
     let greeting = comm.objects().bcast(0, (rank == 0).then(|| "hello, world".to_owned())).await?;
     println!("{greeting}: this is rank {rank} of {size}");
 
-    // Buffers: elements that travel as they are.
+    // Buffers: elements that travel as they are. Every rank gives one, and gets all, in the order of the ranks.
     let ranks: Vec<u32> = comm.allgather([rank.get()]).await?;
     assert!(ranks.into_iter().eq(0..size));
 
+    // A message from rank 0 to rank 1: a receive takes what has its tag.
     if size > 1 {
         if rank == 0 {
-            comm.objects().send(1, 7, &("a pair", 42u32)).await?;
+            comm.objects().send(1, TAG, &("a pair", 42u32)).await?;
         } else if rank == 1 {
-            let ((text, number), status): ((String, u32), _) = comm.objects().recv(0, 7).await?;
+            let ((text, number), status): ((String, u32), _) = comm.objects().recv(0, TAG).await?;
             println!("rank 1 received ({text:?}, {number}) from rank {}", status.source);
         }
     }
@@ -35,10 +44,11 @@ async fn main() -> Result<(), Error> {
     let total = request.await?;
     println!("rank {rank} worked out {own_work} while the ranks were added up: {}", total[0]);
 
-    // In place, over bytes.
+    // In place, over bytes: the sum takes the place of what this rank gave.
     let mut bytes = vec![1u8; 16];
     comm.allreduce_in_place(&mut bytes, Sum).await?;
     assert!(bytes.iter().all(|byte| u32::from(*byte) == size % 256));
 
+    // Says goodbye. A rank that ends without it counts as failed.
     world.finalize().await
 }

@@ -3,6 +3,10 @@
 //!     edgempi run -n 4 --example pair_reduce
 //!
 //! With each rank's number as its value this prints R0: 1, R1: None, R2: 5, R3: None.
+//!
+//! An operation has two halves. The ranks' half says who takes part and what goes in and out: [`Operation`]. The hub's
+//! half is a function, found by the operation's name: [`Registry`]. Here the hub is in the process of rank 0; for a hub
+//! of its own, a program registers the function in the same way and runs `edgempi::hub::Server`.
 
 use edgempi::hub::{Applied, Registry};
 use edgempi::{Error, Group, Operation, Rank};
@@ -22,18 +26,21 @@ impl PairReduce {
 
 impl Operation for PairReduce {
     const NAME: &'static str = "pair_reduce";
+    /// What the ranks tell the hub's function, all the same; nothing here.
     type Parameters = ();
+    /// What a rank gives, and what it gets: any serde value.
     type Input = i64;
     type Output = i64;
 
     fn parameters(&self) {}
 
+    /// Both ranks of the pair give, the lower one receives.
     fn group(&self) -> Group<'_> {
         Group::new(&self.pair, &self.pair[..1])
     }
 }
 
-/// What the hub does.
+/// What the hub does once the whole pair has come. An error, or a panic, fails the call on every rank of the pair.
 fn add(call: Applied<'_, ()>, inputs: Vec<(Rank, i64)>) -> Result<Vec<(Rank, i64)>, String> {
     let sum = inputs.iter().try_fold(0i64, |sum, (_, value)| sum.checked_add(*value)).ok_or("the sum is too large")?;
     Ok(call.destinations.iter().map(|rank| (*rank, sum)).collect())
@@ -43,7 +50,7 @@ fn add(call: Applied<'_, ()>, inputs: Vec<(Rank, i64)>) -> Result<Vec<(Rank, i64
 async fn main() -> Result<(), Error> {
     let mut operations = Registry::new();
     operations.insert_fn(PairReduce::NAME, PairReduce::VERSION, add);
-    // Every rank says so; it matters where the hub is.
+    // Every rank may say so; it matters on the one whose process has the hub.
     let world = edgempi::Builder::new().operations(operations).init().await?;
     let comm = world.comm();
 

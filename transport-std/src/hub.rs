@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use edgempi_core::Rank;
 use edgempi_core::endpoint;
@@ -10,7 +11,7 @@ use edgempi_core::endpoint;
 pub use edgempi_core::hub::{Applied, Apply, HubStatus, Registry};
 
 use crate::config::{Config, Resolved};
-use crate::engine::{Engine, HubDriver, State};
+use crate::engine::{Engine, HubDriver, State, Traffic};
 use crate::error::Error;
 use crate::link::{self, NAMES};
 use crate::world::hub_config;
@@ -27,7 +28,8 @@ use crate::world::hub_config;
 /// });
 /// let server = Server::bind(&Config::new().rank(0).size(3), operations)?;
 /// println!("listening on {}", server.local_addr());
-/// server.serve()?;
+/// let report = server.serve()?;
+/// println!("{} ranks have finished, {} failed", report.finished, report.failed.len());
 /// # Ok::<(), Error>(())
 /// ```
 pub struct Server {
@@ -36,6 +38,22 @@ pub struct Server {
     listener: std::net::TcpListener,
     address: SocketAddr,
     stop: Stop,
+}
+
+/// How a world has ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// How many ranks have come.
+    pub joined: u32,
+    /// How many ranks have finalized.
+    pub finished: u32,
+    /// The ranks that failed or never came, in this order, and what happened to each.
+    pub failed: Vec<(Rank, String)>,
+    /// From the first rank's coming until the last was gone, or somebody stopped the hub.
+    pub duration: Duration,
+    /// What the hub has received and sent.
+    pub traffic: Traffic,
 }
 
 /// Ends a [`Server`] from another thread.
@@ -97,7 +115,7 @@ impl Server {
     /// # Errors
     ///
     /// Only if the system refuses what a hub needs.
-    pub fn serve(&self) -> Result<(), Error> {
+    pub fn serve(&self) -> Result<Report, Error> {
         let broken =
             |error: std::io::Error| Error::Listen { address: self.address.to_string(), reason: error.to_string() };
         let config = endpoint::Config::host(Rank::new(0), self.resolved.size);
@@ -109,9 +127,8 @@ impl Server {
         *self.stop.engine.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&engine);
         if self.stop.is_stopped() {
             // It was stopped before there was an engine to tell.
-            return Ok(());
+            return Ok(Report::default());
         }
-        engine.run();
-        Ok(())
+        Ok(engine.run().map(HubDriver::into_report).unwrap_or_default())
     }
 }

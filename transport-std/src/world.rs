@@ -80,7 +80,7 @@ impl Builder {
             joining.push(Joined { engine, id, message_size, hosts: false, ended: Signal::new() });
         }
         hub.set_hub(driver);
-        spawn("edgempi-hub", move || hub.run())?;
+        spawn("edgempi-hub", move || drop(hub.run()))?;
         for Joined { engine, ended, .. } in joining.clone() {
             spawn("edgempi", move || {
                 engine.run();

@@ -123,12 +123,38 @@ pub struct HubStatus {
     pub windows: u64,
 }
 
+/// What became of a rank, for drivers that tell people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// It has come.
+    Joined {
+        /// Which rank.
+        rank: Rank,
+        /// The link that it came over.
+        peer: PeerId,
+    },
+    /// It has finalized.
+    Finished {
+        /// Which rank.
+        rank: Rank,
+    },
+    /// It has failed, or will not come any more.
+    Failed {
+        /// Which rank.
+        rank: Rank,
+        /// What happened to it.
+        reason: String,
+    },
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Timer {
     Hello(PeerId),
     Probe(PeerId),
     Silence(Rank),
     Join,
+    Deserted,
 }
 
 /// The hub of one world.
@@ -141,7 +167,8 @@ pub struct Hub {
     /// Peers with something to send.
     ready: VecDeque<PeerId>,
     ranks: Vec<Session>,
-    /// Ranks that have finished, and those that have failed.
+    /// Ranks that have come, those that have finished, and those that have failed.
+    joined: u32,
     finished: u32,
     failed: u32,
     timers: BTreeMap<(Instant, u64), Timer>,
@@ -159,6 +186,8 @@ pub struct Hub {
     /// Strangers that claim the rank of a link that is being probed.
     claims: Vec<(Rank, PeerId)>,
     work: VecDeque<Work>,
+    /// At most two for each rank.
+    events: VecDeque<Event>,
     over: bool,
 }
 
@@ -174,6 +203,7 @@ impl Hub {
             next_peer: 0,
             ready: VecDeque::new(),
             ranks: (0..size).map(|_| Session::new()).collect(),
+            joined: 0,
             finished: 0,
             failed: 0,
             timers: BTreeMap::new(),
@@ -188,6 +218,7 @@ impl Hub {
             windows_waiting: VecDeque::new(),
             claims: Vec::new(),
             work: VecDeque::new(),
+            events: VecDeque::new(),
             over: false,
             config,
         }
@@ -323,6 +354,14 @@ impl Hub {
         self.now = now;
         self.work_done(done);
         self.start_waiting();
+    }
+
+    /// What became of a rank. Nobody needs to ask.
+    ///
+    /// The value returned may change after: any call that takes `now`.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
@@ -546,9 +585,17 @@ impl Hub {
     }
 
     fn say_goodbye(&mut self, why: GoodbyeReason) {
-        let peers: Vec<PeerId> = self.peers.keys().copied().collect();
-        for id in peers {
-            self.send_to_peer(id, Down::Goodbye(Goodbye { reason: why }), Bytes::new());
+        let peers: Vec<(PeerId, Who)> = self.peers.iter().map(|(id, peer)| (*id, peer.who)).collect();
+        for (id, who) in peers {
+            match who {
+                Who::Rank(_) | Who::Leaving => {
+                    self.send_to_peer(id, Down::Goodbye(Goodbye { reason: why }), Bytes::new());
+                }
+                // Nobody waits for what it may have to say.
+                Who::Stranger | Who::Claimant(_) => {
+                    self.reject(id, Fault::new(Category::WrongWorld), "the world of this hub has just ended");
+                }
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use core::time::Duration;
 use super::collective::list;
 use super::operation::{GroupInfo, Operation, Phase, Presence};
 use super::peer::{Life, Place, Who};
-use super::{Hub, PeerId, Refusal, Timer, broken};
+use super::{Event, Hub, PeerId, Refusal, Timer, broken};
 use crate::error::{Category, Fault};
 use crate::rank::{Rank, Source};
 use crate::wire::{Down, GoodbyeReason, HELLO, Hello, MAX_HELLO_PAYLOAD, Name, NameKind, Ping, Up, VERSION};
@@ -21,6 +21,9 @@ pub(super) const NO_HELLO: &str = "this is the hub of an edgempi world, and thes
 
 /// Most bytes of names that one session may give.
 const MAX_NAME_BYTES: usize = 1 << 20;
+/// How long a world that some ranks have not come to, and that all others have left, still waits: whoever is on the
+/// way is to hear what happened, and not to end up in the next world.
+const DESERTED_WAIT: Duration = Duration::from_secs(2);
 
 impl Hub {
     /// A stranger's first words, before they are understood: another version may mean something else by the rest.
@@ -94,7 +97,11 @@ impl Hub {
                 return Err((Fault::of_ranks(Category::RankTaken, hello.rank, 1), text));
             }
             Life::Failed(why) => {
-                let text = format!("rank {} has failed ({why}) and can not come back into this world", hello.rank);
+                let text = format!(
+                    "rank {} has failed ({why}) and can not come back into this world; start all ranks again once the \
+                     others have ended too",
+                    hello.rank
+                );
                 return Err((Fault::of_ranks(Category::RankFailed, hello.rank, 1), text));
             }
         }
@@ -110,6 +117,8 @@ impl Hub {
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.who = Who::Rank(hello.rank);
         }
+        self.joined += 1;
+        self.events.push_back(Event::Joined { rank: hello.rank, peer });
         self.welcome(peer, hello.rank);
         if hello.max_silence > 0 {
             let silence = Duration::from_millis(hello.max_silence.into());
@@ -155,6 +164,7 @@ impl Hub {
                     self.reject(old, Fault::new(Category::Timeout), "the link did not answer in time");
                 }
             }
+            Timer::Deserted => self.still_deserted(),
             Timer::Silence(rank) => {
                 let Some(session) = self.session(rank) else { return };
                 let Life::Alive(peer) = session.life else { return };
@@ -186,7 +196,9 @@ impl Hub {
         if reason == GoodbyeReason::Finished {
             session.life = Life::Finished(peer);
             self.finished += 1;
+            self.events.push_back(Event::Finished { rank });
             self.rank_gone(rank);
+            self.check_deserted();
         } else {
             if let Some(peer) = self.peers.get_mut(&peer) {
                 peer.who = Who::Leaving;
@@ -202,10 +214,14 @@ impl Hub {
         if matches!(session.life, Life::Failed(_) | Life::Finished(_)) {
             return;
         }
-        session.life = Life::Failed(why);
+        session.life = Life::Failed(why.clone());
         self.failed += 1;
+        if !self.over {
+            self.events.push_back(Event::Failed { rank, reason: why });
+        }
         self.rank_gone(rank);
         self.check_over();
+        self.check_deserted();
     }
 
     /// Why a rank can no longer take part, if so.
@@ -298,6 +314,29 @@ impl Hub {
             self.over = true;
             self.say_goodbye(GoodbyeReason::Finished);
         }
+    }
+
+    /// A rank has gone. Without it the world can not become complete, so nobody waits long for those who never came.
+    fn check_deserted(&mut self) {
+        if self.config.join_wait.is_some() && self.is_incomplete_and_deserted() {
+            self.set_timer(self.now + DESERTED_WAIT, Timer::Deserted);
+        }
+    }
+
+    /// If somebody has come meanwhile, this begins anew when that rank has gone too.
+    fn still_deserted(&mut self) {
+        if !self.is_incomplete_and_deserted() {
+            return;
+        }
+        for rank in (0..self.config.size).map(Rank::new) {
+            if self.session(rank).is_some_and(|session| session.life == Life::Awaited) {
+                self.rank_failed(rank, "it did not come before all others had gone".to_owned());
+            }
+        }
+    }
+
+    fn is_incomplete_and_deserted(&self) -> bool {
+        !self.over && self.joined < self.config.size && self.gone() == self.joined
     }
 
     pub(super) fn on_name(&mut self, rank: Rank, name: Name, payload: &[u8]) -> Result<(), Refusal> {

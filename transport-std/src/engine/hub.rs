@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use edgempi_core::hub::{self, Hub, HubStatus, PeerId, Registry};
-use edgempi_core::wire::{MAX_HEAD_LEN, Prefix};
+use edgempi_core::hub::{self, Event, Hub, HubStatus, PeerId, Registry};
+use edgempi_core::wire::{Down, MAX_HEAD_LEN, Prefix};
 use edgempi_core::{Instant, wire};
 
 use super::worker::{Workers, run};
-use super::{Engine, FIRST_LINK_KEY, LISTENER_KEY};
+use super::{Engine, FIRST_LINK_KEY, LISTENER_KEY, Traffic};
 use crate::codec::{Fill, FrameReader};
+use crate::hub::Report;
 use crate::link::{Link, Watched, WatchedListener};
 
 /// Bytes read ahead from each link.
@@ -27,6 +28,9 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// How long to wait when the system refuses connections, because too many files are open, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Under which name the log tells of ranks.
+const HUB: &str = "edgempi::hub";
 
 /// A frame on its way out.
 struct Leaving {
@@ -58,6 +62,7 @@ struct Connection {
     /// Some of it was said since somebody last looked.
     wrote: bool,
     over: bool,
+    traffic: Traffic,
 }
 
 /// The driver of a hub.
@@ -78,6 +83,10 @@ pub(crate) struct HubDriver {
     accepting: bool,
     /// When to try again after the system refused a connection.
     accept_again: Option<Instant>,
+    /// What has become of the ranks so far, and the traffic of links that are gone.
+    report: Report,
+    /// When the first rank came.
+    begin: Option<Instant>,
 }
 
 impl HubDriver {
@@ -111,6 +120,8 @@ impl HubDriver {
             lingering: VecDeque::new(),
             accepting: true,
             accept_again: None,
+            report: Report::default(),
+            begin: None,
         })
     }
 
@@ -132,6 +143,7 @@ impl HubDriver {
             closing: false,
             wrote: false,
             over: false,
+            traffic: Traffic::default(),
         };
         if connection.link.is_unwatched() {
             self.unwatched.push(peer);
@@ -183,6 +195,11 @@ impl HubDriver {
         self.hub.is_over() && self.connections.is_empty()
     }
 
+    /// Whether every link has taken what there was for it.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.connections.values().all(|connection| connection.out.is_empty())
+    }
+
     pub(crate) fn status(&self) -> HubStatus {
         self.hub.status()
     }
@@ -190,6 +207,7 @@ impl HubDriver {
     /// Stops although ranks still need the hub.
     pub(crate) fn shut_down(&mut self, now: Instant) {
         self.hub.shut_down(now);
+        self.clock(now);
     }
 
     /// Moves what can be moved. Returns whether anything was.
@@ -217,7 +235,44 @@ impl HubDriver {
             let Some(peer) = self.hub.poll_peer() else { break };
             moved |= self.write(now, peer);
         }
+        self.tell(now);
         moved
+    }
+
+    /// Tells people what has become of ranks.
+    fn tell(&mut self, now: Instant) {
+        while let Some(event) = self.hub.poll_event() {
+            let size = self.hub.config().size;
+            match event {
+                Event::Joined { rank, peer } => {
+                    self.begin.get_or_insert(now);
+                    self.report.joined += 1;
+                    let from = self.connections.get(&peer).map(|connection| connection.link.describe());
+                    let (from, joined) = (from.unwrap_or_default(), self.report.joined);
+                    tracing::info!(target: HUB, "rank {rank} is here, from {from} ({joined} of {size})");
+                }
+                Event::Finished { rank } => {
+                    self.report.finished += 1;
+                    tracing::info!(target: HUB, "rank {rank} has finished ({} of {size})", self.report.finished);
+                }
+                Event::Failed { rank, reason } => {
+                    tracing::warn!(target: HUB, "rank {rank} has failed: {reason}");
+                    self.report.failed.push((rank, reason));
+                }
+                _ => {}
+            }
+            self.clock(now);
+        }
+    }
+
+    /// The world has lasted until now.
+    fn clock(&mut self, now: Instant) {
+        self.report.duration = self.begin.map_or(Duration::ZERO, |begin| now.since(begin));
+    }
+
+    /// How the world has ended.
+    pub(crate) fn into_report(self) -> Report {
+        self.report
     }
 
     fn accept(&mut self, now: Instant) -> bool {
@@ -258,7 +313,10 @@ impl HubDriver {
         let mut moved = 0;
         while connection.link.readable && !connection.over && moved < QUOTA {
             match connection.read_some(&mut self.hub, now, peer) {
-                Ok((n, Fill::Some)) => moved += n.max(1),
+                Ok((n, Fill::Some)) => {
+                    moved += n.max(1);
+                    connection.traffic.received += n as u64;
+                }
                 Ok((_, Fill::Blocked)) => break,
                 Ok((_, Fill::Closed)) => connection.over = true,
                 Err(error) => {
@@ -307,7 +365,10 @@ impl HubDriver {
             connection.arriving = None;
         }
         if connection.over || connection.link.arm(!connection.out.is_empty()).is_err() {
-            tracing::debug!(?peer, from = connection.link.describe(), "link down");
+            let traffic = connection.traffic;
+            let (received, sent) = (traffic.received, traffic.sent);
+            tracing::debug!(?peer, from = connection.link.describe(), received, sent, "link down");
+            self.report.traffic += traffic;
             self.keys.remove(&connection.key);
             self.connections.remove(&peer);
             self.unwatched.retain(|unwatched| *unwatched != peer);
@@ -331,6 +392,7 @@ impl Connection {
                 && let Some(Arriving { prefix, header, payload, .. }) = self.arriving.take()
             {
                 let header = header.get(..usize::from(prefix.header_len)).unwrap_or(&header);
+                self.traffic.frames_received += 1;
                 hub.handle_frame(now, peer, prefix, header, payload.freeze());
             }
             return Ok((n, if n > 0 { Fill::Some } else { fill }));
@@ -347,6 +409,7 @@ impl Connection {
         let taken = wire::PREFIX_LEN + bytes.len();
         self.reader.take_head(prefix);
         if prefix.payload_len == 0 {
+            self.traffic.frames_received += 1;
             hub.handle_frame(now, peer, prefix, &header[..n], Bytes::new());
         } else {
             let payload = BytesMut::zeroed(prefix.payload_len as usize);
@@ -360,6 +423,10 @@ impl Connection {
         let mut bytes: usize = self.out.iter().map(|leaving| leaving.payload.len()).sum();
         while self.out.len() < BATCH_FRAMES && bytes < BATCH_BYTES {
             let Some((frame, payload)) = hub.poll_transmit(peer) else { break };
+            if let Down::Reject(_) = frame {
+                let why = String::from_utf8_lossy(&payload);
+                tracing::warn!(target: HUB, "turned away {}: {why}", self.link.describe());
+            }
             let mut head = [0; MAX_HEAD_LEN];
             // The hub cuts payloads to what the rank takes, a u32.
             let head_len = frame.encode(payload.len() as u32, &mut head);
@@ -383,12 +450,14 @@ impl Connection {
         }
         let Some(n) = self.link.write(&slices)? else { return Ok(false) };
         self.written += n;
+        self.traffic.sent += n as u64;
         while let Some(first) = self.out.front() {
             let len = first.head_len + first.payload.len();
             if self.written < len {
                 break;
             }
             self.written -= len;
+            self.traffic.frames_sent += 1;
             self.out.pop_front();
         }
         Ok(true)

@@ -13,6 +13,8 @@ mod state;
 mod worker;
 
 use std::io;
+use std::ops::AddAssign;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
@@ -23,6 +25,8 @@ use edgempi_core::wire::GoodbyeReason;
 use polling::{Events, Poller};
 
 use crate::error::Error;
+use crate::request::block_until;
+use crate::signal::Signal;
 pub(crate) use hub::HubDriver;
 pub(crate) use rank::RankDriver;
 pub(crate) use state::{Asked, OwnedCall, State, StateGuard};
@@ -31,8 +35,10 @@ pub(crate) use state::{Asked, OwnedCall, State, StateGuard};
 const RANK_KEY: usize = 0;
 const LISTENER_KEY: usize = 1;
 const FIRST_LINK_KEY: usize = 2;
+/// How long a rank that gives up waits until the hub in its process has told the others, if a link takes nothing more.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Frames and bytes that a rank has moved since it joined.
+/// Frames and bytes that a rank has moved since it joined, or a hub for all ranks of its world.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Bytes sent, frame heads included.
@@ -43,6 +49,15 @@ pub struct Traffic {
     pub frames_sent: u64,
     /// Frames received.
     pub frames_received: u64,
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.received += other.received;
+        self.frames_sent += other.frames_sent;
+        self.frames_received += other.frames_received;
+    }
 }
 
 #[derive(Default)]
@@ -74,6 +89,8 @@ pub(crate) struct Engine {
     driver: Mutex<Option<RankDriver>>,
     hub: Mutex<Option<HubDriver>>,
     counters: Counters,
+    /// Set when the world is left and everything that this process has to say about it has been written.
+    flushed: Signal<()>,
 }
 
 impl Engine {
@@ -88,6 +105,7 @@ impl Engine {
             driver: Mutex::new(None),
             hub: Mutex::new(None),
             counters: Counters::default(),
+            flushed: Signal::new(),
         }))
     }
 
@@ -148,9 +166,15 @@ impl Engine {
     }
 
     /// Leaves without finalizing: the others are told that this rank has failed.
+    ///
+    /// A process often ends right after. If it takes the hub with it, the others first hear what the hub has to say:
+    /// that this rank gives up, or that another one failed, which may be why this one gives up.
     pub(crate) fn give_up(&self) {
         self.leave(GoodbyeReason::Dropped);
         self.close();
+        if self.hub().is_some() {
+            block_until(pin!(self.flushed.clone()), Some(Instant::now() + LAST_WORDS));
+        }
     }
 
     /// Lets the engine's thread end once the world is over, and all requests fail.
@@ -198,12 +222,16 @@ impl Engine {
         }
     }
 
-    /// The engine's thread: runs until the world is left and nothing is open.
-    pub(crate) fn run(self: &Arc<Self>) {
+    /// The engine's thread: runs until the world is left and nothing is open. Returns the hub that it drove.
+    pub(crate) fn run(self: &Arc<Self>) -> Option<HubDriver> {
         let _ = self.thread.set(thread::current().id());
         let mut events = Events::new();
         loop {
+            let closing = self.flags.closing.load(Ordering::Acquire);
             while self.turn() {}
+            if closing && self.is_flushed() {
+                self.flushed.set(());
+            }
             if self.is_over() {
                 break;
             }
@@ -220,7 +248,9 @@ impl Engine {
         }
         self.state().lose(&Error::Finalized);
         *self.driver() = None;
-        *self.hub() = None;
+        let hub = self.hub().take();
+        self.flushed.set(());
+        hub
     }
 
     /// Moves what can be moved. Returns whether anything was.
@@ -276,6 +306,12 @@ impl Engine {
     fn lose_link(&self, error: &Error) {
         *self.driver() = None;
         self.state().lose(error);
+    }
+
+    /// Whether the links have taken all that was said before the last turn.
+    fn is_flushed(&self) -> bool {
+        self.driver().as_ref().is_none_or(RankDriver::is_flushed)
+            && self.hub().as_ref().is_none_or(HubDriver::is_flushed)
     }
 
     fn is_over(&self) -> bool {

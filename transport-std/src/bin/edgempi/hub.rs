@@ -1,19 +1,27 @@
 //! `edgempi hub`: a hub as a process of its own, for a world without a rank that outlives the others.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use edgempi::Error;
 use edgempi::config::{Config, Field, Origin};
-use edgempi::hub::{Registry, Server};
+use edgempi::hub::{Registry, Report, Server};
 
 use crate::{say, signals};
 
 /// Serve as the hub of a world
 ///
 /// Ranks find it by EDGEMPI_ADDR. Without a hub of its own, a world's hub is in the process of rank 0.
+///
+/// The exit code is 0 if all ranks have finished, 1 if one failed or the hub can't serve, 2 for a wrong use, and
+/// 128 + the signal that ended the hub; the ranks that are still there are then told that it has gone.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  edgempi hub --size 4 --listen 0.0.0.0")]
+#[command(after_help = "Examples:\n  \
+    edgempi hub --size 4 --listen 0.0.0.0   one world, of ranks on any machine\n  \
+    edgempi hub --size 4 --forever          world after world, of ranks on this machine\n\n\
+    RUST_LOG=warn leaves out who comes and goes, RUST_LOG=debug says more.")]
 pub struct Arguments {
     /// How many ranks the world has [default: EDGEMPI_SIZE]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(edgempi::config::MAX_SIZE)))]
@@ -24,7 +32,7 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
 
-    /// Go on with a new world when one has ended, instead of exiting
+    /// Go on with a new world when one has ended, instead of exiting; only a signal ends the hub
     #[arg(long)]
     forever: bool,
 }
@@ -47,7 +55,7 @@ impl Arguments {
 /// Serves, and returns the exit code.
 pub fn execute(arguments: &Arguments) -> u8 {
     let config = arguments.config();
-    match config.resolve(edgempi::link::NAMES) {
+    let world = match config.resolve(edgempi::link::NAMES) {
         Err(error) => {
             say(Error::from(error));
             return 2;
@@ -56,8 +64,8 @@ pub fn execute(arguments: &Arguments) -> u8 {
             say("how many ranks has the world? Say --size N, or set EDGEMPI_SIZE");
             return 2;
         }
-        Ok(_) => {}
-    }
+        Ok(resolved) => resolved.world,
+    };
     let server = match Server::bind(&config, Registry::new()) {
         Ok(server) => server,
         Err(error) => {
@@ -68,6 +76,7 @@ pub fn execute(arguments: &Arguments) -> u8 {
     let (stop, code) = (server.stop(), Arc::new(AtomicU8::new(0)));
     let signalled = code.clone();
     let listening = signals::listen(move |signal| {
+        say(format_args!("{}: the ranks are told that the hub goes", signal.name()));
         signalled.store(128 + signal.number(), Ordering::SeqCst);
         stop.stop();
     });
@@ -75,14 +84,87 @@ pub fn execute(arguments: &Arguments) -> u8 {
         say(format_args!("signals can not be handled: {error}"));
         return 1;
     }
+    say(format_args!("hub of a world of {} at {}", ranks(server.size()), server.local_addr()));
+    say(format_args!("start each rank with {}", hint(server.local_addr(), server.size(), &world)));
     loop {
-        say(format_args!("hub of a world of {} ranks at {}", server.size(), server.local_addr()));
-        if let Err(error) = server.serve() {
-            say(error);
-            return 1;
-        }
-        if !arguments.forever || server.stop().is_stopped() {
+        let report = match server.serve() {
+            Ok(report) => report,
+            Err(error) => {
+                say(error);
+                return 1;
+            }
+        };
+        let stopped = server.stop().is_stopped();
+        say(summary(&report, server.size(), stopped));
+        if stopped {
             return code.load(Ordering::SeqCst);
         }
+        if !arguments.forever {
+            return if report.failed.is_empty() { 0 } else { 1 };
+        }
+        say(format_args!("ready for the next world, at {}", server.local_addr()));
+    }
+}
+
+/// The variables by which ranks find the hub.
+fn hint(address: SocketAddr, size: u32, world: &str) -> String {
+    // Where the hub listens on every interface, only the user knows by which name the ranks can reach it.
+    let reachable =
+        if address.ip().is_unspecified() { format!("HOST:{}", address.port()) } else { address.to_string() };
+    let rank = if size == 1 { "0".to_owned() } else { format!("0 to {}", size - 1) };
+    let world = if world.is_empty() { String::new() } else { format!(" EDGEMPI_WORLD={world}") };
+    format!("EDGEMPI_ADDR={reachable} EDGEMPI_SIZE={size} EDGEMPI_RANK={rank}{world}")
+}
+
+/// How a world has ended, in a line.
+fn summary(report: &Report, size: u32, stopped: bool) -> String {
+    // So many failures are named; the log has them all.
+    const NAMED: usize = 3;
+    let ended = if stopped { "stopped" } else { "the world has ended" };
+    let time = humantime::format_duration(Duration::from_millis(report.duration.as_millis() as u64));
+    let mut text = format!("{ended} after {time}: {} of {} finished", report.finished, ranks(size));
+    for (rank, reason) in report.failed.iter().take(NAMED) {
+        text += &format!(", rank {rank} failed ({reason})");
+    }
+    if report.failed.len() > NAMED {
+        text += &format!(", {} more failed", report.failed.len() - NAMED);
+    }
+    text + &format!("; {} received, {} sent", bytes(report.traffic.received), bytes(report.traffic.sent))
+}
+
+fn ranks(count: u32) -> String {
+    if count == 1 { "1 rank".to_owned() } else { format!("{count} ranks") }
+}
+
+/// A number of bytes for people.
+fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    let mut scaled = count as f64;
+    let mut name = "bytes";
+    for unit in UNITS {
+        if scaled < 999.95 {
+            break;
+        }
+        (scaled, name) = (scaled / 1000.0, unit);
+    }
+    if name == "bytes" { format!("{count} bytes") } else { format!("{scaled:.1} {name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_bytes_read_well() {
+        let texts = [0, 999, 1000, 999_949, 999_950, 1_250_000, 5 << 40].map(bytes);
+        assert_eq!(texts, ["0 bytes", "999 bytes", "1.0 kB", "999.9 kB", "1.0 MB", "1.2 MB", "5.5 TB"]);
+    }
+
+    #[test]
+    fn a_hint_for_ranks_can_be_copied() {
+        let hint = |address: &str, size| hint(address.parse().unwrap(), size, "");
+        assert_eq!(hint("127.0.0.1:7", 1), "EDGEMPI_ADDR=127.0.0.1:7 EDGEMPI_SIZE=1 EDGEMPI_RANK=0");
+        assert_eq!(hint("[::1]:7", 3), "EDGEMPI_ADDR=[::1]:7 EDGEMPI_SIZE=3 EDGEMPI_RANK=0 to 2");
+        assert_eq!(hint("0.0.0.0:7", 2), "EDGEMPI_ADDR=HOST:7 EDGEMPI_SIZE=2 EDGEMPI_RANK=0 to 1");
     }
 }

@@ -1,4 +1,4 @@
-//! The command `edgempi`: starts ranks, and shows the configuration.
+//! The command `edgempi`: starts ranks, serves as their hub, and shows the configuration.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anstream::stream::RawStream;
 use anstream::{AutoStream, ColorChoice};
 use clap::{Parser, Subcommand};
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
 mod config;
@@ -16,15 +17,16 @@ mod output;
 mod run;
 mod signals;
 
-/// Starts the ranks of an MPI program, and shows what they will find.
+/// Starts the ranks of an MPI program, serves as their hub, and shows the settings that they will find.
 #[derive(Debug, Parser)]
 #[command(
     name = "edgempi",
     version,
     after_help = "Examples:\n  \
-        edgempi run -n 4 --example fedavg     build an example of this project and start it as 4 ranks\n  \
-        edgempi run -n 4 ./train --epochs 3   start 4 ranks of a program\n  \
-        edgempi config                        show the settings in effect and where they come from\n\n\
+        edgempi run -n 4 --example fedavg       build an example of this project and start it as 4 ranks\n  \
+        edgempi run -n 4 ./train --epochs 3     start 4 ranks of a program\n  \
+        edgempi hub --size 4 --listen 0.0.0.0   wait for 4 ranks that are started elsewhere\n  \
+        edgempi config                          show the settings in effect and where they come from\n\n\
         RUST_LOG=info or RUST_LOG=debug says more."
 )]
 struct Arguments {
@@ -41,7 +43,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::builder().with_default_directive(tracing::Level::WARN.into()).from_env_lossy();
+    // Who watches a hub wants to see who comes and goes; who runs ranks wants to see the ranks.
+    let level = if let Command::Hub(_) = arguments.command { Level::INFO } else { Level::WARN };
+    let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
     let coloured = is_coloured(&io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(coloured).with_writer(io::stderr).init();
     let code = match arguments.command {

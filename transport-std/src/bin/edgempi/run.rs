@@ -22,6 +22,9 @@ use crate::{is_coloured, say};
 
 /// How long a rank has between SIGTERM and SIGKILL.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long to look for the cause after a rank has failed: the others notice that a rank died before we do, and may be
+/// quicker to end.
+const SETTLING: Duration = Duration::from_millis(200);
 /// How long a pipe must be silent, after all ranks have ended, to be left to whoever still holds it.
 const SILENCE: Duration = Duration::from_secs(1);
 /// A second signal so soon is the first one once more: `timeout` signals a process and then its whole group.
@@ -34,7 +37,8 @@ const STACK: usize = 128 * 1024;
 /// Each line of output begins with the rank that it comes from. Rank 0 gets the standard input. The ranks find each
 /// other by EDGEMPI_SIZE, EDGEMPI_RANK and EDGEMPI_PORT (a free port, unless you set EDGEMPI_ADDR or EDGEMPI_PORT).
 /// When a rank fails, the others have a grace time to notice and to end by themselves, then they are ended; the exit
-/// code is that of the first rank that failed, or 128 + the signal that ended it.
+/// code is that of the first rank that failed, or 128 + the signal that ended it. (A rank that a signal ended counts as
+/// the first of those that fail together.)
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     edgempi run -n 4 ./train --epochs 3\n  \
@@ -61,7 +65,7 @@ pub struct Arguments {
     #[arg(long, value_name = "PROFILE", requires = "example")]
     profile: Option<String>,
 
-    /// Leave the ranks' output as it is: no prefix, and a terminal if this is one
+    /// Leave the ranks' output as it is: no prefix, and a terminal if this is one (for a progress bar, say)
     #[arg(long)]
     no_prefix: bool,
 
@@ -70,7 +74,7 @@ pub struct Arguments {
     grace: Duration,
 
     /// The program and its arguments; with --example, the arguments
-    #[arg(trailing_var_arg = true, value_name = "PROGRAM", required_unless_present = "example")]
+    #[arg(trailing_var_arg = true, value_names = ["PROGRAM", "ARGS"], num_args = 1.., required_unless_present = "example")]
     command: Vec<OsString>,
 }
 
@@ -201,11 +205,22 @@ enum Event {
 #[derive(Clone, Copy)]
 enum Stage {
     Running,
+    /// One has failed; until then, others may turn out to have failed before.
+    Settling(Instant),
     /// They know, or will notice; then comes SIGTERM. No time: it is too far off.
     Grace(Option<Instant>),
     /// They got SIGTERM; then comes SIGKILL.
     Terminated(Instant),
     Killed,
+}
+
+/// How a rank failed.
+struct Failure {
+    rank: u32,
+    how: String,
+    code: u8,
+    /// A signal ended it. Nobody chooses that, so it is no consequence of what other ranks did.
+    by_signal: bool,
 }
 
 /// The ranks that were started.
@@ -219,6 +234,8 @@ struct Job {
     stage: Stage,
     /// The first signal to this process, and when.
     signalled: Option<Instant>,
+    /// What has not been told to the user.
+    failures: Vec<Failure>,
     /// The exit code that is certain already.
     code: Option<u8>,
     events: Sender<Event>,
@@ -234,6 +251,7 @@ impl Job {
             grace,
             stage: Stage::Running,
             signalled: None,
+            failures: Vec::new(),
             code: None,
             events,
         }
@@ -297,6 +315,7 @@ impl Job {
                 None => self.press(),
             }
         }
+        self.tell_failures();
         self.drain(inbox);
         self.code.unwrap_or(0)
     }
@@ -305,28 +324,41 @@ impl Job {
         match self.stage {
             Stage::Running | Stage::Killed => None,
             Stage::Grace(until) => until,
-            Stage::Terminated(until) => Some(until),
+            Stage::Settling(until) | Stage::Terminated(until) => Some(until),
         }
     }
 
     fn ended(&mut self, rank: u32, status: io::Result<ExitStatus>) {
         self.running.remove(&rank);
         tracing::info!(rank, ?status, "ended");
-        let (how, code) = match status {
+        let failure = match status {
             Ok(status) if status.success() => return,
-            Ok(status) => describe(status),
-            Err(error) => (format!("could not be waited for: {error}"), 1),
+            Ok(status) => Failure::new(rank, status),
+            Err(error) => Failure { rank, how: format!("could not be waited for: {error}"), code: 1, by_signal: false },
         };
-        if self.code.is_some() {
-            return;
+        if self.code.is_none() {
+            self.failures.push(failure);
         }
+        if matches!(self.stage, Stage::Running) {
+            self.stage = Stage::Settling(Instant::now() + SETTLING);
+        }
+    }
+
+    /// Says which ranks have failed, the likely cause first; its code is ours.
+    fn tell_failures(&mut self) {
+        let cause = self.failures.iter().position(|failure| failure.by_signal).unwrap_or(0);
+        let mut others: BTreeSet<u32> = self.failures.iter().map(|failure| failure.rank).collect();
+        let Some(Failure { rank, how, code, .. }) = self.failures.drain(..).nth(cause) else { return };
+        others.remove(&rank);
         self.code = Some(code);
-        if self.running.is_empty() {
-            say(format_args!("rank {rank} {how}"));
-        } else {
-            say(format_args!("rank {rank} {how}; stopping the others"));
-            self.begin_grace();
+        let mut text = format!("rank {rank} {how}");
+        if !others.is_empty() {
+            text += &format!("; {} failed too", ranks(&others));
         }
+        if !self.running.is_empty() {
+            text += "; stopping the others";
+        }
+        say(text);
     }
 
     fn signal(&mut self, signal: Signal) {
@@ -335,6 +367,7 @@ impl Job {
             Some(_) => return self.kill(),
             None => self.signalled = Some(Instant::now()),
         }
+        self.tell_failures();
         self.code.get_or_insert(128 + signal.number());
         let grace = humantime::format_duration(self.grace);
         say(format_args!("{}: the ranks have {grace} to end; once more ends them at once", signal.name()));
@@ -346,14 +379,17 @@ impl Job {
     }
 
     fn begin_grace(&mut self) {
-        if matches!(self.stage, Stage::Running) {
+        if matches!(self.stage, Stage::Running | Stage::Settling(_)) {
             self.stage = Stage::Grace(Instant::now().checked_add(self.grace));
         }
     }
 
     /// A deadline has passed: becomes less polite.
     fn press(&mut self) {
-        if matches!(self.stage, Stage::Grace(_)) {
+        if matches!(self.stage, Stage::Settling(_)) {
+            self.tell_failures();
+            self.begin_grace();
+        } else if matches!(self.stage, Stage::Grace(_)) {
             let grace = humantime::format_duration(self.grace);
             say(format_args!("still running after {grace}: {}; ending them", ranks(&self.running)));
             self.stage = Stage::Terminated(Instant::now() + LAST_WORDS);
@@ -422,15 +458,18 @@ fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name(name).stack_size(STACK).spawn(body).map(drop)
 }
 
-/// How a rank that failed ended, and its exit code.
-fn describe(status: ExitStatus) -> (String, u8) {
-    #[cfg(unix)]
-    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
-        let name = signal_hook::low_level::signal_name(signal).unwrap_or("an unknown signal");
-        return (format!("was ended by {name} (signal {signal})"), u8::try_from(128 + signal).unwrap_or(u8::MAX));
+impl Failure {
+    fn new(rank: u32, status: ExitStatus) -> Self {
+        #[cfg(unix)]
+        if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+            let name = signal_hook::low_level::signal_name(signal).unwrap_or("an unknown signal");
+            let code = u8::try_from(128 + signal).unwrap_or(u8::MAX);
+            return Self { rank, how: format!("was ended by {name} (signal {signal})"), code, by_signal: true };
+        }
+        let code = status.code().unwrap_or(1);
+        let how = format!("exited with code {code}");
+        Self { rank, how, code: u8::try_from(code).unwrap_or(1), by_signal: false }
     }
-    let code = status.code().unwrap_or(1);
-    (format!("exited with code {code}"), u8::try_from(code).unwrap_or(1))
 }
 
 /// "rank 3" or "ranks 1, 2, 5", with the end of a long list left out.
@@ -443,4 +482,30 @@ fn ranks(running: &BTreeSet<u32>) -> String {
         text += &format!(" and {} more", running.len() - SHOWN);
     }
     text
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    /// The exit code of a job whose ranks end in this order, each with this status of `wait`.
+    fn code(ends: &[(u32, i32)]) -> u8 {
+        let (events, inbox) = mpsc::channel();
+        let mut job = Job::new(Duration::MAX, events.clone());
+        for (rank, status) in ends {
+            job.running.insert(*rank);
+            events.send(Event::Ended(*rank, Ok(ExitStatus::from_raw(*status)))).unwrap();
+        }
+        job.finish(&inbox)
+    }
+
+    #[test]
+    fn of_ranks_that_fail_together_the_one_that_was_killed_gives_the_code() {
+        let exited = |code: i32| code << 8;
+        assert_eq!(code(&[(1, 0), (0, 0)]), 0);
+        assert_eq!(code(&[(1, exited(4)), (0, exited(3)), (2, 0)]), 4);
+        assert_eq!(code(&[(1, exited(4)), (0, 9), (2, 15)]), 128 + 9);
+    }
 }

@@ -1,0 +1,650 @@
+//! Whole jobs, as a user runs them: programs started by `edgempi run`, by mpirun or by hand, with and without a hub of
+//! its own.
+#![cfg(unix)]
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use edgempi::{Builder, Config, Error, Rank};
+use edgempi_tests::{edgempi, example};
+
+/// Nothing here takes longer, unless something hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn program(name: &'static str) -> &'static Path {
+    static PATHS: [OnceLock<PathBuf>; 3] = [const { OnceLock::new() }; 3];
+    let index = ["fedavg", "hello", "pair_reduce"].iter().position(|known| *known == name).expect("an example");
+    PATHS[index].get_or_init(|| example(name))
+}
+
+/// A command in an environment without settings of ours or of another launcher.
+fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    for variable in edgempi::config::SETTINGS.iter().flat_map(|setting| setting.variables) {
+        command.env_remove(variable);
+    }
+    for variable in ["RUST_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+        command.env_remove(variable);
+    }
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// `edgempi run` of an example on so many ranks.
+fn run(ranks: u32, name: &'static str, arguments: &[&str]) -> Ended {
+    start_run(ranks, name, arguments).end()
+}
+
+fn start_run(ranks: u32, name: &'static str, arguments: &[&str]) -> Process {
+    let mut command = command(edgempi(), &["run", "-n", &ranks.to_string()]);
+    command.arg(program(name)).args(arguments);
+    Process::start(command)
+}
+
+/// Starts by hand a rank of a world whose hub is at `address`.
+fn rank(address: &str, rank: u32, size: u32, name: &'static str, arguments: &[&str]) -> Process {
+    Process::start(rank_command(address, rank, size, name, arguments))
+}
+
+fn rank_command(address: &str, rank: u32, size: u32, name: &'static str, arguments: &[&str]) -> Command {
+    let mut command = command(program(name), arguments);
+    command.env("EDGEMPI_ADDR", address).env("EDGEMPI_SIZE", size.to_string()).env("EDGEMPI_RANK", rank.to_string());
+    command
+}
+
+fn ranks(address: &str, size: u32, name: &'static str, arguments: &[&str]) -> Vec<Process> {
+    (0..size).map(|number| rank(address, number, size, name, arguments)).collect()
+}
+
+/// A port that nobody listens on.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A process whose output is read as it comes; it does not outlive its test.
+struct Process {
+    child: Child,
+    output: Receiver<(Stream, String)>,
+    ended: Ended,
+}
+
+#[derive(Clone, Copy)]
+enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// What a process has printed, and its exit code; none if a signal ended it.
+#[derive(Clone, Debug, Default)]
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Process {
+    fn start(mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let (sender, output) = mpsc::channel();
+        let streams: [(_, Box<dyn Read + Send>); 2] = [
+            (Stream::Stdout, Box::new(child.stdout.take().unwrap())),
+            (Stream::Stderr, Box::new(child.stderr.take().unwrap())),
+        ];
+        for (stream, pipe) in streams {
+            let sender = sender.clone();
+            thread::spawn(move || {
+                for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+                    let _ = sender.send((stream, String::from_utf8_lossy(&line).into_owned() + "\n"));
+                }
+            });
+        }
+        Self { child, output, ended: Ended::default() }
+    }
+
+    /// The next line of output; none when there is no more.
+    #[track_caller]
+    fn next(&mut self, deadline: Instant) -> Option<String> {
+        match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok((stream, line)) => {
+                match stream {
+                    Stream::Stdout => self.ended.stdout += &line,
+                    Stream::Stderr => self.ended.stderr += &line,
+                }
+                Some(line)
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => None,
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs: {:#?}", self.ended),
+        }
+    }
+
+    /// Waits for a line with this text, and returns it.
+    #[track_caller]
+    fn line(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.next(deadline) {
+                Some(line) if line.contains(text) => return line.trim_end().to_owned(),
+                Some(_) => {}
+                None => panic!("nothing says {text:?}: {:#?}", self.ended),
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    #[track_caller]
+    fn end(mut self) -> Ended {
+        let deadline = Instant::now() + PATIENCE;
+        while self.next(deadline).is_some() {}
+        self.ended.code = self.child.wait().unwrap().code();
+        std::mem::take(&mut self.ended)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended long ago.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    #[track_caller]
+    fn succeeded(self) -> Self {
+        assert_eq!(self.code, Some(0), "{self:#?}");
+        self
+    }
+
+    /// The lines of standard output, in the order of their text.
+    fn sorted(&self) -> Vec<&str> {
+        let mut lines: Vec<_> = self.stdout.lines().collect();
+        lines.sort_unstable();
+        lines
+    }
+
+    /// What fedavg's summary says behind `name`, after whatever prefix the launcher gave it.
+    #[track_caller]
+    fn summary(&self, name: &str) -> &str {
+        let mut found = self.stdout.lines().filter_map(|line| Some(line.split_once(name)?.1.trim()));
+        let last = found.next_back();
+        last.unwrap_or_else(|| panic!("no {name:?}: {self:#?}"))
+    }
+
+    /// The share of the test images that fedavg's last weights read right, in percent.
+    #[track_caller]
+    fn accuracy(&self) -> f64 {
+        self.summary("test accuracy").split(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// The fingerprint of fedavg's last weights.
+    #[track_caller]
+    fn weights(&self) -> String {
+        let weights = self.summary("weights  ");
+        assert!(weights.len() == 16 && weights.chars().all(|digit| digit.is_ascii_hexdigit()), "{weights}");
+        weights.to_owned()
+    }
+}
+
+/// `edgempi hub` on a port of the system's choice.
+struct HubProcess {
+    process: Process,
+    address: String,
+}
+
+impl HubProcess {
+    fn start(size: u32, options: &[&str]) -> Self {
+        Self::start_with(size, options, "30s")
+    }
+
+    fn start_with(size: u32, options: &[&str], wait: &str) -> Self {
+        let size = size.to_string();
+        let arguments = [&["hub", "--size", &size, "--listen", "127.0.0.1:0"], options].concat();
+        let mut command = command(edgempi(), &arguments);
+        command.env("EDGEMPI_WAIT", wait);
+        Self::of(command)
+    }
+
+    fn of(command: Command) -> Self {
+        let mut process = Process::start(command);
+        let line = process.line("edgempi: hub of a world of ");
+        let address = line.rsplit(' ').next().unwrap().to_owned();
+        Self { process, address }
+    }
+}
+
+// fedavg
+
+/// What `edgempi run -n 4` of fedavg with its default settings ends with; run once for all tests.
+fn four_ranks() -> &'static Ended {
+    static ENDED: OnceLock<Ended> = OnceLock::new();
+    ENDED.get_or_init(|| run(4, "fedavg", &[]).succeeded())
+}
+
+#[test]
+fn fedavg_is_built_and_started_by_its_name() {
+    let mut command = command(edgempi(), &["run", "-n", "4", "--example", "fedavg"]);
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).env("CARGO", env!("CARGO"));
+    let ended = Process::start(command).end().succeeded();
+    assert!(ended.accuracy() >= 90.0, "{ended:#?}");
+    assert_eq!(ended.summary("ranks  "), "4");
+    assert_eq!(ended.weights(), four_ranks().weights(), "the weights depend on who built the program");
+}
+
+#[test]
+fn fedavg_ends_with_the_same_weights_every_time() {
+    assert_eq!(run(4, "fedavg", &[]).succeeded().weights(), four_ranks().weights());
+    assert_ne!(run(4, "fedavg", &["--seed", "2"]).succeeded().weights(), four_ranks().weights());
+}
+
+#[test]
+fn fedavg_prints_a_line_a_round_and_a_summary_where_there_is_no_terminal() {
+    let ended = four_ranks();
+    let lines: Vec<_> =
+        ended.stdout.lines().map(|line| line.strip_prefix("[0] ").expect("rank 0 alone talks")).collect();
+    assert_eq!(lines.len(), 40 + 6, "{ended:#?}");
+    for (number, line) in (1..).zip(&lines[..40]) {
+        let rest = line.strip_prefix(&format!("round {number:2}/40: accuracy ")).unwrap_or_else(|| panic!("{line}"));
+        let words: Vec<_> = rest.split(' ').collect();
+        let [accuracy, "%,", "loss", loss, bytes, unit, "moved,", time, "ms"] = words[..] else { panic!("{line}") };
+        let [accuracy, loss, bytes, time] =
+            [accuracy, loss.trim_end_matches(','), bytes, time].map(|word| word.parse::<f64>().unwrap());
+        assert!((50.0..=100.0).contains(&accuracy) && (0.0..3.0).contains(&loss), "{line}");
+        // Up and down, one f32 a weight, and what frames and round 1 need more.
+        let weights = f64::from(32 * (64 + 1) + 10 * (32 + 1) + 1);
+        assert_eq!(unit, "kB");
+        assert!((8.0 * weights..16.0 * weights).contains(&(bytes * 1e3)) && time > 0.0, "{line}");
+    }
+    let names = ["test accuracy ", "ranks ", "rounds ", "moved by rank 0 ", "total time ", "weights "];
+    for (name, line) in names.iter().zip(&lines[40..]) {
+        assert!(line.starts_with(name), "{line}");
+    }
+    assert_eq!(ended.stderr, "");
+}
+
+#[test]
+fn fedavg_is_as_good_as_training_in_one_place() {
+    let central = Process::start(command(program("fedavg"), &["--central"])).end().succeeded();
+    let sixteen = run(16, "fedavg", &[]).succeeded();
+    assert_eq!(sixteen.summary("ranks  "), "16");
+    for together in [four_ranks(), &sixteen] {
+        assert!(together.accuracy() >= 90.0, "{together:#?}");
+        let (together, central) = (together.accuracy(), central.accuracy());
+        assert!((together - central).abs() <= 1.5, "{together} % together, {central} % in one place");
+    }
+}
+
+#[test]
+fn fedavg_learns_from_ranks_that_see_few_digits_each() {
+    let skewed = run(4, "fedavg", &["--split", "label-skew"]).succeeded();
+    assert!(skewed.accuracy() >= 85.0, "{skewed:#?}");
+    assert_ne!(skewed.weights(), four_ranks().weights());
+    let ended = run(16, "fedavg", &["--split", "label-skew", "--rounds", "5"]).succeeded();
+    assert_eq!(ended.stdout.lines().filter(|line| line.starts_with("[ 0] round ")).count(), 5, "{ended:#?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn fedavg_shows_a_bar_on_a_terminal() {
+    if Command::new("script").arg("--version").output().is_err() {
+        println!("SKIPPED: fedavg_shows_a_bar_on_a_terminal: no program `script` to make a terminal");
+        return;
+    }
+    let text = format!("stty cols 80; exec '{}' --rounds 3", program("fedavg").display());
+    let ended = Process::start(command("script", &["-q", "-e", "-c", &text, "/dev/null"])).end().succeeded();
+    let last =
+        ended.stdout.split(['\r', '\n']).rfind(|line| line.contains("█")).unwrap_or_else(|| panic!("{ended:#?}"));
+    assert!(last.contains("█ 3/3 accuracy ") && last.contains(" ms"), "{ended:#?}");
+    assert!(!ended.stdout.contains("round  1/3"), "{ended:#?}");
+    assert!(ended.accuracy() > 50.0);
+}
+
+#[test]
+fn ranks_with_other_options_are_told_on_both_sides() {
+    let hub = HubProcess::start(2, &[]);
+    let ranks = [
+        rank(&hub.address, 0, 2, "fedavg", &["--hidden", "8"]),
+        rank(&hub.address, 1, 2, "fedavg", &["--hidden", "16"]),
+    ];
+    for process in ranks {
+        let ended = process.end();
+        assert_eq!(ended.code, Some(1), "{ended:#?}");
+        let said = &ended.stderr;
+        assert!(said.contains("rank 0") && said.contains("rank 1") && said.contains(".rs:"), "{ended:#?}");
+    }
+    assert_eq!(hub.process.end().code, Some(1), "not all ranks have finished");
+}
+
+// A hub of its own
+
+#[test]
+fn a_hub_of_its_own_serves_ranks_started_by_hand_and_ends_with_them() {
+    let mut hub = HubProcess::start(3, &[]);
+    let hint = hub.process.line("edgempi: start each rank with ");
+    assert!(hint.ends_with(&format!("EDGEMPI_ADDR={} EDGEMPI_SIZE=3 EDGEMPI_RANK=0 to 2", hub.address)), "{hint}");
+    let ended: Vec<_> = ranks(&hub.address, 3, "fedavg", &[]).into_iter().map(|rank| rank.end().succeeded()).collect();
+    assert!(ended[0].accuracy() >= 90.0, "{ended:#?}");
+    assert_eq!(ended[0].weights(), run(3, "fedavg", &[]).succeeded().weights());
+    assert_eq!((ended[1].stdout.as_str(), ended[2].stdout.as_str()), ("", ""));
+    let said = hub.process.end().succeeded().stderr;
+    for number in 0..3 {
+        assert!(said.contains(&format!("rank {number} is here, from 127.0.0.1:")), "{said}");
+        assert!(said.contains(&format!("rank {number} has finished (")), "{said}");
+    }
+    assert!(said.contains("3 of 3 ranks finished; ") && said.contains(" MB received, "), "{said}");
+}
+
+#[test]
+fn a_hub_of_its_own_makes_no_difference_to_the_weights() {
+    let hub = HubProcess::start(4, &[]);
+    let mut command = command(edgempi(), &["run", "-n", "4"]);
+    command.arg(program("fedavg")).env("EDGEMPI_ADDR", &hub.address);
+    let ended = Process::start(command).end().succeeded();
+    assert_eq!(ended.weights(), four_ranks().weights());
+    hub.process.end().succeeded();
+}
+
+#[test]
+fn a_hub_that_serves_for_ever_serves_world_after_world() {
+    let mut hub = HubProcess::start(3, &["--forever"]);
+    for _ in 0..3 {
+        for ended in ranks(&hub.address, 3, "hello", &[]).into_iter().map(Process::end) {
+            ended.succeeded();
+        }
+        // No need to wait for it: whoever comes earlier waits.
+    }
+    for _ in 0..3 {
+        hub.process.line("3 of 3 ranks finished");
+    }
+    hub.process.line("ready for the next world");
+    hub.process.signal("INT");
+    assert_eq!(hub.process.end().code, Some(128 + 2));
+}
+
+#[test]
+fn a_world_that_never_completes_does_not_stop_a_hub_that_serves_for_ever() {
+    let mut hub = HubProcess::start_with(3, &["--forever"], "1s");
+    let early = [rank(&hub.address, 0, 3, "hello", &[]), rank(&hub.address, 1, 3, "hello", &[])];
+    for process in early {
+        let ended = process.end();
+        assert_eq!(ended.code, Some(1), "{ended:#?}");
+        assert!(ended.stderr.contains("rank 2 ") && ended.stderr.contains("did not come within 1 s"), "{ended:#?}");
+    }
+    hub.process.line("edgempi: the world has ended");
+    for ended in ranks(&hub.address, 3, "hello", &[]).into_iter().map(Process::end) {
+        ended.succeeded();
+    }
+    hub.process.line("3 of 3 ranks finished");
+}
+
+#[test]
+fn a_world_that_everybody_left_before_it_was_complete_makes_room_for_the_next() {
+    let mut hub = HubProcess::start_with(3, &["--forever"], "1h");
+    let early = rank(&hub.address, 1, 3, "hello", &[]);
+    hub.process.line("rank 1 is here");
+    drop(early);
+    let line = hub.process.line("edgempi: the world has ended");
+    assert!(line.contains("0 of 3 ranks finished, rank 1 failed (its connection closed"), "{line}");
+    for ended in ranks(&hub.address, 3, "hello", &[]).into_iter().map(Process::end) {
+        ended.succeeded();
+    }
+    hub.process.line("3 of 3 ranks finished");
+}
+
+#[test]
+fn a_second_process_with_a_rank_is_turned_away_and_the_world_goes_on() {
+    let mut hub = HubProcess::start(2, &[]);
+    let first = rank(&hub.address, 0, 2, "hello", &[]);
+    hub.process.line("rank 0 is here");
+    let twin = rank(&hub.address, 0, 2, "hello", &[]).end();
+    assert_eq!(twin.code, Some(1), "{twin:#?}");
+    assert!(twin.stderr.contains("rank 0 is taken by a living process") && twin.stderr.contains("EDGEMPI_RANK"));
+    hub.process.line("turned away 127.0.0.1:");
+    rank(&hub.address, 1, 2, "hello", &[]).end().succeeded();
+    first.end().succeeded();
+    hub.process.end().succeeded();
+}
+
+#[test]
+fn a_hub_of_a_named_world_takes_no_ranks_of_another_job() {
+    let mut command = command(edgempi(), &["hub", "--size", "1", "--listen", "127.0.0.1:0"]);
+    command.env("EDGEMPI_WORLD", "blue");
+    let mut hub = HubProcess::of(command);
+    let hint = hub.process.line("edgempi: start each rank with ");
+    assert!(hint.ends_with(" EDGEMPI_SIZE=1 EDGEMPI_RANK=0 EDGEMPI_WORLD=blue"), "{hint}");
+    let of_world = |name: &str| {
+        let mut command = rank_command(&hub.address, 0, 1, "hello", &[]);
+        command.env("EDGEMPI_WORLD", name);
+        Process::start(command).end()
+    };
+    let red = of_world("red");
+    assert_eq!(red.code, Some(1), "{red:#?}");
+    assert!(red.stderr.contains("\"blue\"") && red.stderr.contains("\"red\""), "{red:#?}");
+    of_world("blue").succeeded();
+    hub.process.end().succeeded();
+}
+
+#[test]
+fn a_connection_that_says_nothing_does_not_keep_a_hub() {
+    let hub = HubProcess::start(1, &[]);
+    let silent = TcpStream::connect(&hub.address).unwrap();
+    rank(&hub.address, 0, 1, "hello", &[]).end().succeeded();
+    let begun = Instant::now();
+    hub.process.end().succeeded();
+    // While the world lives, it has ten seconds for its first word.
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    drop(silent);
+}
+
+#[test]
+fn a_hub_that_is_told_to_stop_tells_its_ranks() {
+    for (name, number) in [("INT", 2), ("TERM", 15)] {
+        let hub = HubProcess::start(3, &[]);
+        let mut ranks = ranks(&hub.address, 3, "fedavg", &["--rounds", "1000000"]);
+        ranks[0].line("round ");
+        hub.process.signal(name);
+        for rank in ranks {
+            let ended = rank.end();
+            assert_eq!(ended.code, Some(1), "{ended:#?}");
+            assert!(ended.stderr.starts_with("fedavg: disconnected from the hub: "), "{ended:#?}");
+            assert!(ended.stderr.contains("shut down"), "{ended:#?}");
+        }
+        let ended = hub.process.end();
+        assert_eq!(ended.code, Some(128 + number), "{ended:#?}");
+        assert!(ended.stderr.contains(&format!("SIG{name}: the ranks are told that the hub goes")), "{ended:#?}");
+        assert!(ended.stderr.contains("edgempi: stopped after ") && !ended.stderr.contains("WARN"), "{ended:#?}");
+    }
+}
+
+#[test]
+fn ranks_notice_a_hub_that_is_killed() {
+    let hub = HubProcess::start(2, &[]);
+    let mut ranks = ranks(&hub.address, 2, "fedavg", &["--rounds", "1000000"]);
+    ranks[0].line("round ");
+    drop(hub);
+    for rank in ranks {
+        let ended = rank.end();
+        assert_eq!(ended.code, Some(1), "{ended:#?}");
+        assert!(ended.stderr.starts_with("fedavg: disconnected from the hub: "), "{ended:#?}");
+    }
+}
+
+#[test]
+fn a_hub_that_lacks_its_port_or_its_size_says_what_to_do() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = Process::start(command(edgempi(), &["hub", "--size", "2", "--listen", &address])).end();
+    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    assert!(ended.stderr.starts_with(&format!("edgempi: can not listen on {address}: ")), "{ended:#?}");
+    assert!(ended.stderr.contains("EDGEMPI_PORT"), "{ended:#?}");
+    let ended = Process::start(command(edgempi(), &["hub"])).end();
+    assert_eq!(ended.code, Some(2), "{ended:#?}");
+    assert!(ended.stderr.contains("--size N"), "{ended:#?}");
+}
+
+// Other launchers
+
+#[test]
+fn slurm_tells_a_rank_who_it_is() {
+    let port = free_port().to_string();
+    let ranks = ["0", "1", "2"].map(|number| {
+        let mut command = command(program("pair_reduce"), &[]);
+        command.env("SLURM_NTASKS", "3").env("SLURM_PROCID", number).env("EDGEMPI_PORT", &port);
+        Process::start(command)
+    });
+    let said = ranks.map(|rank| rank.end().succeeded().stdout);
+    assert_eq!(said, ["R0: 1\n", "R1: None\n", "R2: 2\n"]);
+}
+
+#[test]
+fn mpirun_starts_a_job() {
+    if let Err(error) = Command::new("mpirun").arg("--version").output() {
+        let required = std::env::var_os("EDGEMPI_REQUIRE_MPIRUN").is_some_and(|value| value == "1");
+        assert!(!required, "EDGEMPI_REQUIRE_MPIRUN=1, and there is no mpirun: {error}");
+        println!("SKIPPED: mpirun_starts_a_job: no mpirun ({error}); it is in Debian's package openmpi-bin");
+        return;
+    }
+    let mut command = command("mpirun", &["-np", "4"]);
+    command.arg(program("fedavg")).env("EDGEMPI_PORT", free_port().to_string());
+    // Open MPI wants to be asked before it runs as root, or more ranks than there are cores (version 4, version 5).
+    for variable in ["OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "OMPI_MCA_rmaps_base_oversubscribe"] {
+        command.env(variable, "1");
+    }
+    command.env("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe");
+    let ended = Process::start(command).end().succeeded();
+    assert_eq!(ended.summary("ranks  "), "4");
+    assert_eq!(ended.weights(), four_ranks().weights());
+}
+
+// The other examples
+
+#[test]
+fn hello_says_hello_on_any_number_of_ranks() {
+    for size in [1, 2, 4, 5] {
+        let ended = run(size, "hello", &[]).succeeded();
+        let sum: u32 = (0..size).sum();
+        let of_rank = |rank: u32| {
+            let mut lines = vec![
+                format!("[{rank}] hello, world: this is rank {rank} of {size}"),
+                format!("[{rank}] rank {rank} worked out 2999997 while the ranks were added up: {sum}"),
+            ];
+            lines.extend((rank == 1).then(|| r#"[1] rank 1 received ("a pair", 42) from rank 0"#.to_owned()));
+            lines
+        };
+        let mut expected: Vec<_> = (0..size).flat_map(of_rank).collect();
+        expected.sort_unstable();
+        assert_eq!(ended.sorted(), expected);
+        assert_eq!(ended.stderr, "");
+    }
+}
+
+#[test]
+fn pair_reduce_gives_the_lower_rank_of_each_pair_the_sum() {
+    let ended = run(4, "pair_reduce", &[]).succeeded();
+    assert_eq!(ended.sorted(), ["[0] R0: 1", "[1] R1: None", "[2] R2: 5", "[3] R3: None"]);
+    let ended = run(5, "pair_reduce", &[]).succeeded();
+    assert_eq!(ended.sorted(), ["[0] R0: 1", "[1] R1: None", "[2] R2: 5", "[3] R3: None", "[4] R4: 4"]);
+}
+
+#[test]
+fn an_operation_that_a_hub_of_its_own_does_not_know_fails_by_name() {
+    let hub = HubProcess::start(2, &[]);
+    for process in ranks(&hub.address, 2, "pair_reduce", &[]) {
+        let ended = process.end();
+        assert_eq!(ended.code, Some(1), "{ended:#?}");
+        assert!(ended.stderr.contains("pair_reduce"), "{ended:#?}");
+    }
+    hub.process.end();
+}
+
+// Ranks that fail
+
+#[test]
+fn a_rank_that_is_killed_fails_the_others_by_name_and_the_job_with_its_code() {
+    let text = format!("echo process $$; exec '{}' --rounds 1000000", program("fedavg").display());
+    for victim in [0, 2] {
+        let mut job = Process::start(command(edgempi(), &["run", "-n", "3", "--grace", "50s", "sh", "-c", &text]));
+        job.line("[0] round ");
+        let victim_line = format!("[{victim}] process ");
+        let process = job.ended.stdout.lines().find_map(|line| line.strip_prefix(&victim_line)).unwrap().to_owned();
+        assert!(Command::new("kill").args(["-s", "KILL", &process]).status().unwrap().success());
+        let begun = Instant::now();
+        let ended = job.end();
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert_eq!(ended.code, Some(128 + 9), "{ended:#?}");
+        // The others may have ended before the launcher heard of the first.
+        let said = format!("edgempi: rank {victim} was ended by SIGKILL (signal 9); ");
+        assert!(ended.stderr.lines().any(|line| line.starts_with(&said)), "{ended:#?}");
+        let said = |rank: u32, why: &str| {
+            let said = format!("[{rank}] fedavg: {why}");
+            ended.stderr.lines().any(|line| line.starts_with(&said))
+        };
+        let (dead, gone) = ("rank 2 has failed: ", "disconnected from the hub: ");
+        match victim {
+            // The hub has gone with it.
+            0 => assert!(said(1, gone) && said(2, gone), "{ended:#?}"),
+            // Rank 0 ends of that, and the hub with it; rank 1 may still have been training.
+            _ => assert!(said(0, dead) && (said(1, dead) || said(1, gone)), "{ended:#?}"),
+        }
+    }
+}
+
+#[test]
+fn ranks_that_wait_for_one_that_never_comes_are_told_which_by_a_hub_that_then_ends() {
+    let port = free_port().to_string();
+    let ranks = ["0", "1", "2"].map(|number| {
+        let mut command = command(program("hello"), &[]);
+        command.env("EDGEMPI_SIZE", "4").env("EDGEMPI_RANK", number);
+        command.env("EDGEMPI_PORT", &port).env("EDGEMPI_WAIT", "1s");
+        Process::start(command)
+    });
+    for rank in ranks {
+        let ended = rank.end();
+        assert_eq!(ended.code, Some(1), "{ended:#?}");
+        assert!(ended.stderr.starts_with("Error: RankFailed: rank 3 "), "{ended:#?}");
+    }
+}
+
+#[test]
+fn a_rank_0_that_panics_is_named_by_its_hub_before_that_ends_with_it() {
+    let port = free_port();
+    let mut host = command(program("hello"), &[]);
+    host.env("EDGEMPI_SIZE", "2").env("EDGEMPI_RANK", "0").env("EDGEMPI_PORT", port.to_string());
+    // Nobody reads what it prints, so that its first println panics.
+    let (_, closed) = std::io::pipe().unwrap();
+    let mut host = host.stdout(closed).stderr(Stdio::null()).spawn().unwrap();
+
+    let config = Config::new().addr(format!("127.0.0.1:{port}")).size(2).rank(1).world("").wait(PATIENCE);
+    let world = Builder::new().config(config).init().wait().unwrap();
+    let comm = world.comm();
+    let waiting = comm.recv::<u8>(0, 99);
+    // What hello does up to its println.
+    comm.barrier().wait().unwrap();
+    comm.objects().bcast::<String>(0, None).wait().unwrap();
+    match waiting.wait() {
+        Err(Error::RankFailed { ranks, .. }) => assert_eq!(ranks, [Rank::new(0)]),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(host.wait().unwrap().code(), Some(101));
+}
+
+#[test]
+fn a_rank_that_refuses_its_options_stops_the_job() {
+    let text = format!("[ $EDGEMPI_RANK = 1 ] && set -- --hidden 7; exec '{}' \"$@\"", program("fedavg").display());
+    let ended = Process::start(command(edgempi(), &["run", "-n", "3", "--grace", "100ms", "sh", "-c", &text])).end();
+    assert_eq!(ended.code, Some(2), "{ended:#?}");
+    assert!(ended.stderr.contains("edgempi: rank 1 exited with code 2; stopping the others"), "{ended:#?}");
+    assert!(ended.stderr.contains("[1] error: invalid value '7' for '--hidden"), "{ended:#?}");
+}
