@@ -32,7 +32,7 @@ const RANK_KEY: usize = 0;
 const LISTENER_KEY: usize = 1;
 const FIRST_LINK_KEY: usize = 2;
 
-/// Frames and bytes that a rank has moved since it joined.
+/// Frames and bytes that a rank has moved since it joined, between itself and the hub.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Bytes sent, frame heads included.

@@ -1,4 +1,4 @@
-//! The command `edgempi`: starts ranks, and shows the configuration.
+//! The command `edgempi`: starts ranks, serves as a hub, and shows the configuration.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ mod output;
 mod run;
 mod signals;
 
-/// Starts the ranks of an MPI program, and shows what they will find.
+/// Starts the ranks of an MPI program, serves as their hub, and shows what they will find.
 #[derive(Debug, Parser)]
 #[command(
     name = "edgempi",
@@ -24,6 +24,7 @@ mod signals;
     after_help = "Examples:\n  \
         edgempi run -n 4 --example fedavg     build an example of this project and start it as 4 ranks\n  \
         edgempi run -n 4 ./train --epochs 3   start 4 ranks of a program\n  \
+        edgempi hub --size 4                  serve as the hub of ranks that are started elsewhere\n  \
         edgempi config                        show the settings in effect and where they come from\n\n\
         RUST_LOG=info or RUST_LOG=debug says more."
 )]
