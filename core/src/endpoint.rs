@@ -514,15 +514,16 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     ///
-    /// The value returned may change after: `poll_transmit`, `handle_frame`, `handle_timeout`.
+    /// The value returned may change after: `poll_transmit`, `handle_frame`, `handle_timeout`, `disconnect`.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let joined = matches!(self.phase, Phase::Joined | Phase::Leaving(_) | Phase::Left);
-        if self.ping || self.config.max_silence.is_zero() || !joined {
+        if self.config.max_silence.is_zero() || !joined {
             return None;
         }
         let pause = (self.config.max_silence / 3).max(Duration::from_millis(1));
         Some(match self.pinged {
+            Some(pinged) if self.ping => pinged + self.hub_silence,
             Some(pinged) => (pinged + self.hub_silence).min(self.last_sent + pause),
             None => self.last_sent.min(self.last_heard) + pause,
         })
@@ -542,6 +543,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             return Err(Fault::new(Category::Timeout));
         }
         self.ping = true;
+        // From here on, not from when it leaves: a link that takes nothing any more would let it wait for ever.
+        self.pinged.get_or_insert(now);
         Ok(())
     }
 

@@ -48,7 +48,7 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use edgempi_core::endpoint::{Config, Event, Incoming, Outgoing};
+//! use edgempi_core::endpoint::{Config, Event, Incoming, Outgoing, Reach};
 //! use edgempi_core::hub::{self, Hub, PeerId, Registry};
 //! use edgempi_core::request::{CommunicatorId, NameIds, Receive, Sent, Slot, Submission};
 //! use edgempi_core::wire::{MAX_HEAD_LEN, Prefix};
@@ -91,7 +91,7 @@
 //! while nodes.iter().any(|node| !node.done) {
 //!     for node in &mut nodes {
 //!         // Up: the endpoint writes the head; the payload is the buffer's.
-//!         while let Some(outgoing) = node.endpoint.poll_transmit(now, &mut head, |_| 0) {
+//!         while let Some(outgoing) = node.endpoint.poll_transmit(now, &mut head, Reach::Everything, |_| 0) {
 //!             let Outgoing { head_len, payload, .. } = outgoing;
 //!             let len = payload.map_or(0, |(_content, len)| len);
 //!             let (prefix, header) = split(&head[..head_len]);
