@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use edgempi_core::Rank;
 use edgempi_core::endpoint;
 
+#[doc(inline)]
 pub use edgempi_core::hub::{Applied, Apply, HubStatus, Registry};
 
 use crate::config::{Config, Resolved};

@@ -216,10 +216,17 @@ mod request;
 mod signal;
 mod world;
 
+/// The programs in README.md, compiled and run by the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
+
 pub use comm::{Comm, IntoBuffer, Objects};
 pub use config::Config;
 pub use edgempi_core::ReduceOp::{Band, Bor, Bxor, Land, Lor, Lxor, Max, Maxloc, Min, Minloc, Prod, Sum};
+#[doc(inline)]
 pub use edgempi_core::operation::{Operation, Reducer};
+#[doc(inline)]
 pub use edgempi_core::{
     ANY_SOURCE, ANY_TAG, Category, Communicator, Datatype, Element, Group, Located, Logical, Rank, Ranks, ReduceOp,
     Source, Status, Tag, TagSelector,
