@@ -29,7 +29,7 @@
 //! - Collectives of one communicator and group have to be started in the same order on all of their ranks. They are
 //!   matched by counting: the n-th call of one rank is the n-th of the others. They may be in flight together, and end
 //!   in any order.
-//! - Collectives and messages do not see each other.
+//! - Collectives and messages do not see each other, nor do calls on different communicators.
 //!
 //! # How often
 //!
@@ -43,7 +43,8 @@
 //! from every later call. To the others it has died:
 //!
 //! - Every operation that needs it fails with `RankFailed`, at once, on every rank that still waits in it. Ranks that
-//!   call it later are told then. Later collectives fail too, and so do user-defined operations whose group has it.
+//!   call it later are told then. Later collectives of its communicators fail too, and so do user-defined operations
+//!   whose group has it. Communicators without it are not concerned.
 //! - A receive that only this rank could serve fails. One from any rank fails when all others are gone.
 //! - A message of the dead rank that had reached the hub whole is still delivered. One that had not fails its receive.
 //! - Whoever had its result before keeps it, and is not told.
@@ -61,6 +62,9 @@
 //! It first waits until all that it gives has been taken: its collectives are over, its sends are resolved. What it
 //! sent within the queue limit stays at the hub and is still delivered. Its receives that nobody has served are over,
 //! and messages to it that it never asked for are lost. To calls that need it later it is `RankFinished`.
+//!
+//! A rank that frees a communicator has finished as far as that communicator is concerned. Nobody waits for anybody then:
+//! what it still sends there goes on.
 //!
 //! # When a request is dropped
 //!
@@ -84,9 +88,9 @@
 //! or receive that it starts; a collective then fails for all of its participants. The communicator is usable
 //! afterwards. Where the datatypes of a message differ the receive fails, and the send if it has not resolved.
 //!
-//! Other failures are told in the same way: `TooLarge` beyond the hub's largest message, `Remote` when the user's
-//! function returns an error or panics, `UnknownOperation`. `Truncated` is told to the receiver of a message alone, as
-//! in MPI; where a collective gives a rank more or less than it receives, to all.
+//! Other failures are told in the same way: `TooLarge` beyond the hub's largest message or its number of communicators,
+//! `Remote` when the user's function returns an error or panics, `UnknownOperation`. `Truncated` is told to the receiver
+//! of a message alone, as in MPI; where a collective gives a rank more or less than it receives, to all.
 //!
 //! # Three limits, and who waits
 //!

@@ -145,6 +145,29 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
+//! # Communicators
+//!
+//! [`Comm::split`] parts the ranks of a communicator into new ones, [`Comm::dup`] copies one. Calls on different
+//! communicators never meet. Ranks and roots are numbers of the communicator that is called.
+//!
+//! ```
+//! use edgempi::Sum;
+//!
+//! let worlds = edgempi::local(4)?;
+//! let halves: Vec<_> = worlds.iter().map(|world| world.comm().split(Some(world.rank().get() / 2), 0)).collect();
+//! let mut comms = Vec::new();
+//! for half in halves {
+//!     comms.push(half.wait()?.expect("every rank said a colour"));
+//! }
+//! let sums: Vec<_> = comms.iter().zip([1, 2, 3, 4]).map(|(comm, value)| comm.allreduce([value], Sum)).collect();
+//! let mut results = Vec::new();
+//! for sum in sums {
+//!     results.push(sum.wait()?[0]);
+//! }
+//! assert_eq!(results, [1 + 2, 1 + 2, 3 + 4, 3 + 4]);
+//! # Ok::<(), edgempi::Error>(())
+//! ```
+//!
 //! # Operations of one's own
 //!
 //! - A closure given to [`Objects::reduce`] or [`Objects::allreduce`] combines two values. It runs at the ranks.

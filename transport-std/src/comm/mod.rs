@@ -23,9 +23,9 @@ pub use objects::Objects;
 
 /// A communicator (MPI 4.1, chapter 7): ranks, and the calls between them.
 ///
-/// Cheap to clone, and usable from any number of threads and tasks; a clone is the same communicator, not MPI's `dup`.
-/// Collectives have to be started in the same order on every rank, so let one task start them. Any number may be in
-/// flight. There is one communicator today, that of the whole world.
+/// Cheap to clone, and usable from any number of threads and tasks. A clone is the same communicator;
+/// [`split`](Self::split) and [`dup`](Self::dup) make new ones. The collectives of one communicator have to be started
+/// in the same order on every rank, so let one task start them, or give each task a `dup`. Any number may be in flight.
 ///
 /// The methods here work on *buffers*: vectors, slices and arrays of an [`Element`], which travel as they lie in memory.
 /// A vector that is handed over is sent from its own memory, and where a result has its length the result comes back in
