@@ -215,8 +215,8 @@
 //!
 //! # Algorithms for every kind of rank
 //!
-//! A function over the [`Communicator`] trait, in a `no_std` crate, runs on hosts and, once they can join, on boards.
-//! [`Comm`] implements it. The trait's calls work on borrowed slices; where a [`Comm`] itself is at hand, its own
+//! A function over the [`Communicator`] trait, in a `no_std` crate, runs on hosts and, with crate `edgempi-embassy`, on
+//! boards. [`Comm`] implements it. The trait's calls work on borrowed slices; where a [`Comm`] itself is at hand, its own
 //! methods of the same names come first.
 //!
 //! # Features
