@@ -10,7 +10,8 @@ use zerocopy::IntoBytes;
 use crate::datatype::{Datatype, Element, ReduceOp};
 use crate::rank::{Group, Rank, Source, Tag, TagSelector};
 
-/// What a rank asks the hub for: a value, so that a call needs no generics to be made, sent or printed.
+/// What a rank asks the hub for: a value, so that a call needs no generics to be made, sent or printed. The numbers are
+/// chapters of MPI 4.1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Call<'a> {
     /// Everybody waits for everybody (MPI 4.1, chapter 6.3).
@@ -138,8 +139,8 @@ impl SplitResult {
     }
 }
 
-/// The memory that a call reads and writes, as bytes. Messages of several blocks hold them in rank order,
-/// all of one length.
+/// The memory that a call reads and writes, as bytes: whole elements of the call's datatype. Messages of several blocks
+/// hold them in rank order, all of one length.
 #[derive(Debug)]
 pub enum Buffers<'a> {
     /// The call moves no data of this rank.
@@ -162,31 +163,53 @@ pub enum Buffers<'a> {
 /// What is known of a transfer once it has completed (MPI 4.1, chapter 3.2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Status {
-    /// Who sent the message: the rank itself for anything but a receive.
+    /// Who sent the message. Says nothing for anything but a receive.
     pub source: Rank,
-    /// The message's tag: 0 for anything but a receive.
+    /// The message's tag. Says nothing for anything but a receive.
     pub tag: Tag,
-    /// How many bytes came.
+    /// How many bytes came, without a block that the rank has for itself.
     pub bytes: usize,
 }
 
 impl Status {
-    /// How many elements of type `T` came; `None` if the bytes are no whole number of them.
+    /// How many elements of type `T` came (MPI's `Get_count`); `None` if the bytes are no whole number of them.
     pub fn count<T: Element>(&self) -> Option<usize> {
         self.bytes.is_multiple_of(size_of::<T>()).then_some(self.bytes / size_of::<T>())
     }
 }
 
-/// A communicator: a set of ranks and the calls between them.
+/// A communicator (MPI 4.1, chapter 7): a set of ranks and the calls between them.
+///
+/// Write an algorithm against it, in a crate that is `no_std` if boards are to run it:
+///
+/// ```
+/// use edgempi_core::{Communicator, ReduceOp};
+///
+/// /// Every rank's `values` become the mean of all ranks' values.
+/// async fn average<C: Communicator>(comm: &C, values: &mut [f32]) -> Result<(), C::Error> {
+///     comm.allreduce_in_place(values, ReduceOp::Sum).await?;
+///     let size = comm.size() as f32;
+///     values.iter_mut().for_each(|value| *value /= size);
+///     Ok(())
+/// }
+/// ```
 ///
 /// [`transfer`](Self::transfer) is the only call that an implementation writes; all others are thin skins
 /// over it. They take `&self`, start when they are called, and return one future type. None of them is an
 /// `async fn`, so the caller's source location can travel with the call into the hub's messages.
 ///
+/// Slices hold elements, and lengths are in elements. Collectives have to be started in the same order on every rank.
+///
+/// # Errors
+///
+/// [`Self::Error`] is the implementation's own, and covers what [`Category`](crate::Category) lists; all of it comes out
+/// of the future.
+///
 /// # Cancel safety
 ///
-/// Dropping an unfinished future fails the operation on every participant with `Cancelled`; the communicator
-/// stays usable. Forgetting it is sound: nothing but its own `poll` touches the borrowed memory.
+/// Dropping an unfinished future gives the call up: a collective fails on every participant with `Cancelled`, a receive
+/// is taken back, and a message that had matched it is lost. The communicator stays usable. Forgetting the future is
+/// sound: nothing but its own `poll` touches the borrowed memory. More in [`delivery`](crate::delivery).
 pub trait Communicator {
     /// What goes wrong.
     type Error: core::error::Error;
@@ -205,11 +228,14 @@ pub trait Communicator {
     /// How many ranks the communicator has.
     fn size(&self) -> u32;
 
-    /// Starts `call` on `buffers`, whose bytes are elements of `datatype`.
+    /// Starts `call` on `buffers`, whose bytes are elements of `datatype`. Who gives data in the call hands over
+    /// [`Buffers::Send`], who receives [`Buffers::Receive`], who does both one of the other two. Lengths are in bytes;
+    /// what is received has to have just the length of the buffer, for a receive or a user's operation at most that.
     #[track_caller]
     fn transfer<'a>(&'a self, call: Call<'a>, datatype: Datatype, buffers: Buffers<'a>) -> Self::Transfer<'a>;
 
-    /// Lets the link make progress in the middle of long arithmetic. Free where another thread does that.
+    /// Lets the link make progress in the middle of long arithmetic: await it every few milliseconds. Free where another
+    /// thread does that.
     fn progress(&self) -> Self::Progress<'_>;
 
     /// Waits until every rank has come here (MPI 4.1, chapter 6.3).
@@ -307,14 +333,16 @@ pub trait Communicator {
         self.transfer(Call::Allreduce { op }, T::DATATYPE, Buffers::InPlace(data.as_mut_bytes()))
     }
 
-    /// Sends `data` to `dest` (MPI 4.1, chapter 3.2.1). Completes when the library owns the bytes.
+    /// Sends `data` to `dest` (MPI 4.1, chapter 3.2.1). Completes when the library has taken the bytes, which does not say
+    /// that they have arrived.
     #[track_caller]
     fn send<'a, T: Element>(&'a self, dest: impl Into<Rank>, tag: impl Into<Tag>, data: &'a [T]) -> Self::Transfer<'a> {
         let call = Call::Send { dest: dest.into(), tag: tag.into() };
         self.transfer(call, T::DATATYPE, Buffers::Send(data.as_bytes()))
     }
 
-    /// Receives a message of at most `data.len()` elements (MPI 4.1, chapter 3.2.4). A longer one is an error.
+    /// Receives a message of at most `data.len()` elements (MPI 4.1, chapter 3.2.4). A longer one is `Truncated`. The
+    /// [`Status`] says how many came, from whom, and with which tag.
     #[track_caller]
     fn recv<'a, T: Element>(
         &'a self,

@@ -2,7 +2,16 @@
 //!
 //! The endpoint holds no payload. It answers where the payload of an arriving frame belongs ([`Incoming`]) and which
 //! bytes go behind a departing header ([`Outgoing`]); the driver moves them straight between link and caller.
-//! After [`Endpoint::handle_frame`] the driver first disposes of the payload, then takes the event.
+//!
+//! A driver's loop, which the crate page shows in full:
+//!
+//! - [`submit`](Endpoint::submit) a call at any time, even before the hub has said Welcome.
+//! - Whenever the link has room, [`poll_transmit`](Endpoint::poll_transmit) until there is nothing; send the head, then
+//!   the payload.
+//! - When a prefix and its header have come, [`handle_frame`](Endpoint::handle_frame); take just the payload's bytes off
+//!   the link and put them where it says; then [`poll_event`](Endpoint::poll_event).
+//! - At [`poll_timeout`](Endpoint::poll_timeout), [`handle_timeout`](Endpoint::handle_timeout).
+//! - Always read while writing: two sides that only write wait for each other.
 
 use core::time::Duration;
 
@@ -252,7 +261,8 @@ pub struct Endpoint<S> {
 }
 
 impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
-    /// A rank that has said nothing yet.
+    /// A rank that has said nothing yet. `slots` is memory for its requests, one for each that is open, and one more for
+    /// each part beyond the first of a message that has several; all of them [`Slot::FREE`].
     pub fn new(now: Instant, config: Config, slots: S) -> Self {
         let mut endpoint = Self {
             config,
@@ -318,11 +328,13 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         self.open
     }
 
-    /// Starts a request.
+    /// Starts a request. It is answered by one [`Event::Complete`] or [`Event::Fail`], unless it is
+    /// [cancelled](Self::cancel) or the link ends first.
     ///
     /// # Errors
     ///
-    /// `TooManyRequests` if all slots are taken or the hub takes no more, `Disconnected` if the link is over.
+    /// `TooManyRequests` if all slots are taken or the hub takes no more, `Disconnected` if the link is over,
+    /// `TooLarge` if the lengths of so many different parts do not fit a frame.
     pub fn submit(&mut self, submission: &Submission) -> Result<RequestId, Fault> {
         if !matches!(self.phase, Phase::Start | Phase::Greeting | Phase::Joined) {
             return Err(Fault::new(Category::Disconnected));
@@ -387,7 +399,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         }
     }
 
-    /// Lets the hub send bytes of `part` up to `limit`, for a request that was not submitted as unlimited.
+    /// Lets the hub send bytes of `part` up to the offset `limit`, for a request that was not submitted as
+    /// [unlimited](Submission::unlimited). A smaller limit than before changes nothing.
     pub fn grant(&mut self, request: RequestId, part: u32, limit: usize) {
         let Some((index, _)) = self.find(request) else { return };
         let Some(index) = self.part_slot(index, part, State::DownPart) else { return };
@@ -419,7 +432,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         matches!(self.phase, Phase::Joined)
     }
 
-    /// Takes in the head of a frame and says where its payload belongs.
+    /// Takes in the head of a frame and says where its payload belongs. The payload, `prefix.payload_len` bytes, need
+    /// not have come yet; the driver takes all of it off the link before the next frame.
     ///
     /// # Errors
     ///
@@ -473,6 +487,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
     }
 
     /// The event of the last frame, to be taken after its payload.
+    ///
+    /// The value returned may change after: `handle_frame`.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
         self.event.take()
@@ -484,7 +500,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
     /// A Submit whose payload is out of reach leaves without it, so that requests start in the order in which they were
     /// made; the hub asks for the bytes when it needs them. [`lacks`](Self::lacks) tells what else had to wait.
     ///
-    /// The value returned may change after: `submit`, `cancel`, `grant`, `leave`, `handle_frame`, `handle_timeout`.
+    /// The value returned may change after: `submit`, `cancel`, `grant`, `leave`, `disconnect`, `handle_frame`,
+    /// `handle_timeout`.
     #[must_use]
     pub fn poll_transmit(
         &mut self,
@@ -514,15 +531,16 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     ///
-    /// The value returned may change after: `poll_transmit`, `handle_frame`, `handle_timeout`.
+    /// The value returned may change after: `poll_transmit`, `handle_frame`, `handle_timeout`, `disconnect`.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let joined = matches!(self.phase, Phase::Joined | Phase::Leaving(_) | Phase::Left);
-        if self.ping || self.config.max_silence.is_zero() || !joined {
+        if self.config.max_silence.is_zero() || !joined {
             return None;
         }
         let pause = (self.config.max_silence / 3).max(Duration::from_millis(1));
         Some(match self.pinged {
+            Some(pinged) if self.ping => pinged + self.hub_silence,
             Some(pinged) => (pinged + self.hub_silence).min(self.last_sent + pause),
             None => self.last_sent.min(self.last_heard) + pause,
         })
@@ -542,6 +560,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             return Err(Fault::new(Category::Timeout));
         }
         self.ping = true;
+        // From here on, not from when it leaves: a link that takes nothing any more would let it wait for ever.
+        self.pinged.get_or_insert(now);
         Ok(())
     }
 

@@ -56,7 +56,7 @@ impl fmt::Debug for Rank {
     }
 }
 
-/// The label of a point-to-point message (MPI 4.1, chapter 3.2.3).
+/// The label of a point-to-point message (MPI 4.1, chapter 3.2.3). All of `u32` may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Tag(pub u32);
 
@@ -145,9 +145,11 @@ impl Ranks<'_> {
     }
 }
 
-/// Which ranks of a communicator give data to an operation and which receive its result.
+/// Which ranks of a communicator give data to an operation and which receive its result. A rank may do both; none may
+/// stand twice on one side.
 ///
-/// All participants of one operation must name the same group.
+/// All participants of one operation must name the same group, with its ranks in the same order: that is the order of
+/// the inputs. (MPI's groups, chapter 7.2.1 of MPI 4.1, are one list of ranks.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group<'a> {
     /// The ranks that give.

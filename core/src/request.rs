@@ -383,7 +383,8 @@ pub(crate) struct Progress {
     pub(crate) len: usize,
 }
 
-/// The memory of one request, or of one further part of a request that has several open. All zeros when free.
+/// The memory of one request, or of one further part of a request that has several open. All zeros when free; at most 96
+/// bytes where pointers have 32 bits, which is asserted when the crate is compiled for such a machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Slot {
     pub(crate) generation: u16,

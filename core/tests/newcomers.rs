@@ -182,6 +182,19 @@ fn a_hub_that_no_longer_answers_is_noticed() {
 }
 
 #[test]
+fn a_hub_that_takes_nothing_any_more_is_noticed() {
+    let mut world = World::new(1);
+    let endpoint = &mut world.nodes[0].endpoint;
+    // The link is full: nothing is asked of the endpoint, not even its ping.
+    let asked = endpoint.poll_timeout().unwrap();
+    assert_eq!(endpoint.handle_timeout(asked), Ok(()));
+    let given_up = endpoint.poll_timeout().expect("it waits for an answer");
+    assert_eq!(given_up, asked + world.hub.config().max_silence);
+    assert_eq!(endpoint.handle_timeout(given_up).unwrap_err().category, Category::Timeout);
+    assert_eq!(endpoint.poll_timeout(), None);
+}
+
+#[test]
 fn a_hub_that_promises_no_answers_is_never_given_up() {
     let mut world = with(1, |config| config.max_silence = Duration::ZERO);
     world.wait(Duration::from_secs(1000));

@@ -1,4 +1,45 @@
 //! edgempi for firmware: a rank on a board, without a heap, in memory that the caller gives.
+//!
+//! A board takes its rank beside processes on servers, and runs the same algorithm, written once against
+//! [`Communicator`]:
+//!
+//! ```
+//! use edgempi_embassy::edgempi_core::ReduceOp;
+//! use edgempi_embassy::{Clock, Communicator, Error, Memory, Options, Port, join};
+//! use static_cell::ConstStaticCell;
+//!
+//! /// Every rank's weights become the mean of all ranks' weights: on boards and on hosts.
+//! async fn average<C: Communicator>(comm: &C, weights: &mut [f32]) -> Result<(), C::Error> {
+//!     comm.allreduce_in_place(weights, ReduceOp::Sum).await?;
+//!     let size = comm.size() as f32;
+//!     weights.iter_mut().for_each(|weight| *weight /= size);
+//!     Ok(())
+//! }
+//!
+//! /// Eight calls in flight; all zeros, so it takes no flash.
+//! static MEMORY: ConstStaticCell<Memory<8, 2048>> = ConstStaticCell::new(Memory::new());
+//!
+//! /// This board is rank 3 of 4.
+//! async fn board(port: impl Port, clock: impl Clock, weights: &mut [f32]) -> Result<(), Error> {
+//!     let world = join(port, clock, MEMORY.take(), &Options::new(3, 4)).await?;
+//!     average(&world.comm(), weights).await?;
+//!     world.finalize().await
+//! }
+//! ```
+//!
+//! - [`Memory`] is all the memory of a rank: requests in flight, and scratch for what comes while nobody polls for it.
+//!   Payloads go between the port and the caller's slices.
+//! - A [`Port`] carries the bytes: `TcpPort` over embassy-net, `SmoltcpPort` over bare smoltcp, each behind the feature of
+//!   that name, or one of your own.
+//! - A [`Clock`] says the time: `EmbassyClock`, behind feature `embassy-time`, or one of your own.
+//! - A call starts when it is made, and moves only while some call, or [`progress`](Communicator::progress), is polled.
+//!   In long arithmetic await that now and then, or promise a longer silence: [`Options::max_silence`].
+//! - [`Transfer::test`] and [`poll_once`] are for programs that are one loop, without an executor.
+//!
+//! What is promised about order, loss and dropped calls is in [`edgempi_core::delivery`].
+//!
+//! **Not there yet**: serial lines, and images for boards in this repository. The engine is tested on hosts, over sockets
+//! with small buffers (`tests/boards.rs`); that it compiles for a Cortex-M3 is tested too (`tests/run firmware`).
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

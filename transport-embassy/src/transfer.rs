@@ -25,8 +25,9 @@ enum State {
 ///
 /// # Cancel safety
 ///
-/// Dropping an unfinished transfer fails the operation on every participant with `Cancelled`; the link stays in step and
-/// the communicator usable. Forgetting one is sound, and loses its slot.
+/// Dropping an unfinished transfer gives the call up: a collective fails on every participant with `Cancelled`, a receive
+/// is taken back, and a message that had matched it is lost. The link stays in step and the communicator usable.
+/// Forgetting one is sound, and loses its slot.
 #[must_use = "a transfer moves only while it is polled, and reports its result to whoever does"]
 pub struct Transfer<'a> {
     drive: &'a dyn Drive,

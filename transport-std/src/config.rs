@@ -658,9 +658,11 @@ mod tests {
         assert_eq!(module, expected);
         for readme in ["README.md", "../README.md"] {
             let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(readme);
-            let mut table = rows(&std::fs::read_to_string(path).unwrap_or_default(), "");
+            // It is beside the crate in a package, and above it in the repository.
+            let Ok(text) = std::fs::read_to_string(path) else { continue };
+            let mut table = rows(&text, "");
             table.retain(|line| line.starts_with("| `EDGEMPI_"));
-            assert!(table.is_empty() || table == expected, "{readme} should have:\n{}", expected.join("\n"));
+            assert!(table == expected, "{readme} should have:\n{}", expected.join("\n"));
         }
     }
 

@@ -10,6 +10,11 @@ use crate::config::ConfigError;
 
 /// Why a call, a rank or a hub failed. Match on the variants; print them for people.
 ///
+/// [`Config`](Self::Config), [`Connect`](Self::Connect) and [`Listen`](Self::Listen) come from joining a world. After
+/// [`Refused`](Self::Refused), [`Disconnected`](Self::Disconnected), [`Protocol`](Self::Protocol) and
+/// [`Finalized`](Self::Finalized) nothing works any more. All others concern one call: the communicator stays usable, as
+/// far as its ranks are alive.
+///
 /// `Debug` says the variant and then the same as `Display`, so that a `main` that returns an error reads well.
 #[derive(Clone, PartialEq, Error)]
 #[non_exhaustive]
@@ -41,7 +46,7 @@ pub enum Error {
         /// What the system said.
         reason: String,
     },
-    /// The hub does not want this rank.
+    /// The hub does not want this rank, or has given it up.
     #[error("the hub at {address} refused: {reason}")]
     Refused {
         /// What does not fit.
@@ -60,7 +65,7 @@ pub enum Error {
     /// A rank that the operation needs has died, or never came.
     #[error("{reason}")]
     RankFailed {
-        /// The ranks, as far as they are named.
+        /// The first rank that the hub met. Others may have failed as well.
         ranks: Vec<Rank>,
         /// Which rank, and what happened to it.
         reason: String,
@@ -99,10 +104,10 @@ pub enum Error {
         /// Which message.
         reason: String,
     },
-    /// Too many requests are open.
+    /// Too many requests are open: the call was not started.
     #[error("{max} requests are open already; wait for some of them")]
     TooManyRequests {
-        /// How many may be.
+        /// How many may be: 32,768 at a hub with the usual limits.
         max: u64,
     },
     /// The arguments of a call contradict each other.
@@ -111,13 +116,13 @@ pub enum Error {
         /// How.
         reason: String,
     },
-    /// Something took too long.
+    /// Something took too long. Calls have no deadlines, so today no call fails so.
     #[error("{reason}")]
     Timeout {
         /// What.
         reason: String,
     },
-    /// A participant gave the operation up.
+    /// A participant gave the operation up, by dropping its request.
     #[error("{reason}")]
     Cancelled {
         /// Who.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use edgempi_core::Rank;
 use edgempi_core::endpoint;
 
+#[doc(inline)]
 pub use edgempi_core::hub::{Applied, Apply, HubStatus, Registry};
 
 use crate::config::{Config, Resolved};
@@ -17,6 +18,10 @@ use crate::link::{self, NAMES};
 use crate::world::hub_config;
 
 /// A hub that listens, and serves when it is told to.
+///
+/// Its configuration is that of a process of the world: [`size`](Config::size), [`listen`](Config::listen),
+/// [`port`](Config::port), the limits. A hub has no rank; say [`rank(0)`](Config::rank), or a size that comes from the
+/// environment without a rank beside it is taken for a mistake.
 ///
 /// ```no_run
 /// use edgempi::hub::{Applied, Registry, Server};
@@ -110,11 +115,12 @@ impl Server {
         self.stop.clone()
     }
 
-    /// Serves one world, and returns when all its ranks have finished or failed.
+    /// Serves one world, on this thread, and returns when all its ranks have finished or failed. Call it again to serve
+    /// the next one: links that come in between wait.
     ///
     /// # Errors
     ///
-    /// Only if the system refuses what a hub needs.
+    /// [`Error::Listen`], only if the system refuses what a hub needs.
     pub fn serve(&self) -> Result<Report, Error> {
         let broken =
             |error: std::io::Error| Error::Listen { address: self.address.to_string(), reason: error.to_string() };

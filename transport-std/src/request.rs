@@ -41,11 +41,31 @@ enum State<'a, T> {
 /// A call in progress (MPI 4.1, chapter 3.7): a [`Future`] to `.await`, and [`wait`](Self::wait) for programs without
 /// async. It was started when it was made, and goes on whether or not anybody waits.
 ///
+/// It is [`Unpin`], so `&mut request` is a future, too: for a `select!` that comes round again.
+///
+/// ```
+/// use edgempi::Sum;
+///
+/// # let worlds = edgempi::local(2)?;
+/// let requests = [1.5f64, 2.5].map(|value| {
+///     let comm = worlds[usize::from(value > 2.0)].comm();
+///     comm.allreduce([value], Sum).map(|total| total[0])
+/// });
+/// for request in requests {
+///     assert_eq!(request.wait()?, 4.0);
+/// }
+/// # Ok::<(), edgempi::Error>(())
+/// ```
+///
 /// # Cancel safety
 ///
-/// Dropping a request whose buffers it owns lets it go on alone; its result is lost. Dropping one that borrows a
-/// buffer cancels the operation on every participant, which fails there with [`Error::Cancelled`]; the borrowed
-/// memory is only ever touched while the request is polled or waited for. The communicator stays usable either way.
+/// - A request that owns its buffers goes on alone when it is dropped; its result, or its failure, is lost.
+/// - One that borrows a buffer is cancelled: a collective then fails on every participant with [`Error::Cancelled`].
+/// - A receive is cancelled even if it owns its buffer: it is taken back, or, if a message had matched it, that message
+///   is lost.
+///
+/// Borrowed memory is touched only while the request is polled or waited for, so forgetting a request is sound. The
+/// communicator stays usable in all cases.
 #[must_use = "a request reports its result, or its failure, to whoever waits for it"]
 pub struct Request<'a, T> {
     state: State<'a, T>,
@@ -66,19 +86,20 @@ impl<'a, T> Request<'a, T> {
         Self { state: State::Started { pending, engine, id, finish: Box::new(finish), on_drop } }
     }
 
-    /// Waits for the result, on this thread.
+    /// Waits for the result, on this thread (MPI 4.1, chapter 3.7.3).
     ///
     /// In an async program `.await` the request instead: this blocks the thread (but never the library, whose progress
-    /// does not depend on it).
+    /// does not depend on it). There is no deadline: a receive that nobody sends to waits for ever.
     ///
     /// # Errors
     ///
-    /// Whatever the operation met.
+    /// Whatever the call met; see [`Comm`](crate::Comm).
     pub fn wait(self) -> Result<T, Error> {
         block_on(self)
     }
 
-    /// Whether the result is there; then waiting for it takes no time (MPI's `Test`).
+    /// Whether the result, or a failure, is there; then waiting for it takes no time (MPI 4.1, chapter 3.7.3). The
+    /// request goes on by itself: it need not be asked.
     pub fn test(&self) -> bool {
         match &self.state {
             State::Refused(_) => true,
@@ -94,7 +115,8 @@ impl<'a, T> Request<'a, T> {
         }
     }
 
-    /// A request for what `function` makes of this one's result.
+    /// A request for what `function` makes of this one's result. The function runs where the new request is polled or
+    /// waited for.
     pub fn map<U>(self, function: impl FnOnce(T) -> U + Send + 'a) -> Request<'a, U>
     where
         T: 'a,
@@ -168,6 +190,8 @@ impl Wake for ThreadWaker {
 }
 
 /// Drives a future to its end on this thread: for programs without an async runtime.
+///
+/// Only futures that need no runtime of their own, such as those of this crate, get anywhere in it.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
     loop {

@@ -22,16 +22,35 @@ use crate::link::{self, NAMES};
 use crate::request::{block_on, block_until};
 use crate::signal::Signal;
 
-/// Joins the world that the environment describes (MPI 4.1, chapter 11.2): reads the configuration, starts the hub if
-/// this is rank 0 and no hub's address is given, connects, and waits until all ranks have come.
+/// Joins the world that the environment describes (MPI 4.1, chapter 11.2): reads the [configuration](crate::config),
+/// starts the hub if this is rank 0 and no hub's address is given, connects, and waits until all ranks have come.
 ///
 /// Starts at once, on a thread of its own; `.await` the result in an async program (of whatever runtime), or
-/// [`wait`](Init::wait) for it in any other.
+/// [`wait`](Init::wait) for it in any other. It tries to connect for `EDGEMPI_WAIT`, because ranks start in any order;
+/// the hub waits as long for the other ranks, from when the first has come.
+///
+/// ```
+/// let world = edgempi::init().wait()?;
+/// println!("rank {} of {}", world.rank(), world.size());
+/// world.finalize().wait()?;
+/// # Ok::<(), edgempi::Error>(())
+/// ```
 pub fn init() -> Init {
     Builder::new().init()
 }
 
 /// What a world is joined with, where the environment is not to decide, and the operations of one's own.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use edgempi::{Builder, Config};
+///
+/// let config = Config::new().size(1).rank(0).wait(Duration::from_secs(5));
+/// let world = Builder::new().config(config).init().wait()?;
+/// assert!(world.hosts_hub());
+/// # Ok::<(), edgempi::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     config: Config,
@@ -56,7 +75,8 @@ impl Builder {
         self
     }
 
-    /// A world of `size` ranks within this process; see [`local`].
+    /// A world of `size` ranks within this process; see [`local`]. Of the settings those for sizes count, and how long to
+    /// wait.
     ///
     /// # Errors
     ///
@@ -107,8 +127,11 @@ impl Builder {
     }
 }
 
-/// A world of `size` ranks within this process, over in-memory links: for tests, and for trying things out. The first
-/// element is rank 0. The environment has no say in it.
+/// A world of `size` ranks within this process, over in-memory links: for tests, and for trying things out. The element
+/// at index r is rank r. The environment has no say in it.
+///
+/// Calls start at once and need nobody to wait for them, so one thread can play all ranks: make the requests of all,
+/// then wait for each.
 ///
 /// ```
 /// use edgempi::Sum;
@@ -128,7 +151,8 @@ impl Builder {
 ///
 /// # Errors
 ///
-/// [`Error::InvalidArgument`] if the system has no threads or pollers left.
+/// [`Error::InvalidArgument`] if the system has no threads or pollers left, [`Error::Config`] if `size` is 0 or beyond
+/// [`MAX_SIZE`](crate::config::MAX_SIZE).
 pub fn local(size: u32) -> Result<Vec<World>, Error> {
     Builder::new().local(size)
 }
@@ -188,8 +212,9 @@ impl Init {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for bad settings, [`Error::Listen`], [`Error::Connect`], [`Error::Refused`] if the hub does
-    /// not want this rank, [`Error::RankFailed`] naming the ranks that did not come in time.
+    /// [`Error::Config`] for bad settings, [`Error::Listen`] if this process hosts the hub and the port is taken,
+    /// [`Error::Connect`] if no hub answers in time, [`Error::Refused`] if the hub does not want this rank,
+    /// [`Error::RankFailed`] naming the first rank that did not come in time.
     pub fn wait(self) -> Result<World, Error> {
         block_on(self)
     }
@@ -219,7 +244,9 @@ impl Drop for Init {
 
 /// A world: all ranks of one job, and this process's place among them.
 ///
-/// Dropping it without [`finalize`](Self::finalize) is safe; the other ranks are told that this one has failed.
+/// Keep it for as long as there are calls to make. Dropping it without [`finalize`](Self::finalize) is safe; the other
+/// ranks are told that this one has failed. Where it hosts the hub, that goes on for the others as long as the process
+/// lives.
 #[derive(Debug)]
 pub struct World {
     comm: Comm,
@@ -249,7 +276,7 @@ impl World {
         self.hosts
     }
 
-    /// What this rank has sent and received so far.
+    /// What this rank has sent and received so far, over its link to the hub.
     pub fn traffic(&self) -> Traffic {
         self.comm.engine.traffic()
     }
@@ -262,7 +289,8 @@ impl World {
     /// Leaves the world (MPI 4.1, chapter 11.2): lets what was started come to its end, says goodbye, and waits until all
     /// ranks have finalized or failed.
     ///
-    /// Starts at once. Requests that still wait for a message are not waited for.
+    /// Starts at once; calls made from now on are [`Error::Finalized`]. Collectives and sends that are under way are
+    /// waited for. Receives are not: one that nobody has served fails.
     pub fn finalize(mut self) -> Finalize {
         self.is_left = true;
         let engine = self.comm.engine.clone();

@@ -3,6 +3,19 @@
 //! Whoever drives it tells it of links, frames and time, and asks it for frames, work and deadlines. Payloads are
 //! reference-counted, so a broadcast to any number of ranks holds one copy. Nothing that comes from a link makes it
 //! panic; a peer that breaks the protocol is told so and let go, and its rank has failed.
+//!
+//! A driver's loop, which the crate page shows in full:
+//!
+//! - [`connect`](Hub::connect) a link that has come up, [`disconnect`](Hub::disconnect) one that has gone down.
+//! - When a prefix has come, [`check_prefix`](Hub::check_prefix), before any memory is made ready for what it
+//!   announces; when the frame is whole, [`handle_frame`](Hub::handle_frame). Read every link at all times: what the
+//!   hub holds is bounded by credit, not by waiting.
+//! - Then drain: [`poll_work`](Hub::poll_work), to be run on any thread and handed back by
+//!   [`finish_work`](Hub::finish_work), and for each [`poll_peer`](Hub::poll_peer) whose link has room,
+//!   [`poll_transmit`](Hub::poll_transmit) until there is nothing. A peer without room is asked again when it has some;
+//!   what it has not taken keeps others from going further ahead of it than a window.
+//! - At [`poll_timeout`](Hub::poll_timeout), [`handle_timeout`](Hub::handle_timeout).
+//! - Close a link when [`wants_close`](Hub::wants_close) says so.
 
 mod collective;
 mod communicator;
@@ -54,19 +67,20 @@ pub struct Config {
     pub world: String,
     /// Most payload bytes of a frame from a rank.
     pub max_payload: u32,
-    /// Largest message, in bytes.
+    /// Largest message, in bytes: what one rank gives to an operation, all its parts together.
     pub max_message: u64,
     /// Most requests that one rank may have open.
     pub max_requests: u32,
     /// Most communicators at a time, the world's included.
     pub max_communicators: u32,
-    /// Bytes of one rank that the hub holds before somebody asks for them.
+    /// Bytes of one rank that the hub holds before somebody asks for them; at least 1,024.
     pub queue_size: u64,
-    /// The same for all ranks together: beyond it each rank gets an equal share.
+    /// The same for all ranks together: no rank gets more than an equal share of it.
     pub queue_total: u64,
-    /// How far a giver may be ahead of the slowest receiver, in each part.
+    /// How far a giver may be ahead of the slowest receiver, in bytes, in each part.
     pub window: u64,
-    /// Window bytes for all operations together; one that needs more gets smaller windows.
+    /// Window bytes for all operations together. One that needs more gets smaller windows, of 1,024 bytes at the least;
+    /// a user's operation gets its inputs whole, however long they are.
     pub window_total: u64,
     /// How long to wait for ranks that have not come, from the first that has; then they count as failed.
     pub join_wait: Option<Duration>,
@@ -296,9 +310,9 @@ impl Hub {
         self.start_waiting();
     }
 
-    /// A peer that has something to send.
+    /// A peer that has something to send. Each is told once, until there is more for it.
     ///
-    /// The value returned may change after: any call that takes `now`, `finish_work`.
+    /// The value returned may change after: any call that takes `now`, `poll_transmit`.
     #[must_use]
     pub fn poll_peer(&mut self) -> Option<PeerId> {
         let id = self.ready.pop_front()?;
@@ -308,9 +322,10 @@ impl Hub {
         Some(id)
     }
 
-    /// The next frame for a peer, and its payload.
+    /// The next frame for a peer, and its payload. What it held of the hub's limits is free from here on, so take it only
+    /// when the link can.
     ///
-    /// The value returned may change after: any call that takes `now`, `finish_work`.
+    /// The value returned may change after: any call that takes `now`, `poll_transmit` for any peer.
     #[must_use]
     pub fn poll_transmit(&mut self, id: PeerId) -> Option<(Down, Bytes)> {
         let peer = self.peers.get_mut(&id)?;
@@ -343,7 +358,7 @@ impl Hub {
 
     /// Arithmetic or user code to be run on any thread, and handed back by [`finish_work`](Self::finish_work).
     ///
-    /// The value returned may change after: any call that takes `now`, `finish_work`, `poll_transmit`.
+    /// The value returned may change after: any call that takes `now`, `poll_transmit`.
     #[must_use]
     pub fn poll_work(&mut self) -> Option<Work> {
         self.work.pop_front()

@@ -19,9 +19,15 @@ use crate::rank::Rank;
 
 /// A user-defined operation at the hub: all inputs in, all outputs out.
 ///
-/// It runs on a thread of the hub's driver, once for each call, as soon as every source has given its input.
+/// It runs on a thread of the hub's driver, once for each call, as soon as every source has given its input. Several
+/// calls may run at the same time. A panic in it fails the call, like an error; the hub goes on, in a program whose
+/// panics unwind.
+///
+/// [`Registry::insert_fn`] makes one of a function on serde values; implement this to work on bytes.
 pub trait Apply: Send + Sync {
-    /// Turns the `inputs`, one for each source in the group's order, into one output for each of `destinations`.
+    /// Turns the `inputs`, one for each source in the group's order, into one output for each of `destinations`, in any
+    /// order. An input is what the rank's driver sent: of crate `edgempi` the call's parameters, then the input, both
+    /// postcard (see [`TypedInput`]).
     ///
     /// # Errors
     ///
@@ -103,13 +109,28 @@ impl Registry {
         Self::default()
     }
 
-    /// Adds `operation`, in place of an earlier one of that name.
+    /// Adds `operation`, in place of an earlier one of that name, whatever its version.
     pub fn insert(&mut self, name: &str, version: u32, operation: Arc<dyn Apply>) {
         self.operations.insert(name.to_owned(), (version, operation));
     }
 
     /// Adds a function on serde values: it gets the call and each source's input in the group's order, and returns an
-    /// output for each destination.
+    /// output for each destination. An error is told to every participant, as its text.
+    ///
+    /// ```
+    /// use edgempi_core::Rank;
+    /// use edgempi_core::hub::{Applied, Registry};
+    ///
+    /// /// The sum of all inputs, times the parameter, for every destination.
+    /// fn scaled(call: Applied<'_, i64>, inputs: Vec<(Rank, i64)>) -> Result<Vec<(Rank, i64)>, String> {
+    ///     let sum: i64 = inputs.iter().map(|(_, value)| value).sum();
+    ///     let scaled = sum.checked_mul(call.parameters).ok_or("the product is too large")?;
+    ///     Ok(call.destinations.iter().map(|rank| (*rank, scaled)).collect())
+    /// }
+    ///
+    /// let mut operations = Registry::new();
+    /// operations.insert_fn("scaled sum", 1, scaled);
+    /// ```
     pub fn insert_fn<P, I, O, E, F>(&mut self, name: &str, version: u32, function: F)
     where
         F: Fn(Applied<'_, P>, Vec<(Rank, I)>) -> Result<Vec<(Rank, O)>, E> + Send + Sync + 'static,

@@ -25,7 +25,7 @@ pub enum Reduction<T> {
 /// Something that makes one value of two: a [`ReduceOp`] for elements, a closure for any type.
 ///
 /// The closure has to be associative; it is called with values in rank order, in the shape of
-/// [`fold_tree`](super::fold_tree).
+/// [`fold_tree`](super::fold_tree). Commutative it need not be.
 pub trait Reducer<T> {
     /// What to do.
     fn into_reduction(self) -> Reduction<T>;

@@ -8,7 +8,35 @@ use crate::rank::Group;
 /// An operation that is registered at the hub under a name, called with some parameters on some ranks.
 ///
 /// At the hub it is an [`Apply`](crate::hub::Apply), a function from the inputs of all sources to the outputs of all
-/// destinations; closures never travel.
+/// destinations; closures never travel. A value of the type is one call: it says with which parameters and on which
+/// ranks.
+///
+/// ```
+/// use edgempi_core::operation::Operation;
+/// use edgempi_core::{Group, Rank};
+///
+/// /// The samples of some ranks go through a filter at the hub; the filtered ones reach one rank.
+/// struct Smooth<'a> {
+///     width: u32,
+///     sensors: &'a [Rank],
+///     recorder: [Rank; 1],
+/// }
+///
+/// impl Operation for Smooth<'_> {
+///     const NAME: &'static str = "smooth";
+///     type Parameters = u32;
+///     type Input = Vec<f32>;
+///     type Output = Vec<f32>;
+///
+///     fn parameters(&self) -> u32 {
+///         self.width
+///     }
+///
+///     fn group(&self) -> Group<'_> {
+///         Group::new(self.sensors, &self.recorder)
+///     }
+/// }
+/// ```
 pub trait Operation {
     /// The name under which the hub knows it.
     const NAME: &'static str;
@@ -24,6 +52,7 @@ pub trait Operation {
     /// The parameters of this call.
     fn parameters(&self) -> Self::Parameters;
 
-    /// Who gives and who receives in this call. All participants have to say the same.
+    /// Who gives and who receives in this call. All participants have to say the same, in the same order. A call needs
+    /// sources, who say the parameters, and destinations, or nobody learns how it ended.
     fn group(&self) -> Group<'_>;
 }

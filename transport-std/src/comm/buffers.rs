@@ -9,7 +9,7 @@ use crate::engine::OwnedCall;
 use crate::error::Error;
 use crate::request::{OnDrop, Request};
 
-/// Elements that a call takes: a vector, which is sent as it is, or a slice or array, which is copied.
+/// Elements that a call takes: a vector, which is sent as it is, or a slice or array, which is copied to one.
 pub trait IntoBuffer<T> {
     /// The elements as a vector.
     fn into_buffer(self) -> Vec<T>;
@@ -48,6 +48,16 @@ impl<T: Clone, const N: usize> IntoBuffer<T> for &[T; N] {
 /// Calls on buffers.
 impl Comm {
     /// Waits until every rank has come here (MPI 4.1, chapter 6.3).
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(2)?;
+    /// let first = worlds[0].comm().barrier();
+    /// assert!(!first.test(), "rank 1 has not come");
+    /// let second = worlds[1].comm().barrier();
+    /// first.wait()?;
+    /// second.wait()?;
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
     #[track_caller]
     pub fn barrier(&self) -> Request<'static, ()> {
         self.start(self.nothing(Call::Barrier, Datatype::Object), OnDrop::Detach, |_| Ok(()))
@@ -55,10 +65,15 @@ impl Comm {
 
     /// Copies the root's `data` over every other rank's (MPI 4.1, chapter 6.4). All lengths must be equal.
     ///
+    /// Resolves at the root when the hub has the data, elsewhere when they have come. Ranks that do not know the length
+    /// use [`Objects::bcast`](super::Objects::bcast).
+    ///
     /// ```
-    /// # let world = edgempi::init().wait()?;
-    /// let data = world.comm().bcast(0, vec![1.0f32, 2.0, 3.0]).wait()?;
-    /// assert_eq!(data, [1.0, 2.0, 3.0]);
+    /// # let worlds = edgempi::local(2)?;
+    /// let root = worlds[0].comm().bcast(0, vec![1.0f32, 2.0, 3.0]);
+    /// let other = worlds[1].comm().bcast(0, vec![0.0f32; 3]);
+    /// assert_eq!(other.wait()?, [1.0, 2.0, 3.0]);
+    /// assert_eq!(root.wait()?, [1.0, 2.0, 3.0], "the root gets its own back");
     /// # Ok::<(), edgempi::Error>(())
     /// ```
     #[track_caller]
@@ -80,8 +95,22 @@ impl Comm {
         )
     }
 
-    /// Collects every rank's `data` at the root, in rank order (MPI 4.1, chapter 6.5). All lengths must be equal.
-    /// `None` on the other ranks.
+    /// Collects every rank's `data` at the root, in rank order (MPI 4.1, chapter 6.5). All lengths must be equal; the
+    /// root gets size × `data.len()` elements, the others `None`.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(3)?;
+    /// let requests: Vec<_> = worlds
+    ///     .iter()
+    ///     .map(|world| {
+    ///         let rank = world.rank().get();
+    ///         world.comm().gather(1, [rank, rank * rank])
+    ///     })
+    ///     .collect();
+    /// let results = requests.into_iter().map(|request| request.wait()).collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(results, [None, Some(vec![0, 0, 1, 1, 2, 4]), None]);
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
     #[track_caller]
     pub fn gather<T: Element>(
         &self,
@@ -112,7 +141,18 @@ impl Comm {
     }
 
     /// Hands the root's `data` out in blocks of one length, in rank order (MPI 4.1, chapter 6.6). `data` is `Some` at
-    /// the root, with a length that size divides; what others give is ignored.
+    /// the root, with a length that size divides; what others give is ignored, and they need not know the length.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(3)?;
+    /// let requests: Vec<_> = worlds
+    ///     .iter()
+    ///     .map(|world| world.comm().scatter(0, (world.rank() == 0).then(|| vec![1u8, 2, 3, 4, 5, 6])))
+    ///     .collect();
+    /// let blocks = requests.into_iter().map(|request| request.wait()).collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(blocks, [[1, 2], [3, 4], [5, 6]]);
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
     #[track_caller]
     pub fn scatter<T: Element>(&self, root: impl Into<Rank>, data: Option<Vec<T>>) -> Request<'static, Vec<T>> {
         let root = root.into();
@@ -154,7 +194,17 @@ impl Comm {
         )
     }
 
-    /// Collects every rank's `data` at every rank, in rank order (MPI 4.1, chapter 6.7). All lengths must be equal.
+    /// Collects every rank's `data` at every rank, in rank order (MPI 4.1, chapter 6.7). All lengths must be equal;
+    /// everybody gets size × `data.len()` elements.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(3)?;
+    /// let requests: Vec<_> = worlds.iter().map(|world| world.comm().allgather([world.rank().get(), 7])).collect();
+    /// for request in requests {
+    ///     assert_eq!(request.wait()?, [0, 7, 1, 7, 2, 7]);
+    /// }
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
     #[track_caller]
     pub fn allgather<T: Element>(&self, data: impl IntoBuffer<T>) -> Request<'static, Vec<T>> {
         let data = data.into_buffer();
@@ -175,6 +225,15 @@ impl Comm {
 
     /// Block d of rank s becomes block s of rank d (MPI 4.1, chapter 6.8). All lengths must be equal, and size must
     /// divide them.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(2)?;
+    /// let first = worlds[0].comm().alltoall([1, 2, 3, 4]);
+    /// let second = worlds[1].comm().alltoall([5, 6, 7, 8]);
+    /// assert_eq!(first.wait()?, [1, 2, 5, 6]);
+    /// assert_eq!(second.wait()?, [3, 4, 7, 8]);
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
     #[track_caller]
     pub fn alltoall<T: Element>(&self, data: impl IntoBuffer<T>) -> Request<'static, Vec<T>> {
         let data = data.into_buffer();
@@ -194,6 +253,25 @@ impl Comm {
 
     /// Combines every rank's `data` element by element at the root (MPI 4.1, chapter 6.9.1). All lengths must be
     /// equal. `None` on the other ranks.
+    ///
+    /// ```
+    /// use edgempi::{Located, Minloc};
+    ///
+    /// # let worlds = edgempi::local(3)?;
+    /// let distances = [2.5f32, 0.5, 1.5];
+    /// let requests: Vec<_> = worlds
+    ///     .iter()
+    ///     .zip(distances)
+    ///     .map(|(world, distance)| world.comm().reduce(0, [Located::new(distance, world.rank().get())], Minloc))
+    ///     .collect();
+    /// let results = requests.into_iter().map(|request| request.wait()).collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(results, [Some(vec![Located::new(0.5, 1)]), None, None]);
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Besides those of every call: [`Error::InvalidArgument`] at once if `op` is not defined on `T`.
     #[track_caller]
     pub fn reduce<T: Element>(
         &self,
@@ -216,11 +294,19 @@ impl Comm {
     ///
     /// ```
     /// use edgempi::Sum;
-    /// # let world = edgempi::init().wait()?;
-    /// let total = world.comm().allreduce(vec![1.0f32, 2.0], Sum).wait()?;
-    /// assert_eq!(total, [1.0, 2.0], "in a world of one rank");
+    ///
+    /// # let worlds = edgempi::local(3)?;
+    /// let requests: Vec<_> =
+    ///     worlds.iter().map(|world| world.comm().allreduce(vec![1.0f32, world.rank().get() as f32], Sum)).collect();
+    /// for request in requests {
+    ///     assert_eq!(request.wait()?, [3.0, 0.0 + 1.0 + 2.0]);
+    /// }
     /// # Ok::<(), edgempi::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Besides those of every call: [`Error::InvalidArgument`] at once if `op` is not defined on `T`.
     #[track_caller]
     pub fn allreduce<T: Element>(&self, data: impl IntoBuffer<T>, op: ReduceOp) -> Request<'static, Vec<T>> {
         let started = self.folded(Call::Allreduce { op }, data.into_buffer(), true);
@@ -228,6 +314,27 @@ impl Comm {
     }
 
     /// [`allreduce`](Self::allreduce) whose result takes the place of `data`.
+    ///
+    /// The slice is copied now, and written when the request is polled or waited for. A vector that is handed to
+    /// [`allreduce`](Self::allreduce) saves both copies.
+    ///
+    /// ```
+    /// use edgempi::Sum;
+    ///
+    /// # let worlds = edgempi::local(2)?;
+    /// let (mut first, mut second) = ([1.0f64, 2.0], [10.0, 20.0]);
+    /// let requests =
+    ///     [worlds[0].comm().allreduce_in_place(&mut first, Sum), worlds[1].comm().allreduce_in_place(&mut second, Sum)];
+    /// for request in requests {
+    ///     request.wait()?;
+    /// }
+    /// assert_eq!((first, second), ([11.0, 22.0], [11.0, 22.0]));
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the request unfinished fails the operation on every rank with [`Error::Cancelled`]; `data` is as it was.
     #[track_caller]
     pub fn allreduce_in_place<'a, T: Element>(&self, data: &'a mut [T], op: ReduceOp) -> Request<'a, ()> {
         let started = self.folded(Call::Allreduce { op }, data.to_vec(), true);
@@ -238,6 +345,10 @@ impl Comm {
     }
 
     /// [`reduce`](Self::reduce) whose result takes the place of the root's `data`; that of others is left as it is.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`allreduce_in_place`](Self::allreduce_in_place).
     #[track_caller]
     pub fn reduce_in_place<'a, T: Element>(
         &self,
@@ -256,7 +367,11 @@ impl Comm {
         })
     }
 
-    /// [`bcast`](Self::bcast) into a slice.
+    /// [`bcast`](Self::bcast) from a slice, or into one.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`allreduce_in_place`](Self::allreduce_in_place).
     #[track_caller]
     pub fn bcast_in_place<'a, T: Element>(&self, root: impl Into<Rank>, data: &'a mut [T]) -> Request<'a, ()> {
         let mut request = self.bcast(root, &*data);
@@ -264,8 +379,20 @@ impl Comm {
         request.map(move |received| data.copy_from_slice(&received))
     }
 
-    /// Sends `data` to `dest` (MPI 4.1, chapter 3.2.1). Resolves when the library has room for the bytes: at once while
-    /// they fit the hub's queue for this rank, otherwise when somebody receives them.
+    /// Sends `data` to `dest` (MPI 4.1, chapter 3.2.1), which may be this rank itself.
+    ///
+    /// Resolves when the library has room for the bytes: soon while they fit the hub's queue for this rank
+    /// (`EDGEMPI_QUEUE_SIZE`), otherwise when somebody receives them. So it does not say that they have arrived. A
+    /// request that is dropped sends all the same.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(2)?;
+    /// worlds[0].comm().send(1, 7, [1.5f32, 2.5]).wait()?;
+    /// let (data, status) = worlds[1].comm().recv::<f32>(0, 7).wait()?;
+    /// assert_eq!(data, [1.5, 2.5]);
+    /// assert_eq!((status.source.get(), status.tag.0, status.count::<f32>()), (0, 7, Some(2)));
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
     #[track_caller]
     pub fn send<T: Element>(
         &self,
@@ -286,6 +413,21 @@ impl Comm {
     }
 
     /// Receives a message of any length (MPI 4.1, chapter 3.2.4), with what is known of it.
+    ///
+    /// ```
+    /// use edgempi::{ANY_SOURCE, ANY_TAG};
+    ///
+    /// # let worlds = edgempi::local(3)?;
+    /// worlds[2].comm().send(0, 5, [8u8; 100]).wait()?;
+    /// let (data, status) = worlds[0].comm().recv::<u8>(ANY_SOURCE, ANY_TAG).wait()?;
+    /// assert_eq!((data.len(), status.source.get(), status.tag.0), (100, 2, 5));
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the request takes the receive back. A message that had matched it already is lost; so in a `select!`
+    /// poll it by reference, and keep it.
     #[track_caller]
     pub fn recv<T: Element>(
         &self,
@@ -306,7 +448,24 @@ impl Comm {
         })
     }
 
-    /// Receives a message of at most `data.len()` elements; a longer one is [`Error::Truncated`].
+    /// Receives a message of at most `data.len()` elements (MPI 4.1, chapter 3.2.4). What is behind it in `data` stays.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(2)?;
+    /// let mut data = [0u16; 4];
+    /// worlds[1].comm().send(0, 1, [3u16, 4]).wait()?;
+    /// let status = worlds[0].comm().recv_into(1, 1, &mut data).wait()?;
+    /// assert_eq!((data, status.count::<u16>()), ([3, 4, 0, 0], Some(2)));
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Besides those of every call: [`Error::Truncated`] if the message is longer.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`recv`](Self::recv).
     #[track_caller]
     pub fn recv_into<'a, T: Element>(
         &self,

@@ -23,17 +23,26 @@ pub use objects::Objects;
 
 /// A communicator (MPI 4.1, chapter 7): ranks, and the calls between them.
 ///
-/// Cheap to clone, and usable from any number of threads and tasks. Collectives on one communicator have to be started
-/// in the same order on every rank.
+/// Cheap to clone, and usable from any number of threads and tasks. A clone is the same communicator;
+/// [`split`](Self::split) and [`dup`](Self::dup) make new ones. The collectives of one communicator have to be started
+/// in the same order on every rank, so let one task start them, or give each task a `dup`. Any number may be in flight.
 ///
-/// The methods here work on *buffers*: vectors and slices of an [`Element`], which travel without encoding. An owned
-/// vector comes back with the result, without a copy; a borrowed slice is copied once each way, and only its own
-/// request touches it. [`objects`](Self::objects) has the same calls for any serde value.
+/// The methods here work on *buffers*: vectors, slices and arrays of an [`Element`], which travel as they lie in memory.
+/// A vector that is handed over is sent from its own memory, and where a result has its length the result comes back in
+/// it. A slice or array is copied to a vector first, and where it takes a result is copied to again; its own request
+/// alone does that. Lengths are in elements. [`objects`](Self::objects) has the same calls for any serde value.
 ///
-/// Every call returns a [`Request`]; see there for cancel safety. What can go wrong is the same for all of them:
-/// [`Error::InvalidArgument`] at once, [`Error::Mismatch`] if the ranks do not agree, [`Error::TooLarge`] beyond
-/// `EDGEMPI_MSG_SIZE`, [`Error::RankFailed`] and [`Error::RankFinished`] if a rank that is needed is gone,
-/// [`Error::Cancelled`] if one gave up, [`Error::Disconnected`] if the hub is gone.
+/// Every call starts at once and returns a [`Request`]; see there for cancel safety.
+///
+/// # Errors
+///
+/// They come out of the request, and are the same for all calls:
+///
+/// - at once, without the others: [`Error::InvalidArgument`], [`Error::TooManyRequests`], [`Error::Finalized`];
+/// - from the hub: [`Error::Mismatch`] if the ranks do not agree, [`Error::TooLarge`] beyond `EDGEMPI_MSG_SIZE`,
+///   [`Error::RankFailed`] and [`Error::RankFinished`] if a rank that is needed is gone, [`Error::Cancelled`] if one
+///   gave up;
+/// - [`Error::Disconnected`] if the hub is gone.
 #[derive(Clone)]
 pub struct Comm {
     pub(crate) engine: Arc<Engine>,

@@ -30,8 +30,12 @@ pub(super) fn decode<T: DeserializeOwned>(from: Rank, bytes: &[u8]) -> Result<T,
 
 /// The calls of a [`Comm`] for any serde value: its own names, values instead of buffers.
 ///
-/// Values may have different lengths on different ranks. All ranks have to mean the same type: what comes is checked as
-/// far as its bytes tell, and is [`Error::Decode`] otherwise.
+/// Values are encoded with postcard, and may have different lengths on different ranks. So `gather` of vectors is what
+/// MPI calls `Gatherv`. All ranks have to mean the same type: what comes is checked as far as its bytes tell, and is
+/// [`Error::Decode`] otherwise, on that rank alone. postcard does not describe itself: formats and attributes that need
+/// that (`serde_json::Value`, `#[serde(untagged)]`, `#[serde(flatten)]`) do not decode.
+///
+/// Errors are those of [`Comm`]'s calls, with [`Error::Encode`] at once for a value that serde can't write.
 #[derive(Clone, Copy, Debug)]
 pub struct Objects<'c> {
     comm: &'c Comm,
@@ -39,6 +43,18 @@ pub struct Objects<'c> {
 
 impl Comm {
     /// The same calls for any serde value.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(2)?;
+    /// let requests: Vec<_> = worlds
+    ///     .iter()
+    ///     .map(|world| world.comm().objects().allgather(&format!("I am {}", world.rank())))
+    ///     .collect();
+    /// for request in requests {
+    ///     assert_eq!(request.wait()?, ["I am 0", "I am 1"]);
+    /// }
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
     pub fn objects(&self) -> Objects<'_> {
         Objects { comm: self }
     }
@@ -49,10 +65,17 @@ impl Objects<'_> {
     /// ignored. The root gets its own value back.
     ///
     /// ```
-    /// # let world = edgempi::init().wait()?;
-    /// let comm = world.comm();
-    /// let text = comm.objects().bcast(0, (comm.rank() == 0).then(|| "hello".to_owned())).wait()?;
-    /// assert_eq!(text, "hello");
+    /// # let worlds = edgempi::local(2)?;
+    /// let requests: Vec<_> = worlds
+    ///     .iter()
+    ///     .map(|world| {
+    ///         let comm = world.comm();
+    ///         comm.objects().bcast(0, (comm.rank() == 0).then(|| "hello".to_owned()))
+    ///     })
+    ///     .collect();
+    /// for request in requests {
+    ///     assert_eq!(request.wait()?, "hello");
+    /// }
     /// # Ok::<(), edgempi::Error>(())
     /// ```
     #[track_caller]
@@ -75,6 +98,15 @@ impl Objects<'_> {
     }
 
     /// Every rank's value reaches the root, in rank order (MPI 4.1, chapter 6.5). `None` on the other ranks.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(3)?;
+    /// let requests: Vec<_> =
+    ///     worlds.iter().map(|world| world.comm().objects().gather(0, &vec!['x'; world.rank().index()])).collect();
+    /// let results = requests.into_iter().map(|request| request.wait()).collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(results, [Some(vec![vec![], vec!['x'], vec!['x', 'x']]), None, None]);
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
     #[track_caller]
     pub fn gather<T>(&self, root: impl Into<Rank>, value: &T) -> Request<'static, Option<Vec<T>>>
     where
@@ -97,7 +129,16 @@ impl Objects<'_> {
         }
     }
 
-    /// Value r of the root reaches rank r (MPI 4.1, chapter 6.6). `values` is `Some` at the root, one for each rank.
+    /// Value r of the root reaches rank r (MPI 4.1, chapter 6.6). `values` is `Some` at the root, with one for each rank;
+    /// what others give is ignored.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(2)?;
+    /// let root = worlds[0].comm().objects().scatter(0, Some(vec!["mine".to_owned(), "yours".to_owned()]));
+    /// let other = worlds[1].comm().objects().scatter::<String>(0, None);
+    /// assert_eq!((root.wait()?.as_str(), other.wait()?.as_str()), ("mine", "yours"));
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
     #[track_caller]
     pub fn scatter<T>(&self, root: impl Into<Rank>, values: Option<Vec<T>>) -> Request<'static, T>
     where
@@ -139,7 +180,16 @@ impl Objects<'_> {
         }
     }
 
-    /// Value d of rank s becomes value s of rank d (MPI 4.1, chapter 6.8): one for each rank.
+    /// Value d of rank s becomes value s of rank d (MPI 4.1, chapter 6.8). `values` has one for each rank.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(2)?;
+    /// let first = worlds[0].comm().objects().alltoall(&["0 to 0", "0 to 1"].map(str::to_owned));
+    /// let second = worlds[1].comm().objects().alltoall(&["1 to 0", "1 to 1"].map(str::to_owned));
+    /// assert_eq!(first.wait()?, ["0 to 0", "1 to 0"]);
+    /// assert_eq!(second.wait()?, ["0 to 1", "1 to 1"]);
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
     #[track_caller]
     pub fn alltoall<T>(&self, values: &[T]) -> Request<'static, Vec<T>>
     where
@@ -166,6 +216,21 @@ impl Objects<'_> {
 
     /// Combines every rank's value at the root (MPI 4.1, chapter 6.9.1), by a built-in op where the value is an element,
     /// or by a closure, which runs at the root. `None` on the other ranks.
+    ///
+    /// The closure gets values in rank order, and has to be associative. All ranks give one, or all a built-in op.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(3)?;
+    /// let words = ["to", "be", "or"];
+    /// let requests: Vec<_> = worlds
+    ///     .iter()
+    ///     .zip(words)
+    ///     .map(|(world, word)| world.comm().objects().reduce(0, word.to_owned(), |a: String, b: String| a + " " + &b))
+    ///     .collect();
+    /// let results = requests.into_iter().map(|request| request.wait()).collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(results, [Some("to be or".to_owned()), None, None]);
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
     #[track_caller]
     pub fn reduce<T>(&self, root: impl Into<Rank>, value: T, reducer: impl Reducer<T>) -> Request<'static, Option<T>>
     where
@@ -191,11 +256,15 @@ impl Objects<'_> {
     /// element, or by a closure, which runs at every rank.
     ///
     /// ```
-    /// # let world = edgempi::init().wait()?;
-    /// let longest = world.comm().objects().allreduce("me".to_owned(), |a: String, b: String| {
-    ///     if a.len() >= b.len() { a } else { b }
-    /// });
-    /// assert_eq!(longest.wait()?, "me", "in a world of one rank");
+    /// # let worlds = edgempi::local(3)?;
+    /// let longer = |a: String, b: String| if a.len() >= b.len() { a } else { b };
+    /// let requests: Vec<_> = worlds
+    ///     .iter()
+    ///     .map(|world| world.comm().objects().allreduce("*".repeat(world.rank().index()), longer))
+    ///     .collect();
+    /// for request in requests {
+    ///     assert_eq!(request.wait()?, "**");
+    /// }
     /// # Ok::<(), edgempi::Error>(())
     /// ```
     #[track_caller]
@@ -216,6 +285,14 @@ impl Objects<'_> {
     }
 
     /// Sends a value to `dest` (MPI 4.1, chapter 3.2.1). Resolves as [`Comm::send`] does.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(2)?;
+    /// worlds[0].comm().objects().send(1, 7, &("a pair", 42)).wait()?;
+    /// let (pair, status) = worlds[1].comm().objects().recv::<(String, i32)>(0, 7).wait()?;
+    /// assert_eq!((pair.0.as_str(), pair.1, status.source.get()), ("a pair", 42, 0));
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
     #[track_caller]
     pub fn send<T: Serialize + ?Sized>(
         &self,
@@ -229,7 +306,16 @@ impl Objects<'_> {
         }
     }
 
-    /// Receives a value (MPI 4.1, chapter 3.2.4), with what is known of its message.
+    /// Receives a value (MPI 4.1, chapter 3.2.4), with what is known of its message. Takes what
+    /// [`send`](Self::send) of objects sends, not buffers.
+    ///
+    /// # Errors
+    ///
+    /// Besides those of every call: [`Error::Decode`] if the bytes are no `T`.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Comm::recv`].
     #[track_caller]
     pub fn recv<T>(&self, source: impl Into<Source>, tag: impl Into<TagSelector>) -> Request<'static, (T, Status)>
     where

@@ -11,6 +11,8 @@ use crate::engine::OwnedCall;
 use crate::error::Error;
 use crate::request::{OnDrop, Request};
 
+/// Bytes that are sent are copied at the call; a result is copied to `buffers` when the request is polled or waited for.
+/// So the borrowed memory is touched by this request alone.
 impl Communicator for Comm {
     type Error = Error;
     type Transfer<'a> = Request<'a, Status>;

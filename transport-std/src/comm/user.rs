@@ -13,13 +13,17 @@ use crate::request::{OnDrop, Request};
 
 /// User-defined operations.
 impl Comm {
-    /// Calls a user-defined operation, which runs at the hub. Sources of its group give `input`; destinations get
-    /// `Some` output, the others `None`.
+    /// Calls a user-defined operation, which runs at the hub. Sources of its group give `Some` input; what others give is
+    /// ignored. Destinations get `Some` output, the others `None`.
+    ///
+    /// Every rank of the group has to call it, and nobody else. [`Registry::insert_fn`](crate::hub::Registry::insert_fn)
+    /// adds the function at the hub; the crate page and `examples/pair_reduce` show both sides.
     ///
     /// # Errors
     ///
-    /// Besides those of every call: [`Error::UnknownOperation`] if the hub has none of that name and version,
-    /// [`Error::Remote`] with the text of the operation's own error or panic.
+    /// Besides those of every call: [`Error::InvalidArgument`] at once if this rank is not in the group,
+    /// [`Error::UnknownOperation`] if the hub has none of that name and version, [`Error::Remote`] with the text of the
+    /// operation's own error or panic, [`Error::Decode`] if the output is no `O::Output`.
     #[track_caller]
     pub fn apply<O: Operation>(&self, operation: &O, input: Option<&O::Input>) -> Request<'static, Option<O::Output>>
     where

@@ -38,7 +38,8 @@ const FIRST_LINK_KEY: usize = 2;
 /// How long a rank that gives up waits until the hub in its process has told the others, if a link takes nothing more.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Frames and bytes that a rank has moved since it joined, or a hub for all ranks of its world.
+/// Frames and bytes that a rank has moved since it joined, between itself and the hub; or a hub, for all ranks of its
+/// world.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Bytes sent, frame heads included.

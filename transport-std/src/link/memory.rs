@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Link, Source};
 
-/// Wakes whoever serves the other end of a memory link.
+/// Wakes whoever serves the other end of a memory link. May be called from any thread, and does not block.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// Bytes that one direction holds.
@@ -18,7 +18,7 @@ struct Pipe {
     closed: bool,
 }
 
-/// One end of a link within a process.
+/// One end of a link within a process: two pipes, of at most 1 MiB each.
 pub struct MemoryLink {
     incoming: Arc<Mutex<Pipe>>,
     outgoing: Arc<Mutex<Pipe>>,

@@ -1,4 +1,7 @@
 //! Links: how frames get from one process to another. One file a transport, one trait.
+//!
+//! There are two: TCP, which `EDGEMPI_PROTO=tcp` names, and memory, between a hub and a rank in one process. Links of a
+//! program's own can not be plugged in yet; [`Link`] is what they will implement.
 
 mod memory;
 mod tcp;
@@ -15,10 +18,10 @@ pub(crate) use tcp::{connect, listen};
 /// The names that `EDGEMPI_PROTO` may say.
 pub const NAMES: &[&str] = &["tcp"];
 
-/// What the operating system watches for a link.
+/// What the operating system watches for a link: its file descriptor.
 #[cfg(unix)]
 pub type Source<'a> = std::os::fd::BorrowedFd<'a>;
-/// What the operating system watches for a link.
+/// What the operating system watches for a link: its socket.
 #[cfg(windows)]
 pub type Source<'a> = std::os::windows::io::BorrowedSocket<'a>;
 
