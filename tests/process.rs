@@ -58,8 +58,8 @@ impl Process {
     }
 
     /// Its next line on stderr.
+    #[allow(clippy::unbuffered_bytes, reason = "nothing is read ahead and lost")]
     pub fn hear_error(&mut self) -> String {
-        // Byte by byte, so that nothing is read ahead and lost.
         let stderr = self.child.stderr.as_mut().expect("it is piped");
         let line = stderr.bytes().map_while(Result::ok).take_while(|byte| *byte != b'\n').collect();
         String::from_utf8(line).expect("lines are text")

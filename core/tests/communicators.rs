@@ -165,8 +165,8 @@ fn communicators_are_forgotten_once_all_have_freed_them() {
     let mut world = World::with(config, hub::Registry::new(), |_, _| {});
     for _ in 0..20 {
         let places = split_world(&mut world, |_| (Some(0), 0));
-        for rank in 0..2 {
-            world.ask_on(rank, places[rank], free());
+        for (rank, place) in places.into_iter().enumerate() {
+            world.ask_on(rank, place, free());
         }
         world.settle();
     }

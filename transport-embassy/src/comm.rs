@@ -304,7 +304,6 @@ impl<'e> Future for Split<'_, 'e> {
         let buffers = Buffers::Both { send: &this.send, receive: &mut this.receive };
         let mut hand = this.comm.hand(&Call::Split, buffers);
         let Poll::Ready(result) = this.comm.drive.poll(context, request, &mut hand) else { return Poll::Pending };
-        drop(hand);
         this.started = Err(Error::new(Category::InvalidArgument));
         Poll::Ready(result.map(|_| {
             let SplitResult { id, rank, size } = SplitResult::from_bytes(this.receive);

@@ -91,9 +91,10 @@ impl<'a> Hand<'a> {
         bytes.get_mut(start..start.checked_add(len)?)
     }
 
-    pub(crate) fn function(&mut self) -> Option<&mut (dyn FnMut(usize, &[u8]) + 'a)> {
+    /// What takes the result, if no buffer does.
+    pub(crate) fn function(&mut self) -> Option<&mut Take<'a>> {
         match &mut self.sink {
-            Sink::Function(take) => Some(&mut **take),
+            Sink::Function(take) => Some(take),
             Sink::Nothing | Sink::Bytes(_) => None,
         }
     }
@@ -123,7 +124,7 @@ impl<'a> Hand<'a> {
             (Source::InPlace, _) => room,
             (Source::Nothing | Source::Function(_), _) => 0,
         };
-        let block_of_all = sends.checked_mul(size).unwrap_or(usize::MAX);
+        let block_of_all = sends.saturating_mul(size);
         let is_root = |root: &Rank| root.get() == self.own;
         let open = datatype == Datatype::Object;
         match call {
