@@ -246,7 +246,9 @@ pub struct Endpoint<S> {
     phase: Phase,
     max_payload: usize,
     max_requests: u32,
-    hub_silence: Duration,
+    /// Microseconds that the hub may take to answer, and after which this rank says something.
+    hub_silence: u64,
+    pause: u64,
     queue_sent: u64,
     queue_limit: u64,
     sequence: u32,
@@ -274,7 +276,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             phase: Phase::Start,
             max_payload: 64,
             max_requests: u32::MAX,
-            hub_silence: Duration::ZERO,
+            hub_silence: 0,
+            pause: u64::from((millis(config.max_silence) / 3).max(1)) * 1000,
             queue_sent: 0,
             queue_limit: 0,
             sequence: 0,
@@ -538,11 +541,10 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         if self.config.max_silence.is_zero() || !joined {
             return None;
         }
-        let pause = (self.config.max_silence / 3).max(Duration::from_millis(1));
         Some(match self.pinged {
-            Some(pinged) if self.ping => pinged + self.hub_silence,
-            Some(pinged) => (pinged + self.hub_silence).min(self.last_sent + pause),
-            None => self.last_sent.min(self.last_heard) + pause,
+            Some(pinged) if self.ping => pinged.later(self.hub_silence),
+            Some(pinged) => pinged.later(self.hub_silence).min(self.last_sent.later(self.pause)),
+            None => self.last_sent.min(self.last_heard).later(self.pause),
         })
     }
 
@@ -555,7 +557,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         if self.poll_timeout().is_none_or(|at| at > now) {
             return Ok(());
         }
-        if self.pinged.is_some_and(|pinged| now >= pinged + self.hub_silence) {
+        if self.pinged.is_some_and(|pinged| now >= pinged.later(self.hub_silence)) {
             self.phase = Phase::Closed;
             return Err(Fault::new(Category::Timeout));
         }
@@ -578,8 +580,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         self.queue_limit = welcome.queue_size;
         // A hub that promises nothing may take as long as it likes.
         self.hub_silence = match welcome.max_silence {
-            0 => Duration::MAX,
-            millis => Duration::from_millis(millis.into()),
+            0 => u64::MAX,
+            millis => u64::from(millis) * 1000,
         };
         self.event = Some(Event::Welcome(welcome));
         Ok(Incoming::Discard { len: payload_len })
@@ -966,7 +968,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
 
     fn hello(&self) -> Hello {
         let Config { rank, size, kind, max_payload, max_message, open_parts, receive_window, .. } = self.config;
-        let max_silence = u32::try_from(self.config.max_silence.as_millis()).unwrap_or(u32::MAX);
+        let max_silence = millis(self.config.max_silence);
         Hello {
             magic: MAGIC,
             version: VERSION,
@@ -1180,6 +1182,12 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         }
         Some(index)
     }
+}
+
+/// A duration in milliseconds, without the 128-bit and 64-bit divisions that boards would have to bring along.
+fn millis(duration: Duration) -> u32 {
+    let seconds = u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+    seconds.saturating_mul(1000).saturating_add(duration.subsec_millis())
 }
 
 const PROTOCOL: Fault = Fault::new(Category::Protocol);

@@ -27,12 +27,20 @@ impl Instant {
     }
 }
 
+impl Instant {
+    /// The moment `micros` microseconds from here.
+    pub(crate) const fn later(self, micros: u64) -> Self {
+        Self(self.0.saturating_add(micros))
+    }
+}
+
 impl core::ops::Add<Duration> for Instant {
     type Output = Self;
 
     fn add(self, duration: Duration) -> Self {
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(micros))
+        // Without 128-bit arithmetic, which boards would have to bring along.
+        let seconds = duration.as_secs().saturating_mul(1_000_000);
+        self.later(seconds.saturating_add(duration.subsec_micros().into()))
     }
 }
 

@@ -22,24 +22,13 @@ pub enum DecodeError {
     Value(u8),
 }
 
-/// Takes fields off the front of a header.
-pub(super) struct Reader<'a> {
-    kind: u8,
-    len: usize,
-    rest: &'a [u8],
-}
-
-impl<'a> Reader<'a> {
-    pub(super) fn new(kind: u8, header: &'a [u8]) -> Self {
-        Self { kind, len: header.len(), rest: header }
-    }
-
-    pub(super) fn take<F: Field>(&mut self) -> Result<F, DecodeError> {
-        let short = DecodeError::Short { kind: self.kind, len: self.len };
-        let (bytes, rest) = self.rest.split_at_checked(F::SIZE).ok_or(short)?;
-        self.rest = rest;
-        F::get(bytes).ok_or(DecodeError::Value(self.kind))
-    }
+/// Takes a field off the front of a header that holds it; `None` if its bytes mean nothing.
+// Inlined, so that the lengths are compared while compiling.
+#[inline(always)]
+pub(super) fn take<F: Field>(rest: &mut &[u8]) -> Option<F> {
+    let (bytes, behind) = rest.split_at_checked(F::SIZE)?;
+    *rest = behind;
+    F::get(bytes)
 }
 
 /// A value with a fixed layout.
@@ -55,13 +44,15 @@ macro_rules! number {
     ($($type:ty),*) => {$(
         impl Field for $type {
             const SIZE: usize = size_of::<$type>();
+            #[inline(always)]
             fn put(&self, bytes: &mut [u8]) {
-                for (to, from) in bytes.iter_mut().zip(self.to_le_bytes()) {
-                    *to = from;
+                if let Some(place) = bytes.first_chunk_mut() {
+                    *place = self.to_le_bytes();
                 }
             }
+            #[inline(always)]
             fn get(bytes: &[u8]) -> Option<Self> {
-                Some(Self::from_le_bytes(bytes.try_into().ok()?))
+                bytes.first_chunk().map(|bytes| Self::from_le_bytes(*bytes))
             }
         }
     )*};
@@ -73,10 +64,12 @@ macro_rules! as_field {
     ($type:ty as $wire:ty, $to:expr, $from:expr) => {
         impl $crate::wire::field::Field for $type {
             const SIZE: usize = size_of::<$wire>();
+            #[inline(always)]
             fn put(&self, bytes: &mut [u8]) {
                 let to: fn(&$type) -> $wire = $to;
                 to(self).put(bytes);
             }
+            #[inline(always)]
             fn get(bytes: &[u8]) -> Option<Self> {
                 let from: fn($wire) -> Option<$type> = $from;
                 from(<$wire as $crate::wire::field::Field>::get(bytes)?)
@@ -105,7 +98,7 @@ macro_rules! header {
         impl $name {
             pub(super) const LEN: usize = 0 $(+ <$type as $crate::wire::field::Field>::SIZE)*;
 
-            pub(super) fn encode(&self, bytes: &mut [u8]) -> usize {
+            pub(super) fn encode(&self, bytes: &mut [u8; $crate::wire::MAX_HEADER_LEN]) -> usize {
                 let mut at = 0;
                 $(
                     let end = at + <$type as $crate::wire::field::Field>::SIZE;
@@ -118,8 +111,10 @@ macro_rules! header {
             }
 
             pub(super) fn decode(kind: u8, header: &[u8]) -> Result<Self, $crate::wire::DecodeError> {
-                let mut reader = $crate::wire::field::Reader::new(kind, header);
-                Ok(Self { $($field: reader.take()?,)* })
+                let short = $crate::wire::DecodeError::Short { kind, len: header.len() };
+                let mut rest: &[u8] = header.first_chunk::<{ $name::LEN }>().ok_or(short)?;
+                let mut fields = || Some(Self { $($field: $crate::wire::field::take(&mut rest)?,)* });
+                fields().ok_or($crate::wire::DecodeError::Value(kind))
             }
         }
 

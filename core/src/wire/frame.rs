@@ -327,6 +327,7 @@ macro_rules! frames {
             /// Writes prefix and header in front of a payload of `payload_len` bytes; returns their length.
             pub fn encode(&self, payload_len: u32, bytes: &mut [u8; super::MAX_HEAD_LEN]) -> usize {
                 let (prefix, header) = bytes.split_at_mut(PREFIX_LEN);
+                let Some(header) = header.first_chunk_mut() else { return 0 };
                 let header_len = match self {
                     $(Self::$variant(fields) => fields.encode(header),)*
                 };
