@@ -156,7 +156,7 @@ fn a_death_in_the_middle_of_a_large_stream() {
         let _watchdog = Watchdog::start();
         let (worlds, mut victim) = survivors_and_victim();
         victim.say("stream");
-        let requests = worlds.each_ref().map(|world| world.comm().allreduce(vec![1f32; LONG], Sum));
+        let requests = worlds.each_ref().map(|world| world.comm().allreduce(vec![0f32; LONG], Sum));
         assert_eq!(victim.hear(), "ok", "it is under way");
         death.inflict(&mut victim);
         let start = Instant::now();
@@ -352,7 +352,7 @@ fn a_hub_that_dies_in_the_middle_of_a_large_stream_disconnects_everybody() {
     let _watchdog = Watchdog::start();
     let (worlds, mut host, hub) = guests_and_host();
     host.say("stream");
-    let requests = worlds.each_ref().map(|world| world.comm().allreduce(vec![1f32; LONG], Sum));
+    let requests = worlds.each_ref().map(|world| world.comm().allreduce(vec![0f32; LONG], Sum));
     assert_eq!(host.hear(), "ok", "it is under way");
     host.kill();
     lose_hub(worlds, hub, requests);
