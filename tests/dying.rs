@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use edgempi::hub::Registry;
 use edgempi::{ANY_SOURCE, Builder, Comm, Error, Init, Rank, Request, Sum, World};
 use edgempi_core::wire::{Down, Hello, Up};
-use edgempi_tests::process::{Process, command, rank_of};
+use edgempi_tests::process::{Process, lone_hub, rank_of};
 use edgempi_tests::stranger::{Stranger, first_barrier, hello};
 use edgempi_tests::{LoneHub, Watchdog, edgempi, free_address, hosted, join, joining, on_ranks, tcp_worlds};
 
@@ -360,18 +360,14 @@ fn a_hub_that_dies_in_the_middle_of_a_large_stream_disconnects_everybody() {
 
 /// Two ranks here, at a hub that is a process of its own.
 fn ranks_at_the_command() -> ([World; 2], Process, SocketAddr) {
-    let mut hub = command(edgempi());
-    hub.args(["hub", "--size", "2", "--listen", "127.0.0.1:0"]);
-    let mut hub = Process::start(hub);
-    let said = hub.hear_error();
-    let address = said.rsplit(' ').next().and_then(|address| address.parse().ok());
-    let address: SocketAddr = address.unwrap_or_else(|| panic!("no address: {said}"));
+    let (hub, address) = lone_hub(2, &[]);
     let worlds = join((0..2).map(|rank| joining(address, 2, rank)), &Registry::new()).expect("nothing is wrong");
     (worlds.try_into().expect("two"), hub, address)
 }
 
 #[test]
 fn a_hub_of_its_own_that_is_killed_disconnects_everybody() {
+    // Building it may take a while.
     edgempi();
     let _watchdog = Watchdog::start();
     let (worlds, mut hub, address) = ranks_at_the_command();
@@ -384,6 +380,7 @@ fn a_hub_of_its_own_that_is_killed_disconnects_everybody() {
 #[cfg(unix)]
 #[test]
 fn a_hub_of_its_own_that_is_told_to_stop_says_so() {
+    // Building it may take a while.
     edgempi();
     let _watchdog = Watchdog::start();
     let (worlds, mut hub, address) = ranks_at_the_command();
@@ -400,8 +397,9 @@ fn a_hub_of_its_own_that_is_told_to_stop_says_so() {
 
 #[test]
 fn a_hub_of_its_own_ends_when_its_ranks_have_died() {
-    let _watchdog = Watchdog::start();
+    // Building it may take a while.
     edgempi();
+    let _watchdog = Watchdog::start();
     let (worlds, mut hub, _) = ranks_at_the_command();
     drop(worlds);
     let (status, said) = hub.end();

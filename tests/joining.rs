@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use edgempi::hub::Registry;
 use edgempi::{Builder, Category, Config, Error, Max, Rank, World};
 use edgempi_core::wire::{Down, Goodbye, GoodbyeReason, Hello, MAX_HEAD_LEN, Reject, Up, VERSION, Welcome};
-use edgempi_tests::process::{Process, command, rank_of};
+use edgempi_tests::process::{Process, command, lone_hub, rank_of};
 use edgempi_tests::stranger::{Stranger, hello};
 use edgempi_tests::{LoneHub, Watchdog, edgempi, free_address, hosted, join, joining, on_ranks, tcp_worlds};
 
@@ -363,13 +363,9 @@ fn ranks_that_never_come_are_named_after_the_wait() {
 
 #[test]
 fn a_hub_alone_ends_when_ranks_never_come() {
-    let mut hub = command(edgempi());
+    edgempi();
     let _watchdog = Watchdog::start();
-    hub.args(["hub", "--size", "2", "--listen", "127.0.0.1:0"]).env("EDGEMPI_WAIT", "200ms");
-    let mut hub = Process::start(hub);
-    let said = hub.hear_error();
-    let address = said.rsplit(' ').next().and_then(|address| address.parse().ok());
-    let address: SocketAddr = address.unwrap_or_else(|| panic!("no address: {said}"));
+    let (mut hub, address) = lone_hub(2, &[("EDGEMPI_WAIT", "200ms")]);
     let error = refused(joining(address, 2, 0));
     let expected = "rank 1 has failed: it did not come within 0.2 s (EDGEMPI_WAIT)";
     assert_eq!(error.to_string(), expected);
