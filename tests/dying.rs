@@ -415,11 +415,9 @@ fn a_process_that_is_stopped_has_failed_after_the_silence_that_it_promised_at_mo
     let hub = free_address();
     let joining: Vec<Init> = (0..2).map(|rank| Builder::new().config(hosted(hub, 3, rank)).init()).collect();
     // What a host promises is 30 s, and can not be set; a rank by hand promises less.
-    let mut victim = wait_for(hub, || {
-        let mut command = rank_of(Path::new(RANK), hub, 3, 2);
-        command.args(["--promise", "600"]);
-        Process::start(command)
-    });
+    let mut command = rank_of(Path::new(RANK), hub, 3, 2);
+    command.args(["--promise", "600"]);
+    let mut victim = Process::start(command);
     let worlds: Vec<World> = joining.into_iter().map(|init| init.wait().expect("all are there")).collect();
     let worlds: [World; 2] = worlds.try_into().expect("two");
     assert_eq!(victim.hear(), "joined");
@@ -434,14 +432,6 @@ fn a_process_that_is_stopped_has_failed_after_the_silence_that_it_promised_at_mo
     let suspected = Duration::from_millis(300)..Duration::from_millis(600) + SOON;
     assert!(suspected.contains(&start.elapsed()), "they were told after {:?}", start.elapsed());
     go_on(worlds, "it was silent for 0.6 s");
-}
-
-/// `start`s something once a hub listens.
-fn wait_for<T>(hub: SocketAddr, start: impl FnOnce() -> T) -> T {
-    while std::net::TcpStream::connect(hub).is_err() {
-        std::thread::yield_now();
-    }
-    start()
 }
 
 #[test]
