@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use edgempi::hub::Registry;
 use edgempi::{ANY_SOURCE, Builder, Comm, Error, Init, Rank, Request, Sum, World};
 use edgempi_core::wire::{Down, Hello, Up};
-use edgempi_tests::process::{Process, command, rank_of};
+use edgempi_tests::process::{Process, lone_hub, rank_of};
 use edgempi_tests::stranger::{Stranger, first_barrier, hello};
 use edgempi_tests::{LoneHub, Watchdog, edgempi, free_address, hosted, join, joining, on_ranks, tcp_worlds};
 
@@ -156,7 +156,7 @@ fn a_death_in_the_middle_of_a_large_stream() {
         let _watchdog = Watchdog::start();
         let (worlds, mut victim) = survivors_and_victim();
         victim.say("stream");
-        let requests = worlds.each_ref().map(|world| world.comm().allreduce(vec![1f32; LONG], Sum));
+        let requests = worlds.each_ref().map(|world| world.comm().allreduce(vec![0f32; LONG], Sum));
         assert_eq!(victim.hear(), "ok", "it is under way");
         death.inflict(&mut victim);
         let start = Instant::now();
@@ -352,7 +352,7 @@ fn a_hub_that_dies_in_the_middle_of_a_large_stream_disconnects_everybody() {
     let _watchdog = Watchdog::start();
     let (worlds, mut host, hub) = guests_and_host();
     host.say("stream");
-    let requests = worlds.each_ref().map(|world| world.comm().allreduce(vec![1f32; LONG], Sum));
+    let requests = worlds.each_ref().map(|world| world.comm().allreduce(vec![0f32; LONG], Sum));
     assert_eq!(host.hear(), "ok", "it is under way");
     host.kill();
     lose_hub(worlds, hub, requests);
@@ -360,18 +360,14 @@ fn a_hub_that_dies_in_the_middle_of_a_large_stream_disconnects_everybody() {
 
 /// Two ranks here, at a hub that is a process of its own.
 fn ranks_at_the_command() -> ([World; 2], Process, SocketAddr) {
-    let mut hub = command(edgempi());
-    hub.args(["hub", "--size", "2", "--listen", "127.0.0.1:0"]);
-    let mut hub = Process::start(hub);
-    let said = hub.hear_error();
-    let address = said.rsplit(' ').next().and_then(|address| address.parse().ok());
-    let address: SocketAddr = address.unwrap_or_else(|| panic!("no address: {said}"));
+    let (hub, address) = lone_hub(2, &[]);
     let worlds = join((0..2).map(|rank| joining(address, 2, rank)), &Registry::new()).expect("nothing is wrong");
     (worlds.try_into().expect("two"), hub, address)
 }
 
 #[test]
 fn a_hub_of_its_own_that_is_killed_disconnects_everybody() {
+    // Building it may take a while.
     edgempi();
     let _watchdog = Watchdog::start();
     let (worlds, mut hub, address) = ranks_at_the_command();
@@ -384,6 +380,7 @@ fn a_hub_of_its_own_that_is_killed_disconnects_everybody() {
 #[cfg(unix)]
 #[test]
 fn a_hub_of_its_own_that_is_told_to_stop_says_so() {
+    // Building it may take a while.
     edgempi();
     let _watchdog = Watchdog::start();
     let (worlds, mut hub, address) = ranks_at_the_command();
@@ -400,8 +397,9 @@ fn a_hub_of_its_own_that_is_told_to_stop_says_so() {
 
 #[test]
 fn a_hub_of_its_own_ends_when_its_ranks_have_died() {
-    let _watchdog = Watchdog::start();
+    // Building it may take a while.
     edgempi();
+    let _watchdog = Watchdog::start();
     let (worlds, mut hub, _) = ranks_at_the_command();
     drop(worlds);
     let (status, said) = hub.end();
@@ -417,11 +415,9 @@ fn a_process_that_is_stopped_has_failed_after_the_silence_that_it_promised_at_mo
     let hub = free_address();
     let joining: Vec<Init> = (0..2).map(|rank| Builder::new().config(hosted(hub, 3, rank)).init()).collect();
     // What a host promises is 30 s, and can not be set; a rank by hand promises less.
-    let mut victim = wait_for(hub, || {
-        let mut command = rank_of(Path::new(RANK), hub, 3, 2);
-        command.args(["--promise", "600"]);
-        Process::start(command)
-    });
+    let mut command = rank_of(Path::new(RANK), hub, 3, 2);
+    command.args(["--promise", "600"]);
+    let mut victim = Process::start(command);
     let worlds: Vec<World> = joining.into_iter().map(|init| init.wait().expect("all are there")).collect();
     let worlds: [World; 2] = worlds.try_into().expect("two");
     assert_eq!(victim.hear(), "joined");
@@ -436,14 +432,6 @@ fn a_process_that_is_stopped_has_failed_after_the_silence_that_it_promised_at_mo
     let suspected = Duration::from_millis(300)..Duration::from_millis(600) + SOON;
     assert!(suspected.contains(&start.elapsed()), "they were told after {:?}", start.elapsed());
     go_on(worlds, "it was silent for 0.6 s");
-}
-
-/// `start`s something once a hub listens.
-fn wait_for<T>(hub: SocketAddr, start: impl FnOnce() -> T) -> T {
-    while std::net::TcpStream::connect(hub).is_err() {
-        std::thread::yield_now();
-    }
-    start()
 }
 
 #[test]

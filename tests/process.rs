@@ -3,7 +3,9 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+
+use crate::edgempi;
 
 /// `program` in an environment without settings of ours or of a launcher.
 pub fn command(program: &Path) -> Command {
@@ -28,11 +30,24 @@ pub fn rank_of(program: &Path, hub: SocketAddr, size: u32, rank: u32) -> Command
     command
 }
 
+/// The command `edgempi` as the hub of a world of `size`, with some settings in its environment; and where it listens.
+pub fn lone_hub(size: u32, settings: &[(&str, &str)]) -> (Process, SocketAddr) {
+    let mut command = command(edgempi());
+    command.args(["hub", "--size", &size.to_string(), "--listen", "127.0.0.1:0"]).envs(settings.iter().copied());
+    let mut hub = Process::start(command);
+    let mut said = String::new();
+    hub.errors.read_line(&mut said).expect("lines are text");
+    let address = said.trim_end().rsplit(' ').next().and_then(|address| address.parse().ok());
+    let address = address.unwrap_or_else(|| panic!("the hub does not say where it is: {said}"));
+    (hub, address)
+}
+
 /// A process that takes lines and answers with lines. It is killed when this is dropped.
 pub struct Process {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
+    errors: BufReader<ChildStderr>,
 }
 
 impl Process {
@@ -41,7 +56,8 @@ impl Process {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
-        Self { input: child.stdin.take(), child, output }
+        let errors = BufReader::new(child.stderr.take().expect("it is piped"));
+        Self { input: child.stdin.take(), child, output, errors }
     }
 
     /// Sends it a line.
@@ -55,14 +71,6 @@ impl Process {
         let mut line = String::new();
         self.output.read_line(&mut line).expect("lines are text");
         line.trim_end().to_owned()
-    }
-
-    /// Its next line on stderr.
-    #[allow(clippy::unbuffered_bytes, reason = "nothing is read ahead and lost")]
-    pub fn hear_error(&mut self) -> String {
-        let stderr = self.child.stderr.as_mut().expect("it is piped");
-        let line = stderr.bytes().map_while(Result::ok).take_while(|byte| *byte != b'\n').collect();
-        String::from_utf8(line).expect("lines are text")
     }
 
     /// Ends it at once, as a crash of the machine would: SIGKILL. When this returns it is gone.
@@ -82,8 +90,7 @@ impl Process {
     pub fn end(&mut self) -> (ExitStatus, String) {
         drop(self.input.take());
         let mut errors = String::new();
-        let stderr = self.child.stderr.as_mut().expect("it is piped");
-        stderr.read_to_string(&mut errors).expect("errors are text");
+        self.errors.read_to_string(&mut errors).expect("errors are text");
         (self.child.wait().expect("it was started here"), errors)
     }
 }

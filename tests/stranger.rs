@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::thread;
 
 use edgempi_core::request::CallCode;
 use edgempi_core::wire::{
@@ -76,9 +77,15 @@ pub struct Stranger {
 }
 
 impl Stranger {
-    /// Connects.
+    /// Connects, once the hub listens.
     pub fn connect(hub: SocketAddr) -> Self {
-        let stream = TcpStream::connect(hub).expect("the hub listens");
+        let stream = loop {
+            match TcpStream::connect(hub) {
+                Ok(stream) => break stream,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{error}"),
+            }
+            thread::yield_now();
+        };
         stream.set_nodelay(true).expect("TCP has that option");
         Self { stream }
     }

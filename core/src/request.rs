@@ -189,7 +189,8 @@ pub enum Sent {
 /// Numbers for what a session names once; 0 is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct NameIds {
-    /// The group.
+    /// The group. All ranks in order as sources and as destinations have no name: they are counted, and compared, with
+    /// the built-in collectives.
     pub group: u16,
     /// The user operation.
     pub operation: u16,

@@ -2,8 +2,9 @@
 
 mod world;
 
+use edgempi_core::hub::{self, Applied, Registry};
 use edgempi_core::request::Receive;
-use edgempi_core::{Call, Category, Datatype, Rank, ReduceOp};
+use edgempi_core::{Call, Category, Datatype, Group, Rank, ReduceOp};
 use world::{Ask, Outcome, World, ask, barrier, bcast, recv, send};
 
 /// Rank 0 calls one thing and ranks 1 and 2 another, whoever comes first. Everybody who is still in it is told both.
@@ -44,6 +45,23 @@ fn different_operations() {
         |_| Ask { parts: vec![vec![1; 4]; 3], ..ask(Call::Alltoall, vec![], 12) },
         &["rank 0 calls allgather(4 x u8)", "calls alltoall(4 x u8)"],
     );
+}
+
+#[test]
+fn a_builtin_operation_and_one_of_the_users() {
+    let call = Call::User { name: "any", version: 3, group: Group::ALL };
+    let mut registry = Registry::new();
+    registry.insert_fn("any", 3, |_: Applied<'_, ()>, inputs: Vec<(Rank, u8)>| Ok::<_, String>(inputs));
+    let mut world = World::with(hub::Config::new(2), registry, |_, _| {});
+    let object = Ask { datatype: Datatype::Object, receive: Receive::AtMost(9), ..ask(call, vec![7], 0) };
+    let requests = [world.ask(0, object), world.ask(1, barrier())];
+    world.settle();
+    for (rank, request) in requests.into_iter().enumerate() {
+        let (fault, text) = world.outcome(rank, request).fault();
+        assert_eq!(fault.category, Category::Mismatch, "{text}");
+        assert!(text.contains("rank 0 calls operation \"any\" version 3; rank 1 calls barrier"), "{text}");
+    }
+    world.assert_usable();
 }
 
 #[test]

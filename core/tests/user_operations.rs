@@ -202,17 +202,20 @@ fn different_parameters_are_an_error() {
 
 #[test]
 fn inputs_that_do_not_decode_are_an_error_that_names_the_rank() {
-    let mut world = world(2);
-    let requests = [0, 1].map(|rank| {
-        let mut ask = scaled(ALL, 1, vec![1, 2, 3]);
-        if rank == 1 {
-            ask.parts[0].truncate(3);
-        }
-        world.ask(rank, ask)
-    });
-    world.settle();
-    all_fail(&world, &requests, Category::Remote, &["the input of rank 1 does not decode"]);
-    world.assert_usable();
+    for (len, reason) in [(3, "does not decode: "), (9, "does not decode: 4 bytes are left over")] {
+        let mut world = world(2);
+        let requests = [0, 1].map(|rank| {
+            let mut ask = scaled(ALL, 1, vec![1, 2, 3]);
+            assert_eq!(ask.parts[0].len(), 5);
+            if rank == 1 {
+                ask.parts[0].resize(len, 0);
+            }
+            world.ask(rank, ask)
+        });
+        world.settle();
+        all_fail(&world, &requests, Category::Remote, &["the input of rank 1", reason]);
+        world.assert_usable();
+    }
 }
 
 #[test]

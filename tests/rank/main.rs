@@ -39,7 +39,7 @@ fn obey(world: World) -> Result<(), Error> {
             ("barrier", _) => report(comm.barrier().wait()),
             ("stream", Some(world)) => {
                 let before = world.traffic().sent;
-                streams.push(comm.allreduce(vec![1f32; LONG], Sum));
+                streams.push(comm.allreduce(vec![0f32; LONG], Sum));
                 while world.traffic().sent < before + UNDER_WAY {
                     thread::yield_now();
                 }

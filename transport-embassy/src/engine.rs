@@ -652,25 +652,31 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
 
     /// The numbers of what a call names, and where its collectives are counted.
     fn number(&mut self, communicator: CommunicatorId, hand: &mut Hand<'_>) -> Result<(NameIds, usize), Error> {
-        let Some((group, name, version)) = &hand.names else {
-            let (counter, _) =
-                self.find_name(hash(1, [communicator.id as u32, (communicator.id >> 32) as u32].into_iter()))?;
-            return Ok((NameIds::default(), counter));
-        };
+        let id = [communicator.id as u32, (communicator.id >> 32) as u32];
+        let (everybody, _) = self.find_name(hash(1, id.into_iter()))?;
+        let Some((group, name, version)) = &hand.names else { return Ok((NameIds::default(), everybody)) };
         let limit = self.port.capacity().saturating_sub(MAX_HEAD_LEN);
         let longest = name_len(hand, Content::Group(RequestId::NONE)).max(4 + name.len());
         if longest > limit {
             return Err(Error::with(Category::TooLarge, (longest + MAX_HEAD_LEN) as u64));
         }
-        let size = hand.size;
-        let numbers = [communicator.id as u32, (communicator.id >> 32) as u32, count(&group.sources, size) as u32];
-        let numbers = numbers.into_iter().chain(ranks(&group.sources, size)).chain(ranks(&group.destinations, size));
-        let (counter, new_group) = self.find_name(hash(2, numbers))?;
         let letters = core::iter::once(*version).chain(name.bytes().map(u32::from));
         let (operation, new_operation) = self.find_name(hash(3, letters))?;
-        let new = NewNames { group: new_group, operation: new_operation, site: false };
-        hand.numbers = (counter, operation);
-        let ids = NameIds { group: counter as u16 + 1, operation: operation as u16 + 1, new, ..NameIds::default() };
+        hand.numbers = (everybody, operation);
+        let new = NewNames { group: false, operation: new_operation, site: false };
+        let mut ids = NameIds { operation: operation as u16 + 1, new, ..NameIds::default() };
+        let size = hand.size;
+        let is_all = |side| count(side, size) == size as usize && ranks(side, size).eq(0..size);
+        if is_all(&group.sources) && is_all(&group.destinations) {
+            // All ranks are no group of their own: such calls are counted, and compared, with the built-in ones.
+            return Ok((ids, everybody));
+        }
+        let sources = count(&group.sources, size) as u32;
+        let numbers = id.into_iter().chain([sources]);
+        let numbers = numbers.chain(ranks(&group.sources, size)).chain(ranks(&group.destinations, size));
+        let (counter, new_group) = self.find_name(hash(2, numbers))?;
+        hand.numbers.0 = counter;
+        (ids.group, ids.new.group) = (counter as u16 + 1, new_group);
         Ok((ids, counter))
     }
 

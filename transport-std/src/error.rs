@@ -155,10 +155,12 @@ pub enum Error {
         reason: String,
     },
     /// Bytes could not be turned into a value of the type asked for.
-    #[error("the bytes from rank {from} are no {expected}: {reason}")]
+    #[error("{what} is no {expected}: {reason}")]
     Decode {
-        /// Who sent them.
-        from: Rank,
+        /// Who sent them; `None` if they are the output of a user's operation.
+        from: Option<Rank>,
+        /// What they are, with the rank's number or the operation's name.
+        what: String,
         /// The type.
         expected: &'static str,
         /// What is wrong.

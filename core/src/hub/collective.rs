@@ -99,7 +99,7 @@ impl Hub {
         let found = self.names.get(&key).and_then(|id| self.operations.remove(id));
         let mut operation = match found {
             Some(operation) => operation,
-            None => self.open_operation(key, group.clone(), signature.clone()),
+            None => self.open_operation(key, group.clone(), signature.clone(), rank, submit.site),
         };
         if operation.participants.get(position).is_none_or(|participant| participant.presence != Presence::Absent) {
             self.put_back(operation);
@@ -147,7 +147,15 @@ impl Hub {
         Ok(())
     }
 
-    fn open_operation(&mut self, key: Key, group: Arc<GroupInfo>, signature: Signature) -> Box<Operation> {
+    /// An operation that `rank` is the first to call, at `site`.
+    fn open_operation(
+        &mut self,
+        key: Key,
+        group: Arc<GroupInfo>,
+        signature: Signature,
+        rank: Rank,
+        site: u16,
+    ) -> Box<Operation> {
         self.next_operation += 1;
         let id = self.next_operation;
         let size = group.members.len();
@@ -164,8 +172,9 @@ impl Hub {
             (Some(fold), _) => Plan::Fold(Folding { fold, folded: 0, target: 0, behind: 0, busy: false, chunk: 0 }),
             (None, Some((version, name))) => match self.registry.find(name, *version) {
                 Ok(apply) => Plan::Apply { apply, name: name.clone(), running: false },
-                Err(text) => {
-                    phase = Phase::Failed(Fault::new(Category::UnknownOperation), text);
+                Err(instead) => {
+                    let call = format!("rank {rank} calls {}{}", signature.describe(), self.site_of(rank, site));
+                    phase = Phase::Failed(Fault::new(Category::UnknownOperation), format!("{call}, and {instead}"));
                     Plan::Route
                 }
             },

@@ -61,10 +61,14 @@ where
         let mut parameters: Option<(Rank, Bytes, P)> = None;
         let mut values = Vec::with_capacity(inputs.len());
         for (rank, bytes) in inputs {
-            let undecodable = |error| format!("the input of rank {rank} does not decode: {error}");
-            let (its, rest) = postcard::take_from_bytes::<P>(&bytes).map_err(undecodable)?;
+            let undecodable = |error: &dyn Display| format!("the input of rank {rank} does not decode: {error}");
+            let (its, rest) = postcard::take_from_bytes::<P>(&bytes).map_err(|error| undecodable(&error))?;
             let its_bytes = bytes.slice(..bytes.len() - rest.len());
-            values.push((rank, postcard::from_bytes::<I>(rest).map_err(undecodable)?));
+            match postcard::take_from_bytes::<I>(rest) {
+                Ok((value, [])) => values.push((rank, value)),
+                Ok((_, rest)) => return Err(undecodable(&format_args!("{} bytes are left over", rest.len()))),
+                Err(error) => return Err(undecodable(&error)),
+            }
             match &parameters {
                 None => parameters = Some((rank, its_bytes, its)),
                 Some((first, bytes, _)) if *bytes != its_bytes => {
@@ -142,19 +146,17 @@ impl Registry {
         self.insert(name, version, Arc::new(Typed { function, types: core::marker::PhantomData }));
     }
 
-    /// The operation, or what to tell somebody who asks for it.
+    /// The operation, or what the hub has instead.
     pub(super) fn find(&self, name: &str, version: u32) -> Result<Arc<dyn Apply>, String> {
         match self.operations.get(name) {
             Some((its, operation)) if *its == version => Ok(operation.clone()),
-            Some((its, _)) => {
-                Err(format!("the hub has version {its} of operation \"{name}\", this rank asks for version {version}"))
-            }
+            Some((its, _)) => Err(format!("the hub has version {its} of it")),
             None if self.operations.is_empty() => {
-                Err(format!("the hub has no operation \"{name}\": nothing is registered at it"))
+                Err("the hub has none of that name: nothing is registered at it".to_owned())
             }
             None => {
-                let known: Vec<&str> = self.operations.keys().map(String::as_str).collect();
-                Err(format!("the hub has no operation \"{name}\"; it has {}", known.join(", ")))
+                let known: Vec<String> = self.operations.keys().map(|name| format!("\"{name}\"")).collect();
+                Err(format!("the hub has none of that name; it has {}", known.join(", ")))
             }
         }
     }

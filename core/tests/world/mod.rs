@@ -12,7 +12,9 @@ use edgempi_core::wire::{
     Down, GoodbyeReason, Hello, Layout, MAGIC, MAX_HEAD_LEN, PREFIX_LEN, Prefix, RankKind, Submit, SubmitFlags, Up,
     VERSION,
 };
-use edgempi_core::{Call, Datatype, Endpoint, Fault, Instant, Rank, RequestId, Source, Status, Tag, TagSelector};
+use edgempi_core::{
+    Call, Datatype, Endpoint, Fault, Group, Instant, Rank, RequestId, Source, Status, Tag, TagSelector,
+};
 
 /// A frame on its way.
 #[derive(Clone, Debug)]
@@ -466,7 +468,7 @@ impl Node {
         let total: usize = parts.iter().map(Vec::len).sum();
         let sent = if ask.varied { Sent::Varied(total) } else { Sent::Equal(total) };
         let group_bytes = match ask.call {
-            Call::User { group, .. } => encode_group(&group, communicator.size),
+            Call::User { group, .. } if group != Group::ALL => encode_group(&group, communicator.size),
             _ => Vec::new(),
         };
         let mut names = NameIds::default();
@@ -475,13 +477,13 @@ impl Node {
             // Every call gets numbers of its own: the counter then runs by content.
             self.names += 1;
             names.operation = self.names;
-            names.group = self.names;
-            names.new = NewNames { group: true, operation: true, site: false };
+            names.group = if group_bytes.is_empty() { 0 } else { self.names };
+            names.new = NewNames { group: names.group != 0, operation: true, site: false };
             operation = [&version.to_le_bytes(), name.as_bytes()].concat();
         }
         let n = match ask.call {
             Call::Send { .. } | Call::Recv { .. } | Call::Free => 0,
-            Call::User { .. } => {
+            Call::User { .. } if names.group != 0 => {
                 let key =
                     group_bytes.iter().fold(1u16, |hash, byte| hash.wrapping_mul(31).wrapping_add((*byte).into()));
                 let counter = self.counters.entry((communicator.id, key)).or_default();
@@ -700,7 +702,7 @@ fn inline(held: &Held, own: usize, len: usize) -> Vec<u8> {
     bytes
 }
 
-pub fn encode_group(group: &edgempi_core::Group<'_>, size: u32) -> Vec<u8> {
+pub fn encode_group(group: &Group<'_>, size: u32) -> Vec<u8> {
     let list = |ranks: &edgempi_core::Ranks<'_>| -> Vec<u32> {
         match ranks {
             edgempi_core::Ranks::All => (0..size).collect(),

@@ -18,14 +18,26 @@ pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error>
     postcard::to_allocvec(value).map_err(|error| Error::Encode { reason: error.to_string() })
 }
 
+/// Where a value comes from.
+#[derive(Clone, Copy)]
+pub(super) enum Origin {
+    Rank(Rank),
+    /// The user's operation of this name.
+    Operation(&'static str),
+}
+
 /// A value that has come.
-pub(super) fn decode<T: DeserializeOwned>(from: Rank, bytes: &[u8]) -> Result<T, Error> {
-    let expected = std::any::type_name::<T>();
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(Error::Decode { from, expected, reason: format!("{} bytes are left over", rest.len()) }),
-        Err(error) => Err(Error::Decode { from, expected, reason: error.to_string() }),
-    }
+pub(super) fn decode<T: DeserializeOwned>(origin: Origin, bytes: &[u8]) -> Result<T, Error> {
+    let reason = match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => return Ok(value),
+        Ok((_, rest)) => format!("{} bytes are left over", rest.len()),
+        Err(error) => error.to_string(),
+    };
+    let (from, what) = match origin {
+        Origin::Rank(rank) => (Some(rank), format!("the object from rank {rank}")),
+        Origin::Operation(name) => (None, format!("the output of operation \"{name}\"")),
+    };
+    Err(Error::Decode { from, what, expected: std::any::type_name::<T>(), reason })
 }
 
 /// The calls of a [`Comm`] for any serde value: its own names, values instead of buffers.
@@ -391,12 +403,12 @@ impl Objects<'_> {
 }
 
 fn one<T: DeserializeOwned>(from: Rank, completion: Completion) -> Result<T, Error> {
-    decode(from, &whole::<u8>(completion)?)
+    decode(Origin::Rank(from), &whole::<u8>(completion)?)
 }
 
 fn all<T: DeserializeOwned>(completion: Completion) -> Result<Vec<T>, Error> {
     let Inbound::Parts(parts) = completion.buffers.inbound else { return Err(Error::Finalized) };
-    parts.iter().enumerate().map(|(rank, part)| decode(Rank::new(rank as u32), part)).collect()
+    parts.iter().enumerate().map(|(rank, part)| decode(Origin::Rank(Rank::new(rank as u32)), part)).collect()
 }
 
 fn element<T>(completion: Completion, decode: fn(&[u8]) -> Option<T>) -> Result<T, Error> {

@@ -3,7 +3,7 @@
 use std::panic::Location;
 
 use edgempi_core::request::{Parts, Receive, Role, Sent};
-use edgempi_core::{Buffers, Call, Communicator, Datatype, Group, Rank, Ranks, Status};
+use edgempi_core::{Buffers, Call, Communicator, Datatype, Rank, Status};
 
 use super::{Comm, Started, whole};
 use crate::buffers::{Inbound, Outbound};
@@ -138,13 +138,7 @@ fn owned(comm: &Comm, call: Call<'_>) -> OwnedCall {
         Call::Allreduce { op } => Call::Allreduce { op },
         Call::Send { dest, tag } => Call::Send { dest, tag },
         Call::Recv { source, tag } => Call::Recv { source, tag },
-        Call::User { name, version, group: Group { sources, destinations } } => {
-            let list = |ranks: Ranks<'_>| match ranks {
-                Ranks::All => (0..comm.size()).map(Rank::new).collect(),
-                Ranks::List(ranks) => ranks.to_vec(),
-            };
-            return OwnedCall::user(list(sources), list(destinations), name, version);
-        }
+        Call::User { name, version, group } => return OwnedCall::user(group, comm.size(), name, version),
     };
     OwnedCall::Builtin(builtin)
 }

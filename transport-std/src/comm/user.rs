@@ -2,9 +2,9 @@
 
 use edgempi_core::operation::Operation;
 use edgempi_core::request::{Receive, Sent};
-use edgempi_core::{Datatype, Group, Rank, Ranks};
+use edgempi_core::{Datatype, Ranks};
 
-use super::objects::{decode, encode};
+use super::objects::{Origin, decode, encode};
 use super::{Comm, Started, whole};
 use crate::buffers::{Inbound, Outbound};
 use crate::engine::OwnedCall;
@@ -29,20 +29,17 @@ impl Comm {
     where
         O::Output: 'static,
     {
-        let Group { sources, destinations } = operation.group();
-        let list = |ranks: Ranks<'_>| -> Vec<Rank> {
-            match ranks {
-                Ranks::All => (0..self.size()).map(Rank::new).collect(),
-                Ranks::List(ranks) => ranks.to_vec(),
-            }
+        let group = operation.group();
+        let stranger = |ranks: Ranks<'_>| match ranks {
+            Ranks::All => None,
+            Ranks::List(ranks) => ranks.iter().copied().find(|rank| rank.get() >= self.size()),
         };
-        let (sources, destinations) = (list(sources), list(destinations));
-        if let Some(rank) = sources.iter().chain(&destinations).find(|rank| rank.get() >= self.size()) {
+        if let Some(rank) = stranger(group.sources).or_else(|| stranger(group.destinations)) {
             let text = format!("rank {rank} of the operation's group is not in this communicator of {}", self.size());
             return Request::refused(Error::invalid(text));
         }
-        let gives = sources.contains(&self.rank());
-        let receives = destinations.contains(&self.rank());
+        let gives = group.sources.contains(self.rank());
+        let receives = group.destinations.contains(self.rank());
         let message = match (gives, input) {
             (true, Some(input)) => match encode(&(operation.parameters(), input)) {
                 Ok(message) => message,
@@ -55,16 +52,15 @@ impl Comm {
             (false, _) => Vec::new(),
         };
         let started = Started {
-            call: OwnedCall::user(sources, destinations, O::NAME, O::VERSION),
+            call: OwnedCall::user(group, self.size(), O::NAME, O::VERSION),
             datatype: Datatype::Object,
             sent: Sent::Equal(message.len()),
             receive: if receives { Receive::AtMost(self.message_size) } else { Receive::Exactly(0) },
             outbound: Outbound::Whole(Box::new(message)),
             inbound: Inbound::Whole { storage: Box::new(Vec::<u8>::new()), open: true },
         };
-        let rank = self.rank();
         self.start(started, OnDrop::Detach, move |completion| match receives {
-            true => decode(rank, &whole::<u8>(completion)?).map(Some),
+            true => decode(Origin::Operation(O::NAME), &whole::<u8>(completion)?).map(Some),
             false => Ok(None),
         })
     }

@@ -29,16 +29,35 @@ pub(crate) struct Asked {
 /// A call whose names are bytes already.
 pub(crate) enum OwnedCall {
     Builtin(Call<'static>),
-    User { group: Vec<u8>, sources: Vec<Rank>, destinations: Vec<Rank>, operation: Vec<u8> },
+    /// The group's name is empty if it is the whole communicator, which needs none.
+    User {
+        group: Vec<u8>,
+        sources: Vec<Rank>,
+        destinations: Vec<Rank>,
+        operation: Vec<u8>,
+    },
 }
 
 impl OwnedCall {
-    /// A user's operation between these ranks.
-    pub(crate) fn user(sources: Vec<Rank>, destinations: Vec<Rank>, name: &str, version: u32) -> Self {
-        // As the hub reads them: two counts, then the ranks; a version, then the name.
-        let counts = [sources.len() as u32, destinations.len() as u32];
-        let ranks = sources.iter().chain(&destinations).map(|rank| rank.get());
-        let group = counts.into_iter().chain(ranks).flat_map(u32::to_le_bytes).collect();
+    /// A user's operation between these ranks of a communicator of `size`.
+    pub(crate) fn user(group: Group<'_>, size: u32, name: &str, version: u32) -> Self {
+        let list = |ranks: Ranks<'_>| -> Vec<Rank> {
+            match ranks {
+                Ranks::All => (0..size).map(Rank::new).collect(),
+                Ranks::List(ranks) => ranks.to_vec(),
+            }
+        };
+        let (sources, destinations) = (list(group.sources), list(group.destinations));
+        let is_all = |ranks: &[Rank]| ranks.iter().copied().eq((0..size).map(Rank::new));
+        // As the hub reads them: two counts, then the ranks; a version, then the name. All ranks are no group of their
+        // own: there, these calls are counted with the built-in ones, and so compared with them.
+        let group = if is_all(&sources) && is_all(&destinations) {
+            Vec::new()
+        } else {
+            let counts = [sources.len() as u32, destinations.len() as u32];
+            let ranks = sources.iter().chain(&destinations).map(|rank| rank.get());
+            counts.into_iter().chain(ranks).flat_map(u32::to_le_bytes).collect()
+        };
         let operation = [&version.to_le_bytes(), name.as_bytes()].concat();
         Self::User { group, sources, destinations, operation }
     }
@@ -169,9 +188,11 @@ impl State {
         let mut names =
             NameIds { site: number, new: NewNames { site: is_new, ..NewNames::default() }, ..NameIds::default() };
         if let OwnedCall::User { group, operation, .. } = &call {
-            (names.group, names.new.group) = self::number(&self.names.groups, group);
+            if !group.is_empty() {
+                (names.group, names.new.group) = self::number(&self.names.groups, group);
+            }
             (names.operation, names.new.operation) = self::number(&self.names.operations, operation);
-            if names.group == 0 || names.operation == 0 {
+            if (names.group == 0 && !group.is_empty()) || names.operation == 0 {
                 return Err(Error::invalid("65,535 groups or operations have been used in this session already"));
             }
         }
