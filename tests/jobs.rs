@@ -3,7 +3,8 @@
 #![cfg(unix)]
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Read};
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -61,6 +62,11 @@ fn rank_command(address: &str, rank: u32, size: u32, name: &'static str, argumen
 
 fn ranks(address: &str, size: u32, name: &'static str, arguments: &[&str]) -> Vec<Process> {
     (0..size).map(|number| rank(address, number, size, name, arguments)).collect()
+}
+
+/// Says that a test has not been made, and why; past the test harness, which keeps what a test prints that passes.
+fn skipped(why: impl fmt::Display) {
+    writeln!(io::stderr(), "\nSKIPPED: {why}").expect("somebody reads stderr");
 }
 
 /// A port that nobody listens on.
@@ -299,7 +305,7 @@ fn fedavg_learns_from_ranks_that_see_few_digits_each() {
 #[test]
 fn fedavg_shows_a_bar_on_a_terminal() {
     if Command::new("script").arg("--version").output().is_err() {
-        println!("SKIPPED: fedavg_shows_a_bar_on_a_terminal: no program `script` to make a terminal");
+        skipped("fedavg_shows_a_bar_on_a_terminal: no program `script` to make a terminal");
         return;
     }
     let text = format!("stty cols 80; exec '{}' --rounds 3", program("fedavg").display());
@@ -513,7 +519,7 @@ fn mpirun_starts_a_job() {
     if let Err(error) = Command::new("mpirun").arg("--version").output() {
         let required = std::env::var_os("EDGEMPI_REQUIRE_MPIRUN").is_some_and(|value| value == "1");
         assert!(!required, "EDGEMPI_REQUIRE_MPIRUN=1, and there is no mpirun: {error}");
-        println!("SKIPPED: mpirun_starts_a_job: no mpirun ({error}); it is in Debian's package openmpi-bin");
+        skipped(format_args!("mpirun_starts_a_job: no mpirun ({error}); it is in Debian's package openmpi-bin"));
         return;
     }
     let mut command = command("mpirun", &["-np", "4"]);
@@ -623,7 +629,7 @@ fn a_rank_0_that_panics_is_named_by_its_hub_before_that_ends_with_it() {
     let mut host = command(program("hello"), &[]);
     host.env("EDGEMPI_SIZE", "2").env("EDGEMPI_RANK", "0").env("EDGEMPI_PORT", port.to_string());
     // Nobody reads what it prints, so that its first println panics.
-    let (_, closed) = std::io::pipe().unwrap();
+    let (_, closed) = io::pipe().unwrap();
     let mut host = host.stdout(closed).stderr(Stdio::null()).spawn().unwrap();
 
     let config = Config::new().addr(format!("127.0.0.1:{port}")).size(2).rank(1).world("").wait(PATIENCE);
