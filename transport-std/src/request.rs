@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use edgempi_core::RequestId;
 
-use crate::engine::Engine;
+use crate::engine::Drive;
 use crate::error::Error;
 use crate::pending::{Completion, Pending};
 
@@ -30,7 +30,7 @@ enum State<'a, T> {
     Refused(Error),
     Started {
         pending: Arc<Pending>,
-        engine: Arc<Engine>,
+        engine: Arc<dyn Drive>,
         id: RequestId,
         finish: Finish<'a, T>,
         on_drop: OnDrop,
@@ -77,7 +77,7 @@ impl<'a, T> Request<'a, T> {
     }
 
     pub(crate) fn started(
-        engine: Arc<Engine>,
+        engine: Arc<dyn Drive>,
         pending: Arc<Pending>,
         id: RequestId,
         on_drop: OnDrop,

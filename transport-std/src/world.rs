@@ -203,7 +203,7 @@ impl Joined {
 
     fn into_world(self) -> World {
         let Self { engine, id, message_size, hosts, ended } = self;
-        World { comm: Comm::world(engine, id, message_size), hosts, ended, is_left: false }
+        World { comm: Comm::world(engine.clone(), id, message_size), engine, hosts, ended, is_left: false }
     }
 }
 
@@ -250,6 +250,7 @@ impl Drop for Init {
 #[derive(Debug)]
 pub struct World {
     comm: Comm,
+    engine: Arc<Engine>,
     hosts: bool,
     ended: Signal<()>,
     is_left: bool,
@@ -278,12 +279,12 @@ impl World {
 
     /// What this rank has sent and received so far, over its link to the hub.
     pub fn traffic(&self) -> Traffic {
-        self.comm.engine.traffic()
+        self.engine.traffic()
     }
 
     /// What the hub in this process is doing; `None` if it is in another.
     pub fn hub_status(&self) -> Option<hub::HubStatus> {
-        self.comm.engine.hub().as_ref().map(HubDriver::status)
+        self.engine.hub().as_ref().map(HubDriver::status)
     }
 
     /// Leaves the world (MPI 4.1, chapter 11.2): lets what was started come to its end, says goodbye, and waits until all
@@ -293,7 +294,7 @@ impl World {
     /// waited for. Receives are not: one that nobody has served fails.
     pub fn finalize(mut self) -> Finalize {
         self.is_left = true;
-        let engine = self.comm.engine.clone();
+        let engine = self.engine.clone();
         engine.leave(GoodbyeReason::Finished);
         let over = engine.state().ended.clone();
         Finalize { over, ended: self.ended.clone(), engine, result: None }
@@ -303,7 +304,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         if !self.is_left {
-            self.comm.engine.give_up();
+            self.engine.give_up();
         }
     }
 }

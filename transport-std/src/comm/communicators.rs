@@ -8,14 +8,14 @@ use edgempi_core::{Call, Datatype, SplitRequest, SplitResult};
 
 use super::{Comm, Started, whole};
 use crate::buffers::{Buffers, Inbound, Outbound};
-use crate::engine::{Asked, Engine, OwnedCall};
+use crate::engine::{Asked, Drive, OwnedCall};
 use crate::error::Error;
 use crate::pending::Pending;
 use crate::request::{OnDrop, Request};
 
 /// This rank's place in a communicator other than the world. When the last handle goes, the hub is told.
 pub(super) struct Membership {
-    engine: Arc<Engine>,
+    engine: Arc<dyn Drive>,
     id: CommunicatorId,
 }
 

@@ -13,7 +13,7 @@ use edgempi_core::request::{CommunicatorId, Receive, Sent};
 use edgempi_core::{Datatype, Element, Rank};
 
 use crate::buffers::{Buffers, Inbound, Outbound, Storage};
-use crate::engine::{Asked, Engine, OwnedCall};
+use crate::engine::{Asked, Drive, OwnedCall};
 use crate::error::Error;
 use crate::pending::{Completion, Pending};
 use crate::request::{OnDrop, Request};
@@ -45,9 +45,9 @@ pub use objects::Objects;
 /// - [`Error::Disconnected`] if the hub is gone.
 #[derive(Clone)]
 pub struct Comm {
-    pub(crate) engine: Arc<Engine>,
+    engine: Arc<dyn Drive>,
     pub(crate) id: CommunicatorId,
-    pub(crate) message_size: usize,
+    message_size: usize,
     /// `None` for the world, which nobody frees. Held for what its drop does.
     _membership: Option<Arc<communicators::Membership>>,
 }
@@ -63,7 +63,7 @@ struct Started {
 }
 
 impl Comm {
-    pub(crate) fn world(engine: Arc<Engine>, id: CommunicatorId, message_size: usize) -> Self {
+    pub(crate) fn world(engine: Arc<dyn Drive>, id: CommunicatorId, message_size: usize) -> Self {
         Self { engine, id, message_size, _membership: None }
     }
 

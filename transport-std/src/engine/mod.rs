@@ -149,18 +149,6 @@ impl Engine {
         }
     }
 
-    /// Starts a call, and sends its first frame if the link is free.
-    pub(crate) fn submit(self: &Arc<Self>, asked: Asked) -> Result<RequestId, Error> {
-        let id = self.state().submit(asked)?;
-        self.kick();
-        Ok(id)
-    }
-
-    pub(crate) fn cancel(&self, request: RequestId) {
-        self.state().cancel(request);
-        self.kick();
-    }
-
     pub(crate) fn leave(&self, reason: GoodbyeReason) {
         self.state().leave(reason);
         self.kick();
@@ -321,6 +309,28 @@ impl Engine {
         }
         let flushed = self.driver().as_ref().is_none_or(RankDriver::is_flushed);
         flushed && self.hub().as_ref().is_none_or(HubDriver::is_over)
+    }
+}
+
+/// What calls and requests see of whatever moves their rank's frames.
+pub(crate) trait Drive: Send + Sync {
+    /// Starts a call.
+    fn submit(&self, asked: Asked) -> Result<RequestId, Error>;
+    /// Gives a request up.
+    fn cancel(&self, request: RequestId);
+}
+
+impl Drive for Engine {
+    /// Sends its first frame, too, if the link is free.
+    fn submit(&self, asked: Asked) -> Result<RequestId, Error> {
+        let id = self.state().submit(asked)?;
+        self.kick();
+        Ok(id)
+    }
+
+    fn cancel(&self, request: RequestId) {
+        self.state().cancel(request);
+        self.kick();
     }
 }
 
