@@ -1,235 +1,17 @@
-//! Whole jobs, as a user runs them: programs started by `edgempi run`, by mpirun or by hand, with and without a hub of
-//! its own.
+//! Whole jobs, as a user runs them: programs started by `edgempi run`, by mpirun or by hand.
 #![cfg(unix)]
 
-use std::ffi::OsStr;
-use std::fmt;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use edgempi::{Builder, Config, Error, Rank};
-use edgempi_tests::{edgempi, example};
-
-/// Nothing here takes longer, unless something hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn program(name: &'static str) -> &'static Path {
-    static PATHS: [OnceLock<PathBuf>; 3] = [const { OnceLock::new() }; 3];
-    let index = ["fedavg", "hello", "pair_reduce"].iter().position(|known| *known == name).expect("an example");
-    PATHS[index].get_or_init(|| example(name))
-}
-
-/// A command in an environment without settings of ours or of another launcher.
-fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
-    let mut command = Command::new(program);
-    for variable in edgempi::config::SETTINGS.iter().flat_map(|setting| setting.variables) {
-        command.env_remove(variable);
-    }
-    for variable in ["RUST_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
-        command.env_remove(variable);
-    }
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
-
-/// `edgempi run` of an example on so many ranks.
-fn run(ranks: u32, name: &'static str, arguments: &[&str]) -> Ended {
-    start_run(ranks, name, arguments).end()
-}
-
-fn start_run(ranks: u32, name: &'static str, arguments: &[&str]) -> Process {
-    let mut command = command(edgempi(), &["run", "-n", &ranks.to_string()]);
-    command.arg(program(name)).args(arguments);
-    Process::start(command)
-}
-
-/// Starts by hand a rank of a world whose hub is at `address`.
-fn rank(address: &str, rank: u32, size: u32, name: &'static str, arguments: &[&str]) -> Process {
-    Process::start(rank_command(address, rank, size, name, arguments))
-}
-
-fn rank_command(address: &str, rank: u32, size: u32, name: &'static str, arguments: &[&str]) -> Command {
-    let mut command = command(program(name), arguments);
-    command.env("EDGEMPI_ADDR", address).env("EDGEMPI_SIZE", size.to_string()).env("EDGEMPI_RANK", rank.to_string());
-    command
-}
-
-fn ranks(address: &str, size: u32, name: &'static str, arguments: &[&str]) -> Vec<Process> {
-    (0..size).map(|number| rank(address, number, size, name, arguments)).collect()
-}
-
-/// Says that a test has not been made, and why; past the test harness, which keeps what a test prints that passes.
-fn skipped(why: impl fmt::Display) {
-    writeln!(io::stderr(), "\nSKIPPED: {why}").expect("somebody reads stderr");
-}
-
-/// A port that nobody listens on.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-/// A process whose output is read as it comes; it does not outlive its test.
-struct Process {
-    child: Child,
-    output: Receiver<(Stream, String)>,
-    ended: Ended,
-}
-
-#[derive(Clone, Copy)]
-enum Stream {
-    Stdout,
-    Stderr,
-}
-
-/// What a process has printed, and its exit code; none if a signal ended it.
-#[derive(Clone, Debug, Default)]
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Process {
-    fn start(mut command: Command) -> Self {
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let (sender, output) = mpsc::channel();
-        let streams: [(_, Box<dyn Read + Send>); 2] = [
-            (Stream::Stdout, Box::new(child.stdout.take().unwrap())),
-            (Stream::Stderr, Box::new(child.stderr.take().unwrap())),
-        ];
-        for (stream, pipe) in streams {
-            let sender = sender.clone();
-            thread::spawn(move || {
-                for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
-                    let _ = sender.send((stream, String::from_utf8_lossy(&line).into_owned() + "\n"));
-                }
-            });
-        }
-        Self { child, output, ended: Ended::default() }
-    }
-
-    /// The next line of output; none when there is no more.
-    #[track_caller]
-    fn next(&mut self, deadline: Instant) -> Option<String> {
-        match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok((stream, line)) => {
-                match stream {
-                    Stream::Stdout => self.ended.stdout += &line,
-                    Stream::Stderr => self.ended.stderr += &line,
-                }
-                Some(line)
-            }
-            Err(mpsc::RecvTimeoutError::Disconnected) => None,
-            Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs: {:#?}", self.ended),
-        }
-    }
-
-    /// Waits for a line with this text, and returns it.
-    #[track_caller]
-    fn line(&mut self, text: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match self.next(deadline) {
-                Some(line) if line.contains(text) => return line.trim_end().to_owned(),
-                Some(_) => {}
-                None => panic!("nothing says {text:?}: {:#?}", self.ended),
-            }
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
-    }
-
-    #[track_caller]
-    fn end(mut self) -> Ended {
-        let deadline = Instant::now() + PATIENCE;
-        while self.next(deadline).is_some() {}
-        self.ended.code = self.child.wait().unwrap().code();
-        std::mem::take(&mut self.ended)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended long ago.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Ended {
-    #[track_caller]
-    fn succeeded(self) -> Self {
-        assert_eq!(self.code, Some(0), "{self:#?}");
-        self
-    }
-
-    /// The lines of standard output, in the order of their text.
-    fn sorted(&self) -> Vec<&str> {
-        let mut lines: Vec<_> = self.stdout.lines().collect();
-        lines.sort_unstable();
-        lines
-    }
-
-    /// What fedavg's summary says behind `name`, after whatever prefix the launcher gave it.
-    #[track_caller]
-    fn summary(&self, name: &str) -> &str {
-        let mut found = self.stdout.lines().filter_map(|line| Some(line.split_once(name)?.1.trim()));
-        let last = found.next_back();
-        last.unwrap_or_else(|| panic!("no {name:?}: {self:#?}"))
-    }
-
-    /// The share of the test images that fedavg's last weights read right, in percent.
-    #[track_caller]
-    fn accuracy(&self) -> f64 {
-        self.summary("test accuracy").split(' ').next().unwrap().parse().unwrap()
-    }
-
-    /// The fingerprint of fedavg's last weights.
-    #[track_caller]
-    fn weights(&self) -> String {
-        let weights = self.summary("weights  ");
-        assert!(weights.len() == 16 && weights.chars().all(|digit| digit.is_ascii_hexdigit()), "{weights}");
-        weights.to_owned()
-    }
-}
-
-/// `edgempi hub` on a port of the system's choice.
-struct HubProcess {
-    process: Process,
-    address: String,
-}
-
-impl HubProcess {
-    fn start(size: u32, options: &[&str]) -> Self {
-        Self::start_with(size, options, "30s")
-    }
-
-    fn start_with(size: u32, options: &[&str], wait: &str) -> Self {
-        let size = size.to_string();
-        let arguments = [&["hub", "--size", &size, "--listen", "127.0.0.1:0"], options].concat();
-        let mut command = command(edgempi(), &arguments);
-        command.env("EDGEMPI_WAIT", wait);
-        Self::of(command)
-    }
-
-    fn of(command: Command) -> Self {
-        let mut process = Process::start(command);
-        let line = process.line("edgempi: hub of a world of ");
-        let address = line.rsplit(' ').next().unwrap().to_owned();
-        Self { process, address }
-    }
-}
+use edgempi_tests::edgempi;
+use edgempi_tests::job::{
+    Ended, HubProcess, PATIENCE, Process, command, free_port, program, rank, ranks, run, skipped,
+};
 
 // fedavg
 
@@ -253,6 +35,16 @@ fn fedavg_is_built_and_started_by_its_name() {
 fn fedavg_ends_with_the_same_weights_every_time() {
     assert_eq!(run(4, "fedavg", &[]).succeeded().weights(), four_ranks().weights());
     assert_ne!(run(4, "fedavg", &["--seed", "2"]).succeeded().weights(), four_ranks().weights());
+}
+
+#[test]
+fn a_hub_of_its_own_makes_no_difference_to_the_weights() {
+    let hub = HubProcess::start(4, &[]);
+    let mut command = command(edgempi(), &["run", "-n", "4"]);
+    command.arg(program("fedavg")).env("EDGEMPI_ADDR", &hub.address);
+    let ended = Process::start(command).end().succeeded();
+    assert_eq!(ended.weights(), four_ranks().weights());
+    hub.process.end().succeeded();
 }
 
 #[test]
@@ -330,174 +122,8 @@ fn ranks_with_other_options_are_told_on_both_sides() {
         let said = &ended.stderr;
         assert!(said.contains("rank 0") && said.contains("rank 1") && said.contains(".rs:"), "{ended:#?}");
     }
-    assert_eq!(hub.process.end().code, Some(1), "not all ranks have finished");
-}
-
-// A hub of its own
-
-#[test]
-fn a_hub_of_its_own_serves_ranks_started_by_hand_and_ends_with_them() {
-    let mut hub = HubProcess::start(3, &[]);
-    let hint = hub.process.line("edgempi: start each rank with ");
-    assert!(hint.ends_with(&format!("EDGEMPI_ADDR={} EDGEMPI_SIZE=3 EDGEMPI_RANK=0 to 2", hub.address)), "{hint}");
-    let ended: Vec<_> = ranks(&hub.address, 3, "fedavg", &[]).into_iter().map(|rank| rank.end().succeeded()).collect();
-    assert!(ended[0].accuracy() >= 90.0, "{ended:#?}");
-    assert_eq!(ended[0].weights(), run(3, "fedavg", &[]).succeeded().weights());
-    assert_eq!((ended[1].stdout.as_str(), ended[2].stdout.as_str()), ("", ""));
     let said = hub.process.end().succeeded().stderr;
-    for number in 0..3 {
-        assert!(said.contains(&format!("rank {number} is here, from 127.0.0.1:")), "{said}");
-        assert!(said.contains(&format!("rank {number} has finished (")), "{said}");
-    }
-    assert!(said.contains("3 of 3 ranks finished; ") && said.contains(" MB received, "), "{said}");
-}
-
-#[test]
-fn a_hub_of_its_own_makes_no_difference_to_the_weights() {
-    let hub = HubProcess::start(4, &[]);
-    let mut command = command(edgempi(), &["run", "-n", "4"]);
-    command.arg(program("fedavg")).env("EDGEMPI_ADDR", &hub.address);
-    let ended = Process::start(command).end().succeeded();
-    assert_eq!(ended.weights(), four_ranks().weights());
-    hub.process.end().succeeded();
-}
-
-#[test]
-fn a_hub_that_serves_for_ever_serves_world_after_world() {
-    let mut hub = HubProcess::start(3, &["--forever"]);
-    for _ in 0..3 {
-        for ended in ranks(&hub.address, 3, "hello", &[]).into_iter().map(Process::end) {
-            ended.succeeded();
-        }
-        // No need to wait for it: whoever comes earlier waits.
-    }
-    for _ in 0..3 {
-        hub.process.line("3 of 3 ranks finished");
-    }
-    hub.process.line("ready for the next world");
-    hub.process.signal("INT");
-    assert_eq!(hub.process.end().code, Some(128 + 2));
-}
-
-#[test]
-fn a_world_that_never_completes_does_not_stop_a_hub_that_serves_for_ever() {
-    let mut hub = HubProcess::start_with(3, &["--forever"], "1s");
-    let early = [rank(&hub.address, 0, 3, "hello", &[]), rank(&hub.address, 1, 3, "hello", &[])];
-    for process in early {
-        let ended = process.end();
-        assert_eq!(ended.code, Some(1), "{ended:#?}");
-        assert!(ended.stderr.contains("rank 2 ") && ended.stderr.contains("did not come within 1 s"), "{ended:#?}");
-    }
-    hub.process.line("edgempi: the world has ended");
-    for ended in ranks(&hub.address, 3, "hello", &[]).into_iter().map(Process::end) {
-        ended.succeeded();
-    }
-    hub.process.line("3 of 3 ranks finished");
-}
-
-#[test]
-fn a_world_that_everybody_left_before_it_was_complete_makes_room_for_the_next() {
-    let mut hub = HubProcess::start_with(3, &["--forever"], "1h");
-    let early = rank(&hub.address, 1, 3, "hello", &[]);
-    hub.process.line("rank 1 is here");
-    drop(early);
-    let line = hub.process.line("edgempi: the world has ended");
-    assert!(line.contains("0 of 3 ranks finished, rank 1 failed (its connection closed"), "{line}");
-    for ended in ranks(&hub.address, 3, "hello", &[]).into_iter().map(Process::end) {
-        ended.succeeded();
-    }
-    hub.process.line("3 of 3 ranks finished");
-}
-
-#[test]
-fn a_second_process_with_a_rank_is_turned_away_and_the_world_goes_on() {
-    let mut hub = HubProcess::start(2, &[]);
-    let first = rank(&hub.address, 0, 2, "hello", &[]);
-    hub.process.line("rank 0 is here");
-    let twin = rank(&hub.address, 0, 2, "hello", &[]).end();
-    assert_eq!(twin.code, Some(1), "{twin:#?}");
-    assert!(twin.stderr.contains("rank 0 is taken by a living process") && twin.stderr.contains("EDGEMPI_RANK"));
-    hub.process.line("turned away 127.0.0.1:");
-    rank(&hub.address, 1, 2, "hello", &[]).end().succeeded();
-    first.end().succeeded();
-    hub.process.end().succeeded();
-}
-
-#[test]
-fn a_hub_of_a_named_world_takes_no_ranks_of_another_job() {
-    let mut command = command(edgempi(), &["hub", "--size", "1", "--listen", "127.0.0.1:0"]);
-    command.env("EDGEMPI_WORLD", "blue");
-    let mut hub = HubProcess::of(command);
-    let hint = hub.process.line("edgempi: start each rank with ");
-    assert!(hint.ends_with(" EDGEMPI_SIZE=1 EDGEMPI_RANK=0 EDGEMPI_WORLD=blue"), "{hint}");
-    let of_world = |name: &str| {
-        let mut command = rank_command(&hub.address, 0, 1, "hello", &[]);
-        command.env("EDGEMPI_WORLD", name);
-        Process::start(command).end()
-    };
-    let red = of_world("red");
-    assert_eq!(red.code, Some(1), "{red:#?}");
-    assert!(red.stderr.contains("\"blue\"") && red.stderr.contains("\"red\""), "{red:#?}");
-    of_world("blue").succeeded();
-    hub.process.end().succeeded();
-}
-
-#[test]
-fn a_connection_that_says_nothing_does_not_keep_a_hub() {
-    let hub = HubProcess::start(1, &[]);
-    let silent = TcpStream::connect(&hub.address).unwrap();
-    rank(&hub.address, 0, 1, "hello", &[]).end().succeeded();
-    let begun = Instant::now();
-    hub.process.end().succeeded();
-    // While the world lives, it has ten seconds for its first word.
-    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
-    drop(silent);
-}
-
-#[test]
-fn a_hub_that_is_told_to_stop_tells_its_ranks() {
-    for (name, number) in [("INT", 2), ("TERM", 15)] {
-        let hub = HubProcess::start(3, &[]);
-        let mut ranks = ranks(&hub.address, 3, "fedavg", &["--rounds", "1000000"]);
-        ranks[0].line("round ");
-        hub.process.signal(name);
-        for rank in ranks {
-            let ended = rank.end();
-            assert_eq!(ended.code, Some(1), "{ended:#?}");
-            assert!(ended.stderr.starts_with("fedavg: disconnected from the hub: "), "{ended:#?}");
-            assert!(ended.stderr.contains("shut down"), "{ended:#?}");
-        }
-        let ended = hub.process.end();
-        assert_eq!(ended.code, Some(128 + number), "{ended:#?}");
-        assert!(ended.stderr.contains(&format!("SIG{name}: the ranks are told that the hub goes")), "{ended:#?}");
-        assert!(ended.stderr.contains("edgempi: stopped after ") && !ended.stderr.contains("WARN"), "{ended:#?}");
-    }
-}
-
-#[test]
-fn ranks_notice_a_hub_that_is_killed() {
-    let hub = HubProcess::start(2, &[]);
-    let mut ranks = ranks(&hub.address, 2, "fedavg", &["--rounds", "1000000"]);
-    ranks[0].line("round ");
-    drop(hub);
-    for rank in ranks {
-        let ended = rank.end();
-        assert_eq!(ended.code, Some(1), "{ended:#?}");
-        assert!(ended.stderr.starts_with("fedavg: disconnected from the hub: "), "{ended:#?}");
-    }
-}
-
-#[test]
-fn a_hub_that_lacks_its_port_or_its_size_says_what_to_do() {
-    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let ended = Process::start(command(edgempi(), &["hub", "--size", "2", "--listen", &address])).end();
-    assert_eq!(ended.code, Some(1), "{ended:#?}");
-    assert!(ended.stderr.starts_with(&format!("edgempi: can not listen on {address}: ")), "{ended:#?}");
-    assert!(ended.stderr.contains("EDGEMPI_PORT"), "{ended:#?}");
-    let ended = Process::start(command(edgempi(), &["hub"])).end();
-    assert_eq!(ended.code, Some(2), "{ended:#?}");
-    assert!(ended.stderr.contains("--size N"), "{ended:#?}");
+    assert!(said.contains("0 of 2 ranks finished"), "{said}");
 }
 
 // Other launchers

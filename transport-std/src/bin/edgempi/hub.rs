@@ -15,8 +15,9 @@ use crate::{say, signals};
 ///
 /// Ranks find it by EDGEMPI_ADDR. Without a hub of its own, a world's hub is in the process of rank 0.
 ///
-/// The exit code is 0 if all ranks have finished, 1 if one failed or the hub can't serve, 2 for a wrong use, and
-/// 128 + the signal that ended the hub; the ranks that are still there are then told that it has gone.
+/// The hub ends with its world, when all ranks have finished or failed; its last line says how many did which. Its exit
+/// code is 0 then, 1 if it can't serve, 2 for a wrong use, and 128 + the signal if one ended it. The ranks that are still
+/// there then learn that it has gone.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     edgempi hub --size 4 --listen 0.0.0.0   one world, of ranks on any machine\n  \
@@ -100,7 +101,7 @@ pub fn execute(arguments: &Arguments) -> u8 {
             return code.load(Ordering::SeqCst);
         }
         if !arguments.forever {
-            return if report.failed.is_empty() { 0 } else { 1 };
+            return 0;
         }
         say(format_args!("ready for the next world, at {}", server.local_addr()));
     }
