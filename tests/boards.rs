@@ -130,7 +130,8 @@ async fn every_call<C: Communicator>(comm: &C, len: usize) -> Result<(), C::Erro
 
         let mut sum = values(rank, len);
         comm.reduce_in_place(root, &mut sum, ReduceOp::Sum).await?;
-        let total: Vec<f32> = (0..len).map(|at| all().map(|values| values[at]).sum()).collect();
+        let ranks: Vec<_> = all().collect();
+        let total: Vec<f32> = (0..len).map(|at| ranks.iter().map(|values| values[at]).sum()).collect();
         assert!(rank != root || sum == total, "reduce at {root}");
     }
 
@@ -205,7 +206,7 @@ fn with_boards(size: u32, boards: u32, host: impl Fn(&edgempi::World) + Sync, bo
 
 #[test]
 fn every_call_between_hosts_and_boards() {
-    for (len, capacity) in [(0, 400), (1, 400), (16, 4096), (100, 600), (1200, 2048)] {
+    for (len, capacity) in [(0, 400), (1, 400), (16, 4096), (100, 600), (5000, 2048)] {
         with_boards(
             4,
             2,
