@@ -1,5 +1,7 @@
 //! What the tests have in common: the programs under test, and how to run several as one world.
 
+pub mod emulator;
+
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 

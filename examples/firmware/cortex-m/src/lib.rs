@@ -11,6 +11,7 @@ pub mod clock;
 pub mod device;
 #[cfg(feature = "bare")]
 pub mod executor;
+mod fault;
 pub mod semihosting;
 pub mod stack;
 #[cfg(feature = "bare")]

@@ -94,4 +94,3 @@ pub fn fixed_address(
         dns_servers: Default::default(),
     }))
 }
-

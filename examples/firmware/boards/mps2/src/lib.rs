@@ -16,7 +16,7 @@ use embassy_net::Runner;
 use firmware_app::link::network::{self, Network};
 use firmware_app::{Arguments, Board, Outcome};
 use firmware_cortex_m::{executor, semihosting, stack};
-use static_cell::StaticCell;
+use static_cell::ConstStaticCell;
 
 use console::Console;
 use ethernet::Ethernet;
@@ -46,8 +46,10 @@ pub fn start(application: impl FnOnce(Spawner, Mps2)) -> ! {
     })
 }
 
+// Never inlined: the stack holds a kilobyte of the network's state until that is in place, and then it doesn't.
+#[inline(never)]
 fn join_network(spawner: Spawner, arguments: &Arguments<'_>) -> embassy_net::Stack<'static> {
-    static RESOURCES: StaticCell<network::Resources> = StaticCell::new();
+    static RESOURCES: ConstStaticCell<network::Resources> = ConstStaticCell::new(network::Resources::new());
     let config = match network::fixed_address(arguments, USUAL_ADDRESS, GATEWAY) {
         Ok(config) => config,
         Err(failure) => panic!("{failure}"),
@@ -55,7 +57,7 @@ fn join_network(spawner: Spawner, arguments: &Arguments<'_>) -> embassy_net::Sta
     let ethernet = Ethernet::start().expect("an Ethernet chip as on this board");
     // The board has no source of randomness, but its address and the time it took to get here are its own.
     let seed = ethernet.seed() ^ embassy_time_driver::now();
-    let (stack, runner) = embassy_net::new(ethernet, config, RESOURCES.init(network::Resources::new()), seed);
+    let (stack, runner) = embassy_net::new(ethernet, config, RESOURCES.take(), seed);
     spawner.spawn(keep_network(runner).expect("there is one network"));
     stack
 }

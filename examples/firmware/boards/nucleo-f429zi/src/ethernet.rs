@@ -7,7 +7,7 @@ use embassy_stm32::peripherals::{ETH, ETH_SMA, RNG};
 use embassy_stm32::rng::{self, Rng};
 use embassy_stm32::{Peripherals, bind_interrupts, uid};
 use firmware_app::link::network::Resources;
-use static_cell::{ConstStaticCell, StaticCell};
+use static_cell::ConstStaticCell;
 
 bind_interrupts!(struct Interrupts {
     ETH => eth::InterruptHandler;
@@ -20,9 +20,11 @@ type Device = Ethernet<'static, ETH, GenericPhy<Sma<'static, ETH_SMA>>>;
 const PACKETS: usize = 4;
 
 /// Joins the network, with an address by DHCP.
+// Never inlined: the stack holds a kilobyte of the network's state until that is in place, and then it doesn't.
+#[inline(never)]
 pub(crate) fn join(spawner: Spawner, p: Peripherals) -> Stack<'static> {
     static PACKET_QUEUE: ConstStaticCell<PacketQueue<PACKETS, PACKETS>> = ConstStaticCell::new(PacketQueue::new());
-    static RESOURCES: StaticCell<Resources> = StaticCell::new();
+    static RESOURCES: ConstStaticCell<Resources> = ConstStaticCell::new(Resources::new());
     let seed = Rng::new(p.RNG, Interrupts).next_u64();
     let device = Ethernet::new(
         PACKET_QUEUE.take(),
@@ -41,7 +43,7 @@ pub(crate) fn join(spawner: Spawner, p: Peripherals) -> Stack<'static> {
         p.PC1, // management clock
     );
     let config = embassy_net::Config::dhcpv4(Default::default());
-    let (stack, runner) = embassy_net::new(device, config, RESOURCES.init(Resources::new()), seed);
+    let (stack, runner) = embassy_net::new(device, config, RESOURCES.take(), seed);
     spawner.spawn(keep_network(runner).expect("there is one network"));
     stack
 }
@@ -50,9 +52,9 @@ pub(crate) fn join(spawner: Spawner, p: Peripherals) -> Stack<'static> {
 fn address() -> [u8; 6] {
     let number = uid::uid();
     let (halves, _) = number.as_chunks::<6>();
-    let mut address = halves.iter().fold([0; 6], |sum: [u8; 6], half| {
-        core::array::from_fn(|index| sum[index].rotate_left(3) ^ half[index])
-    });
+    let mut address = halves
+        .iter()
+        .fold([0; 6], |sum: [u8; 6], half| core::array::from_fn(|index| sum[index].rotate_left(3) ^ half[index]));
     // Assigned locally, and not to a group.
     address[0] = address[0] & !0b01 | 0b10;
     address
