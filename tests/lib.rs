@@ -1,5 +1,6 @@
 //! What the tests have in common: the programs under test, and how to run several as one world.
 
+pub mod emulator;
 pub mod job;
 pub mod process;
 pub mod stranger;

@@ -1,0 +1,16 @@
+//! `echo` on this board.
+#![no_std]
+#![no_main]
+
+use embassy_executor::Spawner;
+use microbit::Microbit;
+
+#[embassy_executor::task]
+async fn echo(board: Microbit) {
+    firmware_app::run(board, firmware_app::echo).await
+}
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    microbit::start(|spawner: Spawner, board| spawner.spawn(echo(board).expect("one application")))
+}
