@@ -20,9 +20,13 @@ impl<'a> Arguments<'a> {
     ///
     /// [`Failure::Argument`] if it is no `T`.
     pub fn find<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, Failure> {
-        let mut values = self.0.split(' ').filter_map(|word| word.strip_prefix(name)?.strip_prefix('='));
-        let Some(value) = values.next() else { return Ok(None) };
+        let Some(value) = self.text(name) else { return Ok(None) };
         value.parse().map(Some).map_err(|_| Failure::Argument { argument: name })
+    }
+
+    /// What follows `name=`, as it is.
+    pub fn text(&self, name: &str) -> Option<&'a str> {
+        self.0.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
     }
 
     /// As [`find`](Self::find), for what an application can't do without.

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use edgempi_embassy::Error;
 use embedded_io_async::ErrorKind;
 
 /// Why an application ended early.
@@ -21,6 +22,13 @@ pub enum Failure {
     Unreachable(ErrorKind),
     /// The link to the host is lost.
     Lost(ErrorKind),
+    /// The world can't be joined, or a call in it failed.
+    World(Error),
+    /// A call's result is wrong.
+    Wrong {
+        /// The call.
+        call: &'static str,
+    },
     /// The host asks for something that isn't known here.
     Request(u8),
 }
@@ -32,6 +40,12 @@ impl Failure {
     }
 }
 
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::World(error)
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -39,6 +53,8 @@ impl fmt::Display for Failure {
             Self::Argument { argument } => write!(f, "the argument {argument}=… can't be read"),
             Self::Unreachable(kind) => write!(f, "can't reach the host: {kind:?}"),
             Self::Lost(kind) => write!(f, "lost the link to the host: {kind:?}"),
+            Self::World(error) => write!(f, "{error}"),
+            Self::Wrong { call } => write!(f, "a wrong result of {call}"),
             Self::Request(byte) => write!(f, "unknown request {byte:#04x}"),
         }
     }

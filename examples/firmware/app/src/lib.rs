@@ -3,6 +3,8 @@
 //!
 //! - [`echo`]: sends back what comes. It is what an image costs that has a link to a host, and nothing else.
 //! - [`smoke`]: lets a host try what the board provides. Run it first when porting.
+//! - [`hello`]: the first calls of MPI, beside hosts that run the example `hello`.
+//! - [`fedavg`]: learns to read digits, beside hosts that run the example `fedavg`.
 #![no_std]
 #![warn(missing_docs)]
 
@@ -10,14 +12,19 @@ mod arguments;
 mod board;
 mod echo;
 mod failure;
+mod fedavg;
+mod hello;
 pub mod link;
 mod run;
 mod smoke;
+mod world;
 
 pub use arguments::Arguments;
 pub use board::{Board, Outcome};
 pub use echo::echo;
 pub use failure::Failure;
+pub use fedavg::fedavg;
+pub use hello::hello;
 pub use link::Link;
 pub use run::run;
 pub use smoke::smoke;

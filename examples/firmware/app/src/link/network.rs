@@ -2,13 +2,14 @@
 
 use core::net::{Ipv4Addr, SocketAddrV4};
 
+use edgempi_embassy::port::TcpPort;
 use embassy_net::tcp::{ConnectError, TcpSocket};
 use embassy_net::{Ipv4Cidr, Stack, StackResources, StaticConfigV4};
 use embassy_time::Duration;
 use embedded_io_async::ErrorKind;
 use static_cell::ConstStaticCell;
 
-use super::{Link, Stream};
+use super::{Keeper, Link, Stream};
 use crate::{Arguments, Failure};
 
 /// How many sockets an application may have open: one to the host, and those embassy-net itself needs.
@@ -47,6 +48,13 @@ impl Network {
 impl Link for Network {
     type Stream<'a> = TcpSocket<'a>;
 
+    type Port<'a> = TcpPort<'a>;
+    type Keeper<'a> = Kept;
+
+    async fn connect<'a>(&'a mut self, arguments: &Arguments<'_>) -> Result<(TcpPort<'a>, Kept), Failure> {
+        Ok((TcpPort::new(self.open(arguments).await?), Kept))
+    }
+
     async fn open<'a>(&'a mut self, arguments: &Arguments<'_>) -> Result<TcpSocket<'a>, Failure> {
         let hub: SocketAddrV4 = arguments.need("hub")?;
         self.stack.wait_config_up().await;
@@ -56,6 +64,15 @@ impl Link for Network {
         socket.set_timeout(Some(SILENCE));
         socket.connect((*hub.ip(), hub.port())).await.map_err(|error| Failure::Unreachable(kind(error)))?;
         Ok(socket)
+    }
+}
+
+/// The network has a task of its own.
+pub struct Kept;
+
+impl Keeper for Kept {
+    fn keep(self) -> impl Future<Output = Failure> {
+        core::future::pending()
     }
 }
 
