@@ -166,6 +166,7 @@ pub mod hub;
 pub mod operation;
 pub mod rank;
 pub mod request;
+pub mod serial;
 pub mod time;
 pub mod wire;
 
@@ -177,4 +178,5 @@ pub use error::{Category, Fault};
 pub use hub::Hub;
 pub use rank::{ANY_SOURCE, ANY_TAG, Group, Rank, Ranks, Source, Tag, TagSelector};
 pub use request::RequestId;
+pub use serial::SerialLink;
 pub use time::Instant;

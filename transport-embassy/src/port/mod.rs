@@ -2,6 +2,8 @@
 
 #[cfg(feature = "embassy-net")]
 mod embassy_net;
+#[cfg(feature = "serial")]
+mod serial;
 #[cfg(feature = "smoltcp")]
 mod smoltcp;
 
@@ -9,6 +11,8 @@ use core::task::{Context, Poll};
 
 #[cfg(feature = "embassy-net")]
 pub use self::embassy_net::TcpPort;
+#[cfg(feature = "serial")]
+pub use self::serial::{RunError, SerialLine, SerialPort, SerialRunner};
 #[cfg(feature = "smoltcp")]
 pub use self::smoltcp::SmoltcpPort;
 

@@ -1,9 +1,22 @@
 //! A link over a UART, a USB serial port or a radio modem.
 
+use edgempi_core::serial::Frame;
+use edgempi_embassy::EmbassyClock;
+use edgempi_embassy::port::{RunError, SerialLine, SerialPort, SerialRunner};
 use embedded_io_async::{ErrorType, Read, Write};
+use static_cell::ConstStaticCell;
 
-use super::{Link, Stream};
+use super::{Keeper, Link, Stream};
 use crate::{Arguments, Failure};
+
+/// Frames of the serial link's windows, each way: as many as a small board has room for.
+const WINDOW: usize = 2;
+
+/// As long as the rank itself may be silent.
+const MAX_SILENCE: core::time::Duration = core::time::Duration::from_secs(60);
+
+
+
 
 /// A line that always leads to the same host. Its two halves can be taken apart.
 pub struct Serial<R, W> {
@@ -11,6 +24,14 @@ pub struct Serial<R, W> {
     pub reader: R,
     /// What goes to the host.
     pub writer: W,
+    line: Option<SerialLine<'static, EmbassyClock>>,
+}
+
+impl<R, W> Serial<R, W> {
+    /// A line of these halves.
+    pub fn new(reader: R, writer: W) -> Self {
+        Self { reader, writer, line: None }
+    }
 }
 
 impl<R: Read, W: Write<Error = R::Error>> Link for Serial<R, W> {
@@ -19,8 +40,34 @@ impl<R: Read, W: Write<Error = R::Error>> Link for Serial<R, W> {
     where
         Self: 'a;
 
+    type Port<'a>
+        = SerialPort<'a, 'static, EmbassyClock>
+    where
+        Self: 'a;
+    type Keeper<'a>
+        = SerialRunner<'a, 'static, EmbassyClock, &'a mut R, &'a mut W>
+    where
+        Self: 'a;
+
+    async fn connect<'a>(&'a mut self, _: &Arguments<'_>) -> Result<(Self::Port<'a>, Self::Keeper<'a>), Failure> {
+        static SEND: ConstStaticCell<[Frame; WINDOW]> = ConstStaticCell::new([Frame::EMPTY; WINDOW]);
+        static RECEIVE: ConstStaticCell<[Frame; WINDOW]> = ConstStaticCell::new([Frame::EMPTY; WINDOW]);
+        let line = SerialLine::new(EmbassyClock, MAX_SILENCE, SEND.take(), RECEIVE.take());
+        Ok(self.line.insert(line).split(&mut self.reader, &mut self.writer))
+    }
+
     async fn open<'a>(&'a mut self, _arguments: &Arguments<'_>) -> Result<&'a mut Self, Failure> {
         Ok(self)
+    }
+}
+
+impl<R: Read, W: Write> Keeper for SerialRunner<'_, '_, EmbassyClock, R, W> {
+    async fn keep(self) -> Failure {
+        match self.run().await {
+            Ok(never) => match never {},
+            Err(RunError::Read(error)) => Failure::lost(error),
+            Err(RunError::Write(error)) => Failure::lost(error),
+        }
     }
 }
 

@@ -47,7 +47,7 @@ impl Board for Lm3s6965evb {
 
     fn link(self) -> Self::Link {
         let (reader, writer) = uart::line();
-        Serial { reader, writer }
+        Serial::new(reader, writer)
     }
 
     fn stack_high_water() -> usize {

@@ -46,7 +46,7 @@ impl Board for Microbit {
 
     fn link(self) -> Self::Link {
         let (reader, writer) = uart::line();
-        Serial { reader, writer }
+        Serial::new(reader, writer)
     }
 
     fn stack_high_water() -> usize {
