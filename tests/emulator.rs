@@ -56,35 +56,46 @@ impl Machine {
     ///
     /// If [`available`] doesn't say that there are images.
     pub fn image(&self, application: &str) -> PathBuf {
-        let images = images().as_ref().expect("asked for after `available`");
+        let images = images().expect("asked for after `available`");
         images.join(self.target).join("release").join(format!("{}-{application}", self.package))
     }
 }
 
-/// Whether boards can be emulated here. The first call builds all images, and says why not if they can't be had: a test
-/// then has to end.
+/// Whether boards can be emulated here. The first call builds all images. Where they can't be had, this says why, and the
+/// test has to end.
 pub fn available() -> bool {
-    images().is_ok()
+    match images() {
+        Ok(_) => true,
+        Err(why) => {
+            let test = thread::current().name().unwrap_or_default().to_owned();
+            // Past the test harness, which keeps what is printed.
+            writeln!(io::stderr(), "\nSKIPPED: {test}: {why}").expect("somebody reads stderr");
+            false
+        }
+    }
 }
 
 /// The folder of all images, or why there is none.
-fn images() -> &'static Result<PathBuf, ()> {
-    static IMAGES: OnceLock<Result<PathBuf, ()>> = OnceLock::new();
-    IMAGES.get_or_init(|| {
-        emulator().as_ref().map_err(|()| ())?;
-        script("images").map(PathBuf::from)
-    })
+fn images() -> Result<&'static Path, &'static str> {
+    static IMAGES: OnceLock<Result<String, String>> = OnceLock::new();
+    emulator()?;
+    outcome(IMAGES.get_or_init(|| script("images"))).map(Path::new)
 }
 
-fn emulator() -> &'static Result<String, ()> {
-    static EMULATOR: OnceLock<Result<String, ()>> = OnceLock::new();
-    EMULATOR.get_or_init(|| script("qemu"))
+/// The emulator, or why there is none.
+fn emulator() -> Result<&'static str, &'static str> {
+    static EMULATOR: OnceLock<Result<String, String>> = OnceLock::new();
+    outcome(EMULATOR.get_or_init(|| script("qemu")))
 }
 
-/// What a script of tests/firmware prints. It says by exit code 77 that something can't be had here.
-fn script(name: &str) -> Result<String, ()> {
+fn outcome(result: &Result<String, String>) -> Result<&str, &str> {
+    result.as_deref().map_err(String::as_str)
+}
+
+/// What a script of tests/firmware prints, or why it can't be had here, which it says by exit code 77.
+fn script(name: &str) -> Result<String, String> {
     let mut command = Command::new(root().join("tests/firmware").join(name));
-    // What cargo sets for this test is not meant for other programs.
+    // What is set for this test's own build is not meant for boards.
     for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_BOOTSTRAP"] {
         command.env_remove(variable);
     }
@@ -92,12 +103,7 @@ fn script(name: &str) -> Result<String, ()> {
     let errors = String::from_utf8_lossy(&output.stderr);
     match output.status.code() {
         Some(0) => Ok(String::from_utf8(output.stdout).expect("paths here are text").trim_end().to_owned()),
-        Some(77) => {
-            let why = errors.trim_end().lines().last().unwrap_or_default();
-            // Past the test harness, which keeps what is printed.
-            writeln!(io::stderr(), "\nSKIPPED: boards: {why}").expect("somebody reads stderr");
-            Err(())
-        }
+        Some(77) => Err(errors.lines().last().unwrap_or_default().to_owned()),
         _ => panic!("tests/firmware/{name}: {}\n{errors}", output.status),
     }
 }
@@ -125,7 +131,7 @@ impl Board {
     pub fn start(machine: &Machine, application: &str, arguments: &[&str], serial: &str) -> Self {
         let mut command = Command::new(root().join("examples/firmware/emulate"));
         command.arg(machine.name).arg(machine.image(application)).args(arguments);
-        command.env("SERIAL", serial).env("QEMU", emulator().as_ref().expect("asked for after `available`"));
+        command.env("SERIAL", serial).env("QEMU", emulator().expect("asked for after `available`"));
         command.env_remove("NETWORK").env_remove("QEMU_OPTIONS");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut emulator = command.spawn().unwrap_or_else(|error| panic!("{command:?} doesn't start: {error}"));
