@@ -1,5 +1,6 @@
 //! What the tests have in common: the programs under test, and how to run several ranks as one world.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -11,16 +12,22 @@ use std::time::{Duration, Instant};
 
 use edgempi::hub::Registry;
 use edgempi::{Builder, Config, World};
+use escargot::CargoBuild;
+use escargot::format::Message;
 
 /// No test here takes longer, unless something hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A program of this workspace, built if need be: in the profile of the tests themselves.
-fn built(kind: fn(escargot::CargoBuild, &str) -> escargot::CargoBuild, name: &str) -> PathBuf {
+/// How programs of this workspace are built: of the whole of it, so that features are those of the build that made the
+/// tests.
+fn build() -> CargoBuild {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    // Of the whole workspace, so that features are those of the build that made the tests.
-    let build = escargot::CargoBuild::new().manifest_path(manifest).arg("--workspace").arg("--locked");
-    let build = if cfg!(debug_assertions) { build } else { build.release() };
+    CargoBuild::new().manifest_path(manifest).arg("--workspace").arg("--locked")
+}
+
+/// A program of this workspace, built if need be: in the profile of the tests themselves.
+fn built(kind: fn(CargoBuild, &str) -> CargoBuild, name: &str) -> PathBuf {
+    let build = if cfg!(debug_assertions) { build() } else { build().release() };
     match kind(build, name).run() {
         Ok(run) => run.path().to_owned(),
         Err(error) => panic!("{name} can not be built: {error}"),
@@ -36,6 +43,27 @@ pub fn edgempi() -> &'static Path {
 /// The program of an example.
 pub fn example(name: &str) -> PathBuf {
     built(|build, name| build.example(name), name)
+}
+
+/// A program or an example as it is released, for tests that move much. All are built together, as `tests/run` does,
+/// so that it does not take another build.
+pub fn released(name: &str) -> &'static Path {
+    static PATHS: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
+    let paths = PATHS.get_or_init(|| {
+        let messages = build().release().bins().examples().exec().expect("cargo runs");
+        let executable = |message: Result<escargot::Message, _>| match message
+            .expect("the programs can be built")
+            .decode()
+            .expect("cargo says what it built")
+        {
+            Message::CompilerArtifact(artifact) => {
+                Some((artifact.target.name.into_owned(), artifact.executable?.into_owned()))
+            }
+            _ => None,
+        };
+        messages.filter_map(executable).collect()
+    });
+    paths.get(name).unwrap_or_else(|| panic!("there is no program {name}"))
 }
 
 /// A port that nobody listens on.
