@@ -5,8 +5,8 @@ use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -100,28 +100,31 @@ pub fn both_kinds_of_worlds(operations: &Registry, config: &Config, size: u32) -
 /// Runs `f` on a thread for each rank, finalizes, and returns what each rank's `f` did. Aborts the test program if a
 /// rank takes a minute: a thread that hangs can not be stopped in any other way.
 pub fn on_ranks<T: Send>(worlds: Vec<World>, f: impl Fn(&World) -> T + Sync) -> Vec<T> {
+    let worlds: Vec<_> = worlds.into_iter().map(|world| Mutex::new(Some(world))).collect();
+    on_threads(worlds.len() as u32, |rank| {
+        let world = worlds[rank as usize].lock().expect("nobody else takes it").take().expect("it is taken once");
+        // A world that is dropped by a panic is one that the others see fail.
+        let result = f(&world);
+        world.finalize().wait().expect("the world ends");
+        result
+    })
+}
+
+/// Runs `f` on `count` threads, with the number of each, under the same watch.
+pub fn on_threads<T: Send>(count: u32, f: impl Fn(u32) -> T + Sync) -> Vec<T> {
     let (f, (done, is_done)) = (&f, channel());
-    let ranks: Vec<u32> = worlds.iter().map(|world| world.rank().get()).collect();
-    thread::spawn(move || abort_unless_done(ranks, &is_done));
+    thread::spawn(move || abort_unless_done((0..count).collect(), &is_done));
     let results = thread::scope(|scope| {
-        let ranks: Vec<_> = worlds
-            .into_iter()
-            .map(|world| {
-                let done = done.clone();
-                scope.spawn(move || {
-                    let rank = world.rank().get();
-                    // A world that is dropped by a panic is one that the others see fail.
-                    let result = catch_unwind(AssertUnwindSafe(move || {
-                        let result = f(&world);
-                        world.finalize().wait().expect("the world ends");
-                        result
-                    }));
-                    let _ = done.send(rank);
-                    result
-                })
+        let spawn = |number| {
+            let done = done.clone();
+            scope.spawn(move || {
+                let result = catch_unwind(AssertUnwindSafe(|| f(number)));
+                let _ = done.send(number);
+                result
             })
-            .collect();
-        ranks.into_iter().map(|rank| rank.join().and_then(|result| result)).collect::<Vec<_>>()
+        };
+        let threads: Vec<_> = (0..count).map(spawn).collect();
+        threads.into_iter().map(|thread| thread.join().and_then(|result| result)).collect::<Vec<_>>()
     });
     results.into_iter().map(|result| result.unwrap_or_else(|panic| resume_unwind(panic))).collect()
 }
