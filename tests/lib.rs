@@ -5,8 +5,10 @@ pub mod job;
 pub mod process;
 pub mod stranger;
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -15,16 +17,22 @@ use std::time::Duration;
 
 use edgempi::hub::{Registry, Report, Server, Stop};
 use edgempi::{Builder, Config, Error, Init, World};
+use escargot::CargoBuild;
+use escargot::format::Message;
 
 /// Nothing in a test takes longer, unless something hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A program of this workspace, built if need be: in the profile of the tests themselves.
-fn built(kind: fn(escargot::CargoBuild, &str) -> escargot::CargoBuild, name: &str) -> PathBuf {
+/// How programs of this workspace are built: of the whole of it, so that features are those of the build that made the
+/// tests.
+fn build() -> CargoBuild {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    // Of the whole workspace, so that features are those of the build that made the tests.
-    let build = escargot::CargoBuild::new().manifest_path(manifest).arg("--workspace").arg("--locked");
-    let build = if cfg!(debug_assertions) { build } else { build.release() };
+    CargoBuild::new().manifest_path(manifest).arg("--workspace").arg("--locked")
+}
+
+/// A program of this workspace, built if need be: in the profile of the tests themselves.
+fn built(kind: fn(CargoBuild, &str) -> CargoBuild, name: &str) -> PathBuf {
+    let build = if cfg!(debug_assertions) { build() } else { build().release() };
     match kind(build, name).run() {
         Ok(run) => run.path().to_owned(),
         Err(error) => panic!("{name} can not be built: {error}"),
@@ -154,4 +162,66 @@ impl Watchdog {
         });
         Self { _alive: alive }
     }
+}
+
+/// A program or an example as it is released, for tests that move much. All are built together, as `tests/run` does,
+/// so that it does not take another build.
+pub fn released(name: &str) -> &'static Path {
+    static PATHS: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
+    let paths = PATHS.get_or_init(|| {
+        let messages = build().release().bins().examples().exec().expect("cargo runs");
+        let executable = |message: Result<escargot::Message, _>| match message
+            .expect("the programs can be built")
+            .decode()
+            .expect("cargo says what it built")
+        {
+            Message::CompilerArtifact(artifact) => {
+                Some((artifact.target.name.into_owned(), artifact.executable?.into_owned()))
+            }
+            _ => None,
+        };
+        messages.filter_map(executable).collect()
+    });
+    paths.get(name).unwrap_or_else(|| panic!("there is no program {name}"))
+}
+
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system has a port");
+    listener.local_addr().expect("it has an address").port()
+}
+
+/// [`tcp_worlds`] with settings of the test's own, and with its operations.
+pub fn tcp_worlds_of(builder: &Builder, config: &Config, size: u32) -> Vec<World> {
+    let port = free_port();
+    let joining: Vec<_> = (0..size)
+        .map(|rank| {
+            let address = if rank == 0 { String::new() } else { format!("127.0.0.1:{port}") };
+            let config = config.clone().listen("127.0.0.1").port(port).size(size).rank(rank).addr(address);
+            builder.clone().config(config.wait(PATIENCE / 2)).init()
+        })
+        .collect();
+    joining.into_iter().map(|init| init.wait().expect("the rank joins")).collect()
+}
+
+/// Ranks that share one process over memory links and ranks that are joined over TCP, with the name of what joins them.
+pub fn both_kinds_of_worlds(operations: &Registry, config: &Config, size: u32) -> [(&'static str, Vec<World>); 2] {
+    let builder = Builder::new().operations(operations.clone());
+    let memory = builder.clone().config(config.clone()).local(size).expect("a world in memory");
+    [("memory", memory), ("tcp", tcp_worlds_of(&builder, config, size))]
+}
+
+/// Runs `f` on `count` threads, with the number of each, under the same watch.
+pub fn on_threads<T: Send>(count: u32, f: impl Fn(u32) -> T + Sync) -> Vec<T> {
+    let _watchdog = Watchdog::start();
+    let f = &f;
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..count).map(|number| scope.spawn(move || f(number))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
+}
+
+/// Says something even where the output of tests is captured.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

@@ -245,6 +245,7 @@ pub struct Endpoint<S> {
     unsettled: u32,
     phase: Phase,
     max_payload: usize,
+    max_message: u64,
     max_requests: u32,
     /// Microseconds that the hub may take to answer, and after which this rank says something.
     hub_silence: u64,
@@ -275,6 +276,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             unsettled: 0,
             phase: Phase::Start,
             max_payload: 64,
+            max_message: u64::MAX,
             max_requests: u32::MAX,
             hub_silence: 0,
             pause: u64::from((millis(config.max_silence) / 3).max(1)) * 1000,
@@ -576,6 +578,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             return Err(Fault::of_size(Category::Version, welcome.version.into(), VERSION.into()));
         }
         self.max_payload = (welcome.max_payload as usize).max(64);
+        self.max_message = welcome.max_message;
         self.max_requests = welcome.max_requests;
         self.queue_limit = welcome.queue_size;
         // A hub that promises nothing may take as long as it likes.
@@ -850,7 +853,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         request: RequestId,
         reach: Reach,
     ) -> (Up, Option<(Content, usize)>, Option<RequestId>) {
-        let (max_payload, room) = (self.max_payload, self.queue_limit.saturating_sub(self.queue_sent));
+        let (max_payload, max_message) = (self.max_payload, self.max_message);
+        let room = self.queue_limit.saturating_sub(self.queue_sent);
         self.sequence = self.sequence.wrapping_add(1);
         let (sequence, acknowledged) = (self.sequence, self.acknowledged);
         self.pop_ready();
@@ -868,7 +872,9 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         let affordable = room.min(max_payload.min(reach.payload(request)).saturating_sub(table));
         // Of a request that was given up, the bytes are no longer there.
         let cancelled = slot.marks.has(Marks::CANCELLED);
-        let affordable = if room == 0 || cancelled { 0 } else { affordable };
+        // One that the hub will refuse stays here: its send must not be done before that.
+        let too_large = slot.send as u64 > max_message;
+        let affordable = if room == 0 || cancelled || too_large { 0 } else { affordable };
         let whole = slot.unsent <= affordable;
         let inline = match unpack(slot.roles) {
             Parts::None => 0,

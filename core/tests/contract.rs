@@ -8,9 +8,9 @@ use bytes::Bytes;
 use edgempi_core::endpoint::{Config, Reach};
 use edgempi_core::hub::{self, Hub, Registry};
 use edgempi_core::request::{CallCode, Slot};
-use edgempi_core::wire::{Down, MAX_HEAD_LEN, Ping, Prefix, Submit, SubmitFlags, Up};
+use edgempi_core::wire::{Cancel, Down, MAX_HEAD_LEN, Ping, Prefix, Submit, SubmitFlags, Up};
 use edgempi_core::{Call, Endpoint, Instant, Rank, ReduceOp};
-use world::{Ask, Random, World, ask, barrier, bcast, hello, submit};
+use world::{Ask, Random, World, ask, barrier, bcast, hello, request_id, submit};
 
 #[test]
 fn a_free_slot_takes_no_room_in_an_image() {
@@ -199,4 +199,29 @@ fn a_gather_of_long_blocks_does_not_look_at_all_of_them_for_each() {
     });
     assert_eq!(outcomes[0].bytes().len(), 2000 * (RANKS as usize - 1));
     world.assert_idle();
+}
+
+#[test]
+fn a_receive_is_given_up_without_looking_at_all_that_came_before_it() {
+    const RECEIVES: u32 = 100_000;
+    let mut config = hub::Config::new(2);
+    config.max_requests = RECEIVES;
+    let mut hub = Hub::new(Instant::ZERO, config, Registry::new());
+    let (start, peer) = (std::time::Instant::now(), hub.connect(Instant::ZERO));
+    let mut head = [0; MAX_HEAD_LEN];
+    let mut say = |frame: Up| {
+        let len = frame.encode(0, &mut head);
+        let (prefix, header) = head[..len].split_first_chunk().unwrap();
+        hub.handle_frame(Instant::ZERO, peer, Prefix::decode(*prefix), header, Bytes::new());
+    };
+    say(Up::Hello(hello(0, 2)));
+    for number in 1..=RECEIVES {
+        say(Up::Submit(Submit { peer: Rank::new(1), ..submit(number, number, CallCode::Recv) }));
+    }
+    for number in (1..=RECEIVES).rev() {
+        say(Up::Cancel(Cancel { request: request_id(number) }));
+    }
+    let answers = std::iter::from_fn(|| hub.poll_transmit(peer)).filter(|(frame, _)| matches!(frame, Down::Fail(_)));
+    assert_eq!(answers.count(), RECEIVES as usize);
+    assert!(start.elapsed().as_secs() < 30, "that took {:?}", start.elapsed());
 }

@@ -90,15 +90,17 @@ fn a_message_larger_than_allowed_fails_on_everybody_with_both_numbers() {
         |rank| alltoall(rank, 2, 1000),
         |rank| if rank == 0 { send(1, 0, vec![0; 2000]) } else { recv(0, 0, 2000) },
     ];
-    for make in asks {
+    // Whether or not it would fit a frame.
+    for (make, max_payload) in asks.into_iter().flat_map(|make| [(make, 512), (make, 65_536)]) {
         let mut config = hub::Config::new(2);
-        (config.max_message, config.max_payload) = (1999, 512);
+        (config.max_message, config.max_payload) = (1999, max_payload);
         let mut world = World::with(config, Registry::new(), |_, _| {});
         for outcome in world.all(make) {
             let (fault, text) = outcome.fault();
             assert_eq!((fault.category, fault.len, fault.max), (Category::TooLarge, 2000, 1999), "{text}");
             assert!(text.contains("EDGEMPI_MSG_SIZE"), "{text}");
         }
+        assert!(world.nodes[0].owned.is_empty(), "a send was done before it was refused");
         world.assert_usable();
     }
 }

@@ -123,6 +123,21 @@ fn objects_larger_than_their_receive_fail_with_both_numbers() {
 }
 
 #[test]
+fn objects_that_are_together_larger_than_their_receive_fail_with_both_numbers() {
+    let mut world = World::new(3);
+    for outcome in world.all(|_| Ask {
+        datatype: Datatype::Object,
+        receive: Receive::AtMost(9),
+        ..ask(Call::Allgather, vec![1; 5], 0)
+    }) {
+        let (fault, text) = outcome.fault();
+        assert_eq!((fault.category, fault.len, fault.max), (Category::Truncated, 10, 9), "{text}");
+        assert!(text.contains("10 bytes") && text.contains("receives 9"), "{text}");
+    }
+    world.assert_usable();
+}
+
+#[test]
 fn blocks_of_different_lengths_do_not_fit_an_exact_receive_although_their_sum_does() {
     let mut world = World::new(3);
     let typed = |world: &mut World, rank: usize, lengths: [usize; 3], varied, receive| {

@@ -145,7 +145,8 @@ impl Hub {
             // It is being served already.
             return true;
         }
-        let expected = if split { one.receive - one.receive / size.max(1) } else { one.receive };
+        // What is exact counts the own block, which stays at home.
+        let expected = if split && one.exact { one.receive - one.receive / size.max(1) } else { one.receive };
         let (rank, exact, receive) = (one.rank, one.exact, one.receive);
         (one.result, one.downs_left, one.downs_missing) = (result, left, missing);
         let table = if varied { size * 8 } else { 0 };

@@ -5,7 +5,6 @@ use alloc::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use crate::rank::{Rank, Source, Tag, TagSelector};
-use crate::request::RequestId;
 use crate::wire::Submit;
 
 /// A send without its receive.
@@ -44,16 +43,20 @@ impl Mailbox {
         self.unexpected.is_empty() && self.posted.is_empty()
     }
 
-    pub(super) fn push_message(&mut self, sender: Rank, submit: Submit, payload: Bytes) {
+    /// Keeps a message; the number that it gets takes it back.
+    pub(super) fn push_message(&mut self, sender: Rank, submit: Submit, payload: Bytes) -> u64 {
         self.next += 1;
         let message = Message { order: self.next, sender, submit, payload };
         self.unexpected.entry((sender, submit.tag)).or_default().push_back(message);
+        self.next
     }
 
-    pub(super) fn push_posted(&mut self, receiver: Rank, source: Source, tag: TagSelector, submit: Submit) {
+    /// Keeps a receive; the number that it gets takes it back.
+    pub(super) fn push_posted(&mut self, receiver: Rank, source: Source, tag: TagSelector, submit: Submit) -> u64 {
         self.next += 1;
         let posted = Posted::new(self.next, receiver, submit);
         self.posted.entry((source, tag)).or_default().push_back(posted);
+        self.next
     }
 
     /// The oldest receive that takes this message.
@@ -66,7 +69,7 @@ impl Mailbox {
         ];
         let order = |key: &(Source, TagSelector)| Some(self.posted.get(key)?.front()?.order);
         let (_, key) = keys.into_iter().filter_map(|key| Some((order(&key)?, key))).min()?;
-        take(&mut self.posted, &key, |_| true)
+        take(&mut self.posted, &key, |_| Some(0))
     }
 
     /// The oldest message that this receive takes.
@@ -83,17 +86,19 @@ impl Mailbox {
                 heads.filter_map(|(key, queue)| Some((queue.front()?.order, *key))).min()?.1
             }
         };
-        take(&mut self.unexpected, &key, |_| true)
+        take(&mut self.unexpected, &key, |_| Some(0))
     }
 
     /// Takes a message back.
-    pub(super) fn remove_message(&mut self, sender: Rank, tag: Tag, request: RequestId) -> Option<Message> {
-        take(&mut self.unexpected, &(sender, tag), |message| message.submit.request == request)
+    pub(super) fn remove_message(&mut self, sender: Rank, tag: Tag, number: u64) -> Option<Message> {
+        take(&mut self.unexpected, &(sender, tag), |queue| {
+            queue.binary_search_by_key(&number, |message| message.order).ok()
+        })
     }
 
     /// Takes a receive back.
-    pub(super) fn remove_posted(&mut self, source: Source, tag: TagSelector, request: RequestId) -> Option<Posted> {
-        take(&mut self.posted, &(source, tag), |posted| posted.submit.request == request)
+    pub(super) fn remove_posted(&mut self, source: Source, tag: TagSelector, number: u64) -> Option<Posted> {
+        take(&mut self.posted, &(source, tag), |queue| queue.binary_search_by_key(&number, |posted| posted.order).ok())
     }
 
     /// Takes out the messages of `sender` that its link still had to deliver.
@@ -133,10 +138,13 @@ impl Mailbox {
     }
 }
 
-fn take<K: Ord, V>(map: &mut BTreeMap<K, VecDeque<V>>, key: &K, fits: impl Fn(&V) -> bool) -> Option<V> {
+fn take<K: Ord, V>(
+    map: &mut BTreeMap<K, VecDeque<V>>,
+    key: &K,
+    choose: impl FnOnce(&VecDeque<V>) -> Option<usize>,
+) -> Option<V> {
     let queue = map.get_mut(key)?;
-    let index = queue.iter().position(fits)?;
-    let taken = queue.remove(index);
+    let taken = queue.remove(choose(queue)?);
     if queue.is_empty() {
         map.remove(key);
     }

@@ -102,9 +102,9 @@ pub(super) enum Place {
     /// A participant of an operation.
     Operation { id: u64, position: usize },
     /// A send that waits for its receive.
-    Unexpected { communicator: u64, dest: Rank, tag: Tag },
+    Unexpected { communicator: u64, dest: Rank, tag: Tag, number: u64 },
     /// A receive that waits for its send.
-    Posted { communicator: u64, source: Source, tag: TagSelector },
+    Posted { communicator: u64, source: Source, tag: TagSelector, number: u64 },
 }
 
 /// A rank's session.

@@ -33,8 +33,8 @@ impl Hub {
                 self.match_message(rank, submit, payload, posted);
             }
             None => {
-                mailbox.push_message(rank, submit, payload);
-                let place = Place::Unexpected { communicator: submit.communicator, dest, tag: submit.tag };
+                let number = mailbox.push_message(rank, submit, payload);
+                let place = Place::Unexpected { communicator: submit.communicator, dest, tag: submit.tag, number };
                 if let Some(session) = self.session_mut(rank) {
                     session.requests.insert(submit.request, place);
                 }
@@ -70,8 +70,8 @@ impl Hub {
             return Ok(());
         }
         let mailbox = self.mail.entry((submit.communicator, rank)).or_default();
-        mailbox.push_posted(rank, source, tag, submit);
-        let place = Place::Posted { communicator: submit.communicator, source, tag };
+        let number = mailbox.push_posted(rank, source, tag, submit);
+        let place = Place::Posted { communicator: submit.communicator, source, tag, number };
         if let Some(session) = self.session_mut(rank) {
             session.requests.insert(submit.request, place);
         }
@@ -203,17 +203,17 @@ impl Hub {
                 self.fail_operation(&mut operation, fault, &text);
                 self.put_back(operation);
             }
-            Place::Unexpected { communicator, dest, tag } => {
+            Place::Unexpected { communicator, dest, tag, number } => {
                 let mailbox = self.mail.get_mut(&(communicator, dest));
-                if let Some(message) = mailbox.and_then(|mailbox| mailbox.remove_message(rank, tag, request)) {
+                if let Some(message) = mailbox.and_then(|mailbox| mailbox.remove_message(rank, tag, number)) {
                     self.free_message(&message);
                 }
                 self.forget_empty(communicator, dest);
                 self.fail_request(rank, request, fault, "the send was cancelled");
             }
-            Place::Posted { communicator, source, tag } => {
+            Place::Posted { communicator, source, tag, number } => {
                 if let Some(mailbox) = self.mail.get_mut(&(communicator, rank)) {
-                    mailbox.remove_posted(source, tag, request);
+                    mailbox.remove_posted(source, tag, number);
                 }
                 self.forget_empty(communicator, rank);
                 self.fail_request(rank, request, fault, "the receive was cancelled");
