@@ -403,7 +403,7 @@ fn a_hub_of_its_own_ends_when_its_ranks_have_died() {
     let (worlds, mut hub, _) = ranks_at_the_command();
     drop(worlds);
     let (status, said) = hub.end();
-    assert_eq!(status.code(), Some(1), "its world did not end well: {said}");
+    assert!(status.success(), "{status}: {said}");
 }
 
 // Silence.

@@ -21,7 +21,7 @@ use escargot::CargoBuild;
 use escargot::format::Message;
 
 /// Nothing in a test takes longer, unless something hangs.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(150);
 
 /// How programs of this workspace are built: of the whole of it, so that features are those of the build that made the
 /// tests.

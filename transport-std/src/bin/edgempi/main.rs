@@ -47,7 +47,13 @@ fn main() -> ExitCode {
     let level = if let Command::Hub(_) = arguments.command { Level::INFO } else { Level::WARN };
     let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
     let coloured = is_coloured(&io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(coloured).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(coloured)
+        .with_writer(io::stderr)
+        // A stderr that nobody reads any more is no reason to stop.
+        .log_internal_errors(false)
+        .init();
     let code = match arguments.command {
         Command::Run(arguments) => run::execute(&arguments),
         Command::Hub(arguments) => hub::execute(&arguments),
