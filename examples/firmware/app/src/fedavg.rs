@@ -10,45 +10,64 @@ use static_cell::ConstStaticCell;
 use crate::world::{CallMemory, in_world};
 use crate::{Arguments, Board, Failure};
 
-/// Units of the hidden layer: few enough for 16 kB of RAM. Hosts say `--hidden 8`.
-const HIDDEN: usize = 8;
 /// Images of the largest shard: all of them, for a world of one.
 const IMAGES: usize = LABELS.len();
 
 static PIXELS: &[u8; IMAGES * INPUTS] = include_bytes!(concat!(env!("OUT_DIR"), "/pixels"));
 static LABELS: &[u8; 1297] = include_bytes!(concat!(env!("OUT_DIR"), "/labels"));
 
-/// Everything that training needs, so that none of it is on the stack.
-struct Model {
-    weights: [f32; Perceptron::<HIDDEN>::LEN],
+/// Everything that training needs, so that none of it is on the stack: a network with `HIDDEN` units in its hidden
+/// layer, which all ranks must have (hosts: `--hidden`), and so `WEIGHTS` weights.
+pub struct Model<const HIDDEN: usize, const WEIGHTS: usize> {
+    weights: [f32; WEIGHTS],
     batch: [Activations<HIDDEN>; BATCH],
     rows: [u16; IMAGES],
     order: [u16; IMAGES / 2],
 }
 
-/// Trains beside hosts that run the example `fedavg`. The arguments `rounds`, `epochs`, `rate`, `seed`, and `split` (iid
-/// or label-skew) are those of the example, and must be the same on all ranks.
+/// The network of the host's example.
+pub type Usual = Model<32, { Perceptron::<32>::LEN }>;
+/// One that fits 16 kB of RAM.
+pub type Small = Model<8, { Perceptron::<8>::LEN }>;
+
+impl<const HIDDEN: usize, const WEIGHTS: usize> Model<HIDDEN, WEIGHTS> {
+    /// One that nobody uses yet.
+    pub const UNUSED: Self =
+        Self { weights: [0.0; WEIGHTS], batch: [Activations::ZERO; BATCH], rows: [0; IMAGES], order: [0; IMAGES / 2] };
+}
+
+/// Trains beside hosts that run the example `fedavg`. The arguments `rounds`, `epochs`,
+/// `learning-rate`, `seed`, and `split` (iid or label-skew) are those of the example, and must be the same on all ranks.
 ///
 /// # Errors
 ///
 /// If an argument is bad, the link, or a call.
-pub async fn fedavg<B: Board>(board: B) -> Result<(), Failure> {
+pub async fn fedavg<B: Board, const HIDDEN: usize, const WEIGHTS: usize>(
+    board: B,
+    model: &'static mut Model<HIDDEN, WEIGHTS>,
+) -> Result<(), Failure> {
     static MEMORY: ConstStaticCell<CallMemory> = ConstStaticCell::new(CallMemory::new());
-    in_world(board, MEMORY.take(), learn::<B>).await
+    in_world(board, MEMORY.take(), async |comm: &Comm<'_>, console: &mut B::Console, arguments: &Arguments<'static>| {
+        learn::<B, HIDDEN, WEIGHTS>(comm, console, arguments, model).await
+    })
+    .await
 }
 
-async fn learn<B: Board>(comm: &Comm<'_>, console: &mut B::Console, arguments: &Arguments<'_>) -> Result<(), Failure> {
-    static MODEL: ConstStaticCell<Model> = ConstStaticCell::new(Model {
-        weights: [0.0; _],
-        batch: [Activations::ZERO; _],
-        rows: [0; _],
-        order: [0; _],
-    });
-    let Model { weights, batch, rows, order } = MODEL.take();
+async fn learn<B: Board, const HIDDEN: usize, const WEIGHTS: usize>(
+    comm: &Comm<'_>,
+    console: &mut B::Console,
+    arguments: &Arguments<'_>,
+    model: &mut Model<HIDDEN, WEIGHTS>,
+) -> Result<(), Failure> {
+    let Model { weights, batch, rows, order } = model;
+    if arguments.find("hidden")?.is_some_and(|hidden: usize| hidden != HIDDEN) {
+        // The network is a part of the image.
+        return Err(Failure::Argument { argument: "hidden" });
+    }
     let usual = Options::DEFAULT;
     let options = Options {
         epochs: arguments.find("epochs")?.unwrap_or(usual.epochs),
-        learning_rate: arguments.find("rate")?.unwrap_or(usual.learning_rate),
+        learning_rate: arguments.find("learning-rate")?.unwrap_or(usual.learning_rate),
         seed: arguments.find("seed")?.unwrap_or(usual.seed),
     };
     let rounds = arguments.find("rounds")?.unwrap_or(ROUNDS);

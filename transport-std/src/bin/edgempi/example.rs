@@ -43,6 +43,7 @@ fn listed(known: &[String]) -> String {
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
+    workspace_root: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -109,18 +110,7 @@ impl Example<'_> {
 
     /// The id of the package of this workspace that has the example.
     fn package_id(&self) -> Result<String, ExampleError> {
-        let output = Command::new(cargo())
-            .args(["metadata", "--no-deps", "--format-version", "1"])
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .map_err(|error| ExampleError::NoCargo { error })?;
-        if !output.status.success() {
-            return Err(ExampleError::NoProject);
-        }
-        let metadata: Metadata =
-            serde_json::from_slice(&output.stdout).map_err(|error| ExampleError::Unreadable { error })?;
-        self.choose(metadata, &std::env::current_dir().unwrap_or_default())
+        self.choose(metadata()?, &std::env::current_dir().unwrap_or_default())
     }
 
     /// The package with the example; of several the one that `directory` belongs to.
@@ -154,6 +144,24 @@ impl Example<'_> {
     }
 }
 
+/// The folder of the cargo workspace here.
+pub fn workspace() -> Result<PathBuf, ExampleError> {
+    metadata().map(|metadata| metadata.workspace_root)
+}
+
+fn metadata() -> Result<Metadata, ExampleError> {
+    let output = Command::new(cargo())
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| ExampleError::NoCargo { error })?;
+    if !output.status.success() {
+        return Err(ExampleError::NoProject);
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| ExampleError::Unreadable { error })
+}
+
 fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
@@ -174,6 +182,7 @@ mod tests {
                 .collect(),
         };
         Metadata {
+            workspace_root: "/w".into(),
             packages: vec![
                 package("outer", "/w", &["hello", "ring"]),
                 package("inner", "/w/inner", &["hello"]),

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
+mod boards;
 mod config;
 mod example;
 mod hub;
@@ -25,6 +26,7 @@ mod signals;
     after_help = "Examples:\n  \
         edgempi run -n 4 --example fedavg       build an example of this project and start it as 4 ranks\n  \
         edgempi run -n 4 ./train --epochs 3     start 4 ranks of a program\n  \
+        edgempi run -n 3 --firmware 2 --example fedavg   the same with 2 of 5 ranks on emulated boards\n  \
         edgempi hub --size 4 --listen 0.0.0.0   wait for 4 ranks that are started elsewhere\n  \
         edgempi config                          show the settings in effect and where they come from\n\n\
         RUST_LOG=info or RUST_LOG=debug says more."

@@ -12,9 +12,10 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use edgempi::config::MAX_SIZE;
+use edgempi::config::{Config, ConfigError, MAX_SIZE};
 use shared_child::SharedChild;
 
+use crate::boards::{BoardError, Boards};
 use crate::example::{Example, ExampleError};
 use crate::output;
 use crate::signals::{self, Signal};
@@ -65,6 +66,15 @@ pub struct Arguments {
     #[arg(long, value_name = "PROFILE", requires = "example")]
     profile: Option<String>,
 
+    /// Start so many emulated boards, too; their ranks come after those of this machine. Needs QEMU and, once, a
+    /// compiler for boards, which are installed where that is possible
+    #[arg(long, value_name = "N", requires = "example", default_value_t = 0)]
+    firmware: u32,
+
+    /// Which boards: mps2-an385 is a Cortex-M3, mps2-an386 a Cortex-M4F
+    #[arg(long, value_name = "BOARD", requires = "firmware", default_value = "mps2-an386")]
+    board: String,
+
     /// Leave the ranks' output as it is: no prefix, and a terminal if this is one (for a progress bar, say)
     #[arg(long)]
     no_prefix: bool,
@@ -83,6 +93,10 @@ pub struct Arguments {
 enum RunError {
     #[error(transparent)]
     Example(#[from] ExampleError),
+    #[error(transparent)]
+    Board(#[from] BoardError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     #[error("nothing to start: say a program, or --example NAME")]
     NoProgram,
     #[error("can't start `{}`: no such program; {}", .program.display(), hint(.program))]
@@ -129,6 +143,11 @@ pub fn execute(arguments: &Arguments) -> u8 {
 impl Arguments {
     fn run(&self) -> Result<u8, RunError> {
         let (program, arguments) = self.program()?;
+        let boards = match &self.example {
+            Some(application) if self.firmware > 0 => Some(Boards::build(&self.board, application)?),
+            _ => None,
+        };
+        let size = self.ranks.saturating_add(self.firmware);
         let port = free_port().map_err(RunError::Port)?;
         let (events, inbox) = mpsc::channel();
         let signalled = events.clone();
@@ -137,24 +156,31 @@ impl Arguments {
         // The ranks' own bytes pass as they are, so only the prefix depends on what the stream can show.
         let coloured = [is_coloured(&io::stdout()), is_coloured(&io::stderr())];
         let mut job = Job::new(self.grace, events);
-        for rank in 0..self.ranks {
-            let mut command = Command::new(&program);
-            command.args(arguments).env("EDGEMPI_SIZE", self.ranks.to_string()).env("EDGEMPI_RANK", rank.to_string());
-            if let Some(port) = port {
-                command.env("EDGEMPI_PORT", port.to_string());
-            }
-            if rank > 0 {
-                command.stdin(Stdio::null());
+        for rank in 0..size {
+            let board = boards.as_ref().filter(|_| rank >= self.ranks);
+            let (program, mut command) = match board {
+                Some(boards) => (boards.program(), boards.command(&hub(port)?, rank, size, arguments)),
+                None => (program.as_path(), Command::new(&program)),
+            };
+            if board.is_none() {
+                command.args(arguments).env("EDGEMPI_SIZE", size.to_string()).env("EDGEMPI_RANK", rank.to_string());
+                if let Some(port) = port {
+                    command.env("EDGEMPI_PORT", port.to_string());
+                }
+                if rank > 0 {
+                    command.stdin(Stdio::null());
+                }
             }
             let prefixes = (!self.no_prefix).then(|| {
                 command.stdout(Stdio::piped()).stderr(Stdio::piped());
-                coloured.map(|colour| output::prefix(rank, self.ranks, colour))
+                coloured.map(|colour| output::prefix(rank, size, colour))
             });
             if let Err(error) = job.start(rank, &mut command, prefixes) {
                 job.kill();
                 job.finish(&inbox);
                 // A file that is there but "not found" lacks its interpreter.
-                let missing = error.kind() == io::ErrorKind::NotFound && !(has_directory(&program) && program.exists());
+                let missing = error.kind() == io::ErrorKind::NotFound && !(has_directory(program) && program.exists());
+                let program = program.to_owned();
                 return Err(if missing {
                     RunError::UnknownProgram { program }
                 } else {
@@ -189,6 +215,15 @@ fn free_port() -> io::Result<Option<u16>> {
     }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(Some(listener.local_addr()?.port()))
+}
+
+/// Where boards find the hub.
+fn hub(port: Option<u16>) -> Result<String, ConfigError> {
+    match port {
+        Some(port) => Ok(format!("{}:{port}", Ipv4Addr::LOCALHOST)),
+        // As the user says in the environment.
+        None => Ok(Config::new().size(1).rank(0).resolve(edgempi::link::NAMES)?.hub().to_string()),
+    }
 }
 
 /// What the threads of a job tell it.

@@ -3,11 +3,14 @@
 #![no_main]
 
 use embassy_executor::Spawner;
+use firmware_app::fedavg::{Small, fedavg as learn};
 use microbit::Microbit;
+use static_cell::ConstStaticCell;
 
 #[embassy_executor::task]
 async fn fedavg(board: Microbit) {
-    firmware_app::run(board, firmware_app::fedavg).await
+    static MODEL: ConstStaticCell<Small> = ConstStaticCell::new(Small::UNUSED);
+    firmware_app::run(board, async |board| learn(board, MODEL.take()).await).await
 }
 
 #[cortex_m_rt::entry]

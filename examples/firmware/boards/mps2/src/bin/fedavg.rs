@@ -3,11 +3,14 @@
 #![no_main]
 
 use embassy_executor::Spawner;
+use firmware_app::fedavg::{Usual, fedavg as learn};
 use mps2::Mps2;
+use static_cell::ConstStaticCell;
 
 #[embassy_executor::task]
 async fn fedavg(board: Mps2) {
-    firmware_app::run(board, firmware_app::fedavg).await
+    static MODEL: ConstStaticCell<Usual> = ConstStaticCell::new(Usual::UNUSED);
+    firmware_app::run(board, async |board| learn(board, MODEL.take()).await).await
 }
 
 #[cortex_m_rt::entry]
