@@ -159,16 +159,38 @@ enum Phase {
     Reset(Reason),
 }
 
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    /// To say again what the phase demands.
+    Call,
+    /// To ask for a report.
+    Ping,
+    /// To give the other end up.
+    End,
+}
+
 /// Control frames that have to leave.
 #[derive(Clone, Copy, Debug, Default)]
 struct Owed {
     /// Connect, Accept or Reset, as the phase demands.
     call: bool,
     ping: bool,
-    ack: bool,
+    ack: Ack,
 }
 
-/// A frame on its way to the line.
+/// How a report leaves that is owed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Ack {
+    #[default]
+    None,
+    /// With data, if there are any to send.
+    Along,
+    /// In a frame of its own, which comes through more often than one with data.
+    Apart,
+}
+
+/// The frame on its way to the line, if the encoder is not done.
 struct Outgoing {
     head: [u8; MAX_HEAD],
     head_len: usize,
@@ -193,7 +215,7 @@ pub struct SerialLink<'b, const PAYLOAD: usize = DEFAULT_PAYLOAD> {
     send: SendWindow<'b, PAYLOAD>,
     receive: ReceiveWindow<'b, PAYLOAD>,
     assembly: Assembly,
-    outgoing: Option<Outgoing>,
+    outgoing: Outgoing,
     /// Nothing has left since the last frame: the line may have made up something.
     rested: bool,
     owed: Owed,
@@ -259,9 +281,15 @@ impl<'b, const PAYLOAD: usize> SerialLink<'b, PAYLOAD> {
             send: SendWindow::new(send),
             receive: ReceiveWindow::new(receive),
             assembly: Assembly::new(),
-            outgoing: None,
+            outgoing: Outgoing {
+                head: [0; MAX_HEAD],
+                head_len: 0,
+                payload: None,
+                check: [0; frame::CHECK],
+                encoder: Encoder::DONE,
+            },
             rested: true,
-            owed: Owed { call: true, ping: false, ack: false },
+            owed: Owed { call: true, ping: false, ack: Ack::None },
             heard_order: 0,
             round_trip: RoundTrip::new(),
             call_at: now + Micros::from(FIRST_CALL),
@@ -319,7 +347,7 @@ impl<'b, const PAYLOAD: usize> SerialLink<'b, PAYLOAD> {
     pub fn read(&mut self, into: &mut [u8]) -> usize {
         let read = self.receive.read(into);
         if self.phase == Phase::Up && self.receive.is_wider() {
-            self.owed.ack = true;
+            self.owe(Ack::Along);
         }
         read
     }
@@ -365,25 +393,21 @@ impl<'b, const PAYLOAD: usize> SerialLink<'b, PAYLOAD> {
     /// The value returned may change after: `write`, `receive`, `transmit`, `handle_timeout`, `reset`, `reconnect`.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let at = match self.phase {
-            Phase::Calling(_) | Phase::Accepted => Some(self.call_at),
-            Phase::Up => [self.dead_at(), self.ask_at()].into_iter().flatten().min(),
-            Phase::Reset(_) => None,
-        };
-        at.map(Instant::from_micros)
+        self.deadline().map(|(at, _)| Instant::from_micros(at))
     }
 
     /// A deadline has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = now.as_micros();
-        let is_due = |at: Option<Micros>| at.is_some_and(|at| at <= now);
-        match self.phase {
-            Phase::Calling(_) | Phase::Accepted if is_due(Some(self.call_at)) => self.call(now),
-            Phase::Up if is_due(self.dead_at()) => self.end(Reason::Silent),
-            Phase::Up if is_due(self.ask_at()) => {
-                self.owed.ping = true;
-                self.round_trip.back_off();
-            }
+        match self.deadline() {
+            Some((at, due)) if at <= now => match due {
+                Due::Call => self.call(now),
+                Due::Ping => {
+                    self.owed.ping = true;
+                    self.round_trip.back_off();
+                }
+                Due::End => self.end(Reason::Silent),
+            },
             _ => {}
         }
     }
@@ -413,7 +437,10 @@ impl<'b, const PAYLOAD: usize> SerialLink<'b, PAYLOAD> {
         self.call(now.as_micros());
     }
 
+    // The next three have many callers, and an image needs them just once.
+
     /// Says again what the phase demands, and waits longer before the next time.
+    #[inline(never)]
     fn call(&mut self, now: Micros) {
         self.owed.call = true;
         let pause = (FIRST_CALL << self.calls.min(4)).min(LAST_CALL);
@@ -421,15 +448,15 @@ impl<'b, const PAYLOAD: usize> SerialLink<'b, PAYLOAD> {
         self.call_at = now + Micros::from(pause);
     }
 
+    #[inline(never)]
     fn end(&mut self, reason: Reason) {
         self.phase = Phase::Reset(reason);
-        self.owed = Owed { call: true, ping: false, ack: false };
-        if let Some(outgoing) = &mut self.outgoing {
-            outgoing.encoder.cut();
-        }
+        self.owed = Owed { call: true, ping: false, ack: Ack::None };
+        self.outgoing.encoder.cut();
     }
 
     /// Empties the windows, for an end that takes `window` frames of `payload` bytes.
+    #[inline(never)]
     fn clear(&mut self, window: u8, payload: u16) {
         self.send.begin(window, payload);
         self.receive.begin();
@@ -447,22 +474,32 @@ impl<'b, const PAYLOAD: usize> SerialLink<'b, PAYLOAD> {
         (self.heard_at, self.left_at, self.alive_at) = (now, now, now);
     }
 
-    /// When to ask for a report. Not while a frame is leaving, which does that, too.
-    fn ask_at(&self) -> Option<Micros> {
-        if self.owed.ping || self.outgoing.is_some() {
+    /// What has to be done when, if nothing happens before.
+    fn deadline(&self) -> Option<(Micros, Due)> {
+        match self.phase {
+            Phase::Calling(_) | Phase::Accepted => return Some((self.call_at, Due::Call)),
+            Phase::Up => {}
+            Phase::Reset(_) => return None,
+        }
+        // The other end has the time that it asked for, and as long again for what gets lost.
+        let end = (self.patience > 0).then(|| self.alive_at + self.patience * 2);
+        // A frame that is leaving, or about to, asks, too.
+        let ping = if self.owed.ping || self.send.is_ready() || !self.outgoing.encoder.is_done() {
             None
         } else if !self.send.is_empty() {
             Some(self.left_at + Micros::from(self.round_trip.wait()))
-        } else if self.patience > 0 {
-            Some(self.heard_at.max(self.left_at) + self.patience / 4)
         } else {
-            None
+            (self.patience > 0).then(|| self.heard_at.max(self.left_at) + self.patience / 4)
+        };
+        match (ping, end) {
+            (Some(ping), Some(end)) if end <= ping => Some((end, Due::End)),
+            (Some(ping), _) => Some((ping, Due::Ping)),
+            (None, end) => end.map(|end| (end, Due::End)),
         }
     }
 
-    /// When to give the other end up: it had the time that it asked for, and as long again for what gets lost.
-    fn dead_at(&self) -> Option<Micros> {
-        (self.patience > 0).then(|| self.alive_at + self.patience * 2)
+    fn owe(&mut self, ack: Ack) {
+        self.owed.ack = self.owed.ack.max(ack);
     }
 
     fn handle_frame(&mut self, now: Micros, head: Head, payload: usize) {
@@ -480,11 +517,16 @@ impl<'b, const PAYLOAD: usize> SerialLink<'b, PAYLOAD> {
             Head::Reset { epoch, reason } => self.on_reset(now, epoch, reason),
             Head::Data { report, sequence } => {
                 if self.on_report(now, &report) {
-                    self.receive.accept(sequence, payload);
-                    self.owed.ack = true;
+                    let in_order = self.receive.accept(sequence, payload);
+                    // Where something is lost, the sender waits for this.
+                    self.owe(if in_order { Ack::Along } else { Ack::Apart });
                 }
             }
-            Head::Ping(report) => self.owed.ack |= self.on_report(now, &report),
+            Head::Ping(report) => {
+                if self.on_report(now, &report) {
+                    self.owe(Ack::Along);
+                }
+            }
             Head::Ack(report) => {
                 self.on_report(now, &report);
             }
@@ -552,15 +594,11 @@ impl<'b, const PAYLOAD: usize> SerialLink<'b, PAYLOAD> {
         }
         self.heard_order = report.order;
         self.heard_at = now;
-        let outgoing = &mut self.outgoing;
-        let progress = self.send.handle_report(report, |freed| {
-            if let Some(outgoing) = outgoing
-                && outgoing.payload == Some(freed)
-            {
-                // Its memory is about to be used again, and nobody needs it any more.
-                outgoing.encoder.cut();
-            }
-        });
+        let progress = self.send.handle_report(report);
+        if self.outgoing.payload.is_some_and(|place| !self.send.holds(place)) {
+            // Its memory is about to be used again, and nobody needs it any more.
+            self.outgoing.encoder.cut();
+        }
         if progress != Progress::Stale {
             self.round_trip.handle_echo(now, report.echo);
         }
@@ -571,38 +609,38 @@ impl<'b, const PAYLOAD: usize> SerialLink<'b, PAYLOAD> {
     }
 
     fn next_byte(&mut self, now: Micros) -> Option<u8> {
-        loop {
-            if self.outgoing.is_none() {
-                self.outgoing = self.next_frame();
-            }
-            let Some(outgoing) = &mut self.outgoing else {
-                self.rested = true;
-                return None;
-            };
-            let payload = outgoing.payload.map_or(&[][..], |place| self.send.payload(place));
-            let head = outgoing.head.get(..outgoing.head_len).unwrap_or_default();
-            if let Some(byte) = outgoing.encoder.next(&Content([head, payload, &outgoing.check])) {
-                return Some(byte);
-            }
-            if outgoing.payload.is_some() {
+        if self.outgoing.encoder.is_done() && !self.begin_frame() {
+            self.rested = true;
+            return None;
+        }
+        let Outgoing { head, head_len, payload, check, encoder } = &mut self.outgoing;
+        let bytes = payload.map_or(&[][..], |place| self.send.payload(place));
+        let head = head.get(..*head_len).unwrap_or_default();
+        let byte = encoder.next(&Content([head, bytes, check]));
+        if encoder.is_done() {
+            self.left_at = now;
+            if payload.take().is_some() {
                 self.round_trip.handle_departure(now, self.send.order());
             }
-            self.left_at = now;
-            self.outgoing = None;
         }
+        byte
     }
 
-    fn next_frame(&mut self) -> Option<Outgoing> {
-        let (head, payload) = self.next_head()?;
-        let mut bytes = [0; MAX_HEAD];
-        let head_len = head.encode(&mut bytes);
-        let mut check = if frame::is_of_session(frame::kind_of(bytes[0])) { self.seed.clone() } else { Check::new() };
-        check.update(bytes.get(..head_len).unwrap_or_default());
+    /// Prepares the next frame. Returns whether there is one.
+    fn begin_frame(&mut self) -> bool {
+        let Some((head, payload)) = self.next_head() else { return false };
+        let outgoing = &mut self.outgoing;
+        outgoing.head_len = head.encode(&mut outgoing.head);
+        outgoing.payload = payload;
+        let is_of_session = frame::is_of_session(frame::kind_of(outgoing.head[0]));
+        let mut check = if is_of_session { self.seed.clone() } else { Check::new() };
+        check.update(outgoing.head.get(..outgoing.head_len).unwrap_or_default());
         if let Some(place) = payload {
             check.update(self.send.payload(place));
         }
-        let encoder = if core::mem::take(&mut self.rested) { Encoder::LEAD } else { Encoder::FOLLOW };
-        Some(Outgoing { head: bytes, head_len, payload, check: check.value().to_le_bytes(), encoder })
+        outgoing.check = check.value().to_le_bytes();
+        outgoing.encoder = if core::mem::take(&mut self.rested) { Encoder::LEAD } else { Encoder::FOLLOW };
+        true
     }
 
     /// What leaves next, and the place of its payload.
@@ -613,11 +651,11 @@ impl<'b, const PAYLOAD: usize> SerialLink<'b, PAYLOAD> {
         if self.phase != Phase::Up {
             return None;
         }
-        let departure = self.send.next();
-        if departure.is_none() && !self.owed.ping && !self.owed.ack {
+        let ack = core::mem::take(&mut self.owed.ack);
+        let departure = if ack == Ack::Apart { None } else { self.send.next() };
+        if departure.is_none() && !self.owed.ping && ack == Ack::None {
             return None;
         }
-        self.owed.ack = false;
         let report = Report {
             window: self.receive.announce(),
             order: self.send.order(),
