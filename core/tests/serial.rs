@@ -4,8 +4,8 @@ mod line;
 
 use std::time::Duration;
 
-use edgempi_core::serial::{Frame, MAX_WINDOW, Reason, SerialLink, State};
-use line::{Line, Pair, Quality, Random, SILENCE, Stream, UART, frames};
+use edgempi_core::serial::{MAX_WINDOW, State};
+use line::{Pair, Quality, Random, Stream, UART};
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -143,6 +143,7 @@ impl<'b, const PAYLOAD: usize> SendWindow<'b, PAYLOAD> {
     }
 
     /// The next frame to send.
+    #[inline(never)] // 120 bytes less on a Cortex-M3
     pub(super) fn next(&mut self) -> Option<Departure> {
         let n = self.candidate()?;
         let again = n < self.sent;
