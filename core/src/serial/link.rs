@@ -205,16 +205,19 @@ impl<'b, const PAYLOAD: usize> SerialLink<'b, PAYLOAD> {
     /// A deadline has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = now.as_micros();
-        match self.deadline() {
-            Some((at, due)) if at <= now => match due {
-                Due::Call => self.call(now),
-                Due::Ping => {
-                    self.owed.ping = true;
-                    self.round_trip.back_off();
+        let Some((at, due)) = self.deadline().filter(|(at, _)| *at <= now) else { return };
+        // Nobody looked at the line for a while: what the other end said in the meantime may be lost.
+        let overslept = (now - at) * 4 >= self.patience;
+        match due {
+            Due::Call => self.call(now),
+            Due::End if !overslept => self.end(Reason::Silent),
+            Due::End | Due::Ping => {
+                if overslept {
+                    self.alive_at = now;
                 }
-                Due::End => self.end(Reason::Silent),
-            },
-            _ => {}
+                self.owed.ping = true;
+                self.round_trip.back_off();
+            }
         }
     }
 

@@ -42,10 +42,10 @@ pub(super) struct Departure {
 pub(super) enum Progress {
     /// It is older than what is known, or makes no sense.
     Stale,
-    /// No frame is done with.
+    /// Nothing is done with.
     None,
     /// Frames are done with.
-    Some,
+    Acknowledged,
 }
 
 impl<'b, const PAYLOAD: usize> SendWindow<'b, PAYLOAD> {
@@ -119,7 +119,7 @@ impl<'b, const PAYLOAD: usize> SendWindow<'b, PAYLOAD> {
             }
         }
         self.lost &= !self.arrived;
-        if advance > 0 { Progress::Some } else { Progress::None }
+        if advance > 0 { Progress::Acknowledged } else { Progress::None }
     }
 
     /// Whether the frame at `place` is still needed.

@@ -228,7 +228,10 @@ impl<const PAYLOAD: usize> SerialLink<'_, PAYLOAD> {
         if progress != Progress::Stale {
             self.round_trip.handle_echo(now, report.echo);
         }
-        if progress == Progress::Some || !self.send.is_waiting() {
+        if progress == Progress::Acknowledged || self.send.is_ready() {
+            self.round_trip.settle();
+        }
+        if progress == Progress::Acknowledged || !self.send.is_waiting() {
             self.alive_at = now;
         }
         true

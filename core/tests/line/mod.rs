@@ -194,10 +194,20 @@ impl<const PAYLOAD: usize, const BRIDGE_PAYLOAD: usize> Pair<PAYLOAD, BRIDGE_PAY
         self.run_until(duration, |_| false);
     }
 
+    pub fn is_up(&self) -> bool {
+        (self.bridge.state(), self.board.state()) == (State::Up, State::Up)
+    }
+
+    /// Both ends put their own state in order after a reset.
+    pub fn reconnect(&mut self) {
+        self.bridge.reconnect(self.instant());
+        self.board.reconnect(self.instant());
+    }
+
     #[track_caller]
     pub fn connect(&mut self) {
-        let up = |pair: &mut Self| (pair.bridge.state(), pair.board.state()) == (State::Up, State::Up);
-        assert!(self.run_until(Duration::from_secs(60), up), "{:?}, {:?}", self.bridge.state(), self.board.state());
+        let up = self.run_until(Duration::from_secs(60), |pair| pair.is_up());
+        assert!(up, "{:?}, {:?}", self.bridge.state(), self.board.state());
     }
 }
 
@@ -252,6 +262,7 @@ pub fn byte_at(source: u64, at: u64) -> u8 {
 #[derive(Clone, Debug)]
 pub struct Stream {
     source: u64,
+    number: Option<u64>,
     total: u64,
     pub written: u64,
     pub read: u64,
@@ -259,7 +270,24 @@ pub struct Stream {
 
 impl Stream {
     pub fn new(source: u64, total: u64) -> Self {
-        Self { source, total, written: 0, read: 0 }
+        Self { source, number: None, total, written: 0, read: 0 }
+    }
+
+    /// One without end that begins with the number of its session.
+    pub fn numbered(side: u64, number: u64) -> Self {
+        Self { number: Some(number), ..Self::new(side ^ number, u64::MAX) }
+    }
+
+    /// The same, for a reader who has read the number.
+    pub fn heard(side: u64, number: u64) -> Self {
+        Self { read: 8, written: u64::MAX, ..Self::numbered(side, number) }
+    }
+
+    fn byte(&self, at: u64) -> u8 {
+        match self.number {
+            Some(number) if at < 8 => number.to_le_bytes()[at as usize],
+            _ => byte_at(self.source, at),
+        }
     }
 
     /// Writes up to `limit` bytes.
@@ -267,7 +295,7 @@ impl Stream {
         let free = link.free();
         // A little more than is promised may be taken.
         let len = limit.min((self.total - self.written) as usize).min(free + 50);
-        let bytes: Vec<u8> = (0..len as u64).map(|at| byte_at(self.source, self.written + at)).collect();
+        let bytes: Vec<u8> = (0..len as u64).map(|at| self.byte(self.written + at)).collect();
         let n = link.write(&bytes);
         assert!(n >= free.min(len), "{n} bytes of {len} are taken, {free} were free");
         self.written += n as u64;
@@ -283,7 +311,7 @@ impl Stream {
         let n = link.read(&mut bytes);
         assert!(n > 0, "nothing to read");
         for byte in &bytes[..n] {
-            assert_eq!(*byte, byte_at(self.source, self.read), "wrong byte at {}", self.read);
+            assert_eq!(*byte, self.byte(self.read), "wrong byte at {}", self.read);
             self.read += 1;
         }
         assert!(self.read <= self.written, "bytes that nobody wrote");
