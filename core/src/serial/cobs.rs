@@ -112,6 +112,12 @@ impl Encoder {
     pub(super) const LEAD: Self = Self { step: Step::Lead, position: 0, left: 0, full: false };
     /// At the beginning of a frame, right behind another one.
     pub(super) const FOLLOW: Self = Self { step: Step::Code, ..Self::LEAD };
+    /// Behind a frame.
+    pub(super) const DONE: Self = Self { step: Step::Done, ..Self::LEAD };
+
+    pub(super) fn is_done(&self) -> bool {
+        self.step == Step::Done
+    }
 
     /// The next byte for the line, `None` behind the frame. The content must be the same at each call.
     pub(super) fn next(&mut self, content: &Content<'_>) -> Option<u8> {

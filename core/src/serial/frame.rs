@@ -55,6 +55,7 @@ pub enum Reason {
 
 impl Reason {
     /// The reason with this number on the wire. One that only a later version knows says that the link is closed.
+    #[inline(never)] // 70 bytes less on a Cortex-M3
     pub const fn from_code(code: u8) -> Self {
         match code {
             1 => Self::Restarted,

@@ -77,9 +77,10 @@ impl<'b, const PAYLOAD: usize> ReceiveWindow<'b, PAYLOAD> {
         }
     }
 
-    /// The payload of this frame is whole.
-    pub(super) fn accept(&mut self, sequence: u8, len: usize) {
-        let Some(frame) = self.place(sequence).and_then(|place| self.frames.get_mut(place)) else { return };
+    /// The payload of this frame is whole. Returns whether all before it had come, and none behind it.
+    pub(super) fn accept(&mut self, sequence: u8, len: usize) -> bool {
+        let in_order = sequence == self.next && self.held == 0;
+        let Some(frame) = self.place(sequence).and_then(|place| self.frames.get_mut(place)) else { return in_order };
         frame.len = len as u16;
         self.held |= 1 << sequence.wrapping_sub(self.next);
         while self.held & 1 != 0 {
@@ -87,6 +88,7 @@ impl<'b, const PAYLOAD: usize> ReceiveWindow<'b, PAYLOAD> {
             self.next = self.next.wrapping_add(1);
             self.unread += 1;
         }
+        in_order
     }
 
     pub(super) fn read(&mut self, into: &mut [u8]) -> usize {

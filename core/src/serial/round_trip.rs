@@ -17,7 +17,7 @@ pub(super) struct RoundTrip {
     smoothed: u32,
     /// Four times the smoothed deviation.
     deviation: u32,
-    /// How often nothing came in time.
+    /// How often nothing new came in time.
     retries: u8,
     /// The frame whose way there and back is timed, by its order.
     timed: Option<(u8, Micros)>,
@@ -35,7 +35,6 @@ impl RoundTrip {
 
     /// The other end has heard of everything up to `echo`.
     pub(super) fn handle_echo(&mut self, now: Micros, echo: u8) {
-        self.retries = 0;
         let Some((order, begin)) = self.timed else { return };
         if echo.wrapping_sub(order) >= 128 {
             return;
@@ -56,6 +55,11 @@ impl RoundTrip {
     pub(super) fn back_off(&mut self) {
         self.retries = self.retries.saturating_add(1).min(16);
         self.timed = None;
+    }
+
+    /// Waiting has been worth it.
+    pub(super) fn settle(&mut self) {
+        self.retries = 0;
     }
 
     /// How long to wait.
