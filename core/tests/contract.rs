@@ -183,7 +183,7 @@ fn a_frame_costs_the_same_in_a_world_of_ten_thousand() {
     assert_eq!(hub_of(RANKS, 2, reduce), 2 * RANKS as usize);
     // Everybody disagrees with the first.
     let disagree = |rank, base: Submit| (Submit { datatype: u8::from(rank > 0), ..base }, Vec::new());
-    assert_eq!(hub_of(1000, 1, disagree), 0);
+    assert_eq!(hub_of(RANKS, 2, disagree), 0);
 }
 
 #[test]

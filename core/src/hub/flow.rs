@@ -22,13 +22,17 @@ const MIN_WINDOW: u64 = 1024;
 impl Hub {
     /// Starts an operation once all that it needs have come: this is the one place that says so.
     pub(super) fn advance(&mut self, operation: &mut Operation, newcomer: usize) {
-        let everybody = operation.arrived == operation.size();
         match operation.phase {
             Phase::Gathering if operation.givers_missing == 0 && operation.incomplete == 0 => self.start(operation),
-            Phase::Gathering if everybody => self.reserve_windows(operation),
+            Phase::Gathering if operation.is_complete() => self.reserve_windows(operation),
             // Somebody came after the givers: its result is here.
             Phase::Running => {
                 self.serve_newcomer(operation, newcomer);
+                if operation.is_complete() {
+                    for position in core::mem::take(&mut operation.postponed) {
+                        self.answer_if_done(operation, position);
+                    }
+                }
             }
             _ => {}
         }
@@ -201,6 +205,9 @@ impl Hub {
     }
 
     fn answer(&mut self, operation: &mut Operation, position: usize, layout: Layout, payload: Bytes, sent: Sent) {
+        if self.postpones(operation, position) {
+            return;
+        }
         let sender = operation.participants.first().and_then(|one| operation.group.position(one.rank));
         let from = Rank::new(sender.unwrap_or_default() as u32);
         let Some(one) = operation.participants.get_mut(position) else { return };

@@ -262,6 +262,9 @@ pub(super) struct Participant {
     pub(super) announced: bool,
     /// Whether its result goes in Data frames, because it is too large for one frame.
     pub(super) streaming: bool,
+    /// Whether it got its answer before all had come, or has to wait until they have.
+    pub(super) ahead: bool,
+    pub(super) postponed: bool,
 }
 
 /// How far an operation has come.
@@ -274,7 +277,7 @@ pub(super) enum Phase {
     /// Bytes flow.
     Running,
     /// It has failed; whoever comes late is told.
-    Failed(crate::error::Fault, String),
+    Failed(crate::error::Fault, Arc<str>),
 }
 
 /// A fold in progress.
@@ -348,6 +351,8 @@ pub(super) struct Operation {
     pub(super) incomplete: usize,
     /// Participants without an answer.
     pub(super) unanswered: usize,
+    /// Participants whose answer waits until all have come.
+    pub(super) postponed: Vec<usize>,
     pub(super) phase: Phase,
     pub(super) streams: Vec<Stream>,
     /// Streams that wait until giver and receivers have room for an open part.
@@ -361,6 +366,16 @@ pub(super) struct Operation {
 impl Operation {
     pub(super) fn size(&self) -> usize {
         self.participants.len()
+    }
+
+    /// Whether it has failed, and only waits for those who have not been told.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.phase, Phase::Failed(..))
+    }
+
+    /// Whether all participants have called.
+    pub(super) fn is_complete(&self) -> bool {
+        self.arrived == self.size()
     }
 
     /// Whether the participant at `position` gives data, or its presence.

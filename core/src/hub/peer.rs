@@ -119,6 +119,8 @@ pub(super) struct Session {
     pub(super) requests: BTreeMap<RequestId, Place>,
     /// Completes and Fails that have not left the hub.
     pub(super) unsent_answers: usize,
+    /// Collectives in which the rank has its answer and others have not come.
+    pub(super) ahead: usize,
     /// Queue bytes charged since the session began, those set free again, and the limit that the rank was told.
     pub(super) charged: u64,
     pub(super) freed: u64,
@@ -142,6 +144,7 @@ impl Session {
             sequence: 0,
             requests: BTreeMap::new(),
             unsent_answers: 0,
+            ahead: 0,
             charged: 0,
             freed: 0,
             told: 0,

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 
@@ -167,6 +168,7 @@ impl Hub {
             givers_missing: 2,
             incomplete: 0,
             unanswered: 2,
+            postponed: Vec::new(),
             phase: Phase::Gathering,
             streams: alloc::vec![super::stream::Stream::default()],
             unopened: VecDeque::new(),
@@ -199,8 +201,11 @@ impl Hub {
         match place {
             Place::Operation { id, .. } => {
                 let Some(mut operation) = self.operations.remove(&id) else { return };
-                let text = format!("rank {rank} cancelled its {}", operation.signature.describe());
-                self.fail_operation(&mut operation, fault, &text);
+                // If it has failed already, the answer waits until all have come.
+                if !operation.has_failed() {
+                    let text = format!("rank {rank} cancelled its {}", operation.signature.describe());
+                    self.fail_operation(&mut operation, fault, &text);
+                }
                 self.put_back(operation);
             }
             Place::Unexpected { communicator, dest, tag } => {

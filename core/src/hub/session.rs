@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::collective::list;
-use super::operation::{GroupInfo, Operation, Phase, Presence};
+use super::operation::{GroupInfo, Operation, Presence};
 use super::peer::{Life, Place, Who};
 use super::{Event, Hub, PeerId, Refusal, Timer, broken};
 use crate::error::{Category, Fault};
@@ -245,13 +245,14 @@ impl Hub {
 
     fn rank_gone(&mut self, rank: Rank) {
         let Some((fault, text)) = self.absence(rank) else { return };
+        self.note_missing(rank);
         // A message to oneself has its rank twice.
         let concerns = |operation: &Operation| {
             operation.participants.iter().any(|one| one.rank == rank && one.presence != Presence::Done)
         };
         self.fail_operations(concerns, fault, &text);
         self.mail_gone(rank, None, fault, &text);
-        self.release_all(rank);
+        self.leave_all(rank);
         if let Some(session) = self.session_mut(rank) {
             // Whatever it still had open, receives that nobody served, is over with it.
             session.requests.retain(|_, place| matches!(place, Place::Unexpected { .. }));
@@ -266,7 +267,7 @@ impl Hub {
         let ids: Vec<u64> = concerned.map(|(id, _)| *id).collect();
         for id in ids {
             let Some(mut operation) = self.operations.remove(&id) else { continue };
-            if !matches!(operation.phase, Phase::Failed(..)) {
+            if !operation.has_failed() {
                 self.fail_operation(&mut operation, fault, text);
             }
             self.put_back(operation);
