@@ -224,3 +224,15 @@ fn whoever_is_too_far_ahead_is_told_when_somebody_dies() {
     assert_eq!((bare.answers, bare.hub.status().operations), (2 * CALLS as usize, 0));
     assert_eq!(bare.last, Some(Category::RankFailed));
 }
+
+#[test]
+fn a_call_takes_memory_for_the_rank_that_has_called_not_for_what_all_of_them_may_give() {
+    const SIZE: u32 = 256;
+    let mut bare = Bare::new(SIZE);
+    let before = HELD.get();
+    for number in 1..=20 {
+        bare.say(0, Up::Submit(Submit { send: u64::from(SIZE) << 20, ..call(number, CallCode::Alltoall) }), b"");
+    }
+    let held = (HELD.get() - before) / 20;
+    assert!(held < 512 * SIZE as isize, "{held} bytes for each call");
+}

@@ -208,6 +208,7 @@ impl Hub {
             unanswered: size,
             postponed: Vec::new(),
             phase,
+            given: Vec::new(),
             streams: Vec::new(),
             unopened: VecDeque::new(),
             plan,
@@ -215,7 +216,6 @@ impl Hub {
             reserved: 0,
         });
         operation.givers_missing = (0..size).filter(|position| operation.is_giver(*position)).count();
-        operation.streams.resize_with(operation.all_streams(), Stream::default);
         self.names.insert(key, id);
         operation
     }
@@ -297,9 +297,7 @@ impl Hub {
                     incomplete += 1;
                 }
             }
-            if let Some(place) = operation.streams.get_mut(index) {
-                *place = stream;
-            }
+            operation.given.push((index, stream));
         }
         if !payload.is_empty() || (is_split && inline > 0 && incomplete > 0) || (varied && total != submit.send) {
             return Err(broken("a payload that does not fit its call"));
@@ -318,12 +316,13 @@ impl Hub {
     pub(super) fn fail_operation(&mut self, operation: &mut Operation, fault: Fault, text: &str) {
         operation.phase = Phase::Failed(fault, text.into());
         let mut charges: Vec<(Rank, u64)> = Vec::new();
-        for stream in &mut operation.streams {
+        for stream in operation.given.iter_mut().map(|(_, stream)| stream).chain(&mut operation.streams) {
             if let Some(giver) = stream.source.and_then(|source| operation.participants.get(source)) {
                 charges.push((giver.rank, core::mem::take(&mut stream.charge)));
             }
         }
-        operation.streams.clear();
+        // Their memory, too: whoever comes late may never come.
+        (operation.given, operation.streams) = (Vec::new(), Vec::new());
         operation.unopened.clear();
         for (rank, charge) in charges {
             self.free_charge(rank, charge);

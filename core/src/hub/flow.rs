@@ -47,7 +47,7 @@ impl Hub {
         };
         let need = match operation.plan {
             Plan::Apply { .. } | Plan::Split => {
-                operation.streams.iter().map(|stream| stream.len).fold(0, u64::saturating_add)
+                operation.given.iter().map(|(_, stream)| stream.len).fold(0, u64::saturating_add)
             }
             _ => {
                 let window = self.config.window.min(total / parts.max(1)) & !63;
@@ -84,6 +84,7 @@ impl Hub {
 
     fn start(&mut self, operation: &mut Operation) {
         operation.phase = Phase::Running;
+        operation.arrange_streams();
         operation.unopened = operation.opening_order();
         let streams = &operation.streams;
         operation.unopened.retain(|index| streams.get(*index).is_some_and(|stream| !stream.is_complete()));

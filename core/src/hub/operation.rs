@@ -354,6 +354,10 @@ pub(super) struct Operation {
     /// Participants whose answer waits until all have come.
     pub(super) postponed: Vec<usize>,
     pub(super) phase: Phase,
+    /// Streams of those who have come, by index, until the operation starts. All streams there will be are a square of
+    /// its size, far too many to hold for a rank that may wait for long.
+    pub(super) given: Vec<(usize, Stream)>,
+    /// All streams, once it has started.
     pub(super) streams: Vec<Stream>,
     /// Streams that wait until giver and receivers have room for an open part.
     pub(super) unopened: VecDeque<usize>,
@@ -410,6 +414,16 @@ impl Operation {
                 CallCode::Split | CallCode::User => self.group.destinations.len(),
                 _ => 0,
             }
+    }
+
+    /// Puts the streams of all givers into their places.
+    pub(super) fn arrange_streams(&mut self) {
+        self.streams.resize_with(self.all_streams(), Stream::default);
+        for (index, stream) in core::mem::take(&mut self.given) {
+            if let Some(place) = self.streams.get_mut(index) {
+                *place = stream;
+            }
+        }
     }
 
     /// How many lanes an input stream has.
