@@ -348,10 +348,22 @@ fn names_that_name_nothing_are_refused() {
 #[test]
 fn names_without_end_are_refused() {
     let (mut world, mut stranger) = cheated(|_| {});
-    for number in 0..257 {
-        stranger.say(&mut world, Up::Name(Name { kind: NameKind::Site, id: 1 + number }), &[b'x'; 4096]);
+    for number in 0..4000 {
+        let name = Name { kind: NameKind::Operation, id: 1 + number };
+        stranger.say(&mut world, Up::Name(name), &[b'x'; 500]);
     }
     assert_let_go(&mut world, &mut stranger, Category::TooLarge, "names of one session");
+}
+
+#[test]
+fn the_name_of_an_operation_that_is_too_long_is_refused() {
+    let (mut world, mut stranger) = cheated(|_| {});
+    for number in 1..100 {
+        stranger.say(&mut world, Up::Name(Name { kind: NameKind::Operation, id: number }), &[b'x'; 1028]);
+    }
+    assert_eq!(stranger.rejection(), None);
+    stranger.say(&mut world, Up::Name(Name { kind: NameKind::Operation, id: 1 }), &[b'x'; 1029]);
+    assert_let_go(&mut world, &mut stranger, Category::TooLarge, "at most 1024 bytes");
 }
 
 #[test]

@@ -4,13 +4,14 @@ mod world;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use edgempi_core::hub::{self, Hub, PeerId, Registry};
+use edgempi_core::hub::{self, Apply, Hub, PeerId, Registry};
 use edgempi_core::request::CallCode;
-use edgempi_core::wire::{Cancel, Down, MAX_HEAD_LEN, Name, NameKind, Prefix, Submit, Up};
-use edgempi_core::{Category, Instant};
-use world::{hello, submit};
+use edgempi_core::wire::{Cancel, Down, MAX_HEAD_LEN, Name, NameKind, Prefix, Submit, SubmitFlags, Up};
+use edgempi_core::{Category, Instant, Rank, SplitRequest, SplitResult};
+use world::{hello, submit, words};
 
 thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
@@ -42,6 +43,15 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// Tells every destination how many sources there are.
+struct Count;
+
+impl Apply for Count {
+    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Bytes)>) -> Result<Vec<(Rank, Bytes)>, String> {
+        Ok(destinations.iter().map(|rank| (*rank, vec![inputs.len() as u8].into())).collect())
+    }
+}
+
 /// A hub and links to it, without endpoints. What the hub says is thrown away.
 struct Bare {
     hub: Hub,
@@ -49,6 +59,8 @@ struct Bare {
     calls: usize,
     answers: usize,
     last: Option<Category>,
+    /// The last result.
+    payload: Bytes,
 }
 
 impl Bare {
@@ -58,12 +70,15 @@ impl Bare {
 
     fn with(config: hub::Config) -> Self {
         let size = config.size;
+        let mut registry = Registry::new();
+        registry.insert("count", 1, Arc::new(Count));
         let mut bare = Self {
-            hub: Hub::new(Instant::ZERO, config, Registry::new()),
+            hub: Hub::new(Instant::ZERO, config, registry),
             peers: Vec::new(),
             calls: 0,
             answers: 0,
             last: None,
+            payload: Bytes::new(),
         };
         for rank in 0..size {
             bare.peers.push(bare.hub.connect(Instant::ZERO));
@@ -95,10 +110,13 @@ impl Bare {
             self.hub.finish_work(Instant::ZERO, done);
         }
         while let Some(peer) = self.hub.poll_peer() {
-            while let Some((frame, _)) = self.hub.poll_transmit(peer) {
+            while let Some((frame, payload)) = self.hub.poll_transmit(peer) {
                 match frame {
                     Down::Reject(reject) => panic!("it was let go: {}", reject.fault()),
-                    Down::Complete(_) => self.answers += 1,
+                    Down::Complete(_) => {
+                        self.answers += 1;
+                        self.payload = payload;
+                    }
                     Down::Fail(fail) => {
                         self.answers += 1;
                         self.last = Some(fail.category);
@@ -235,4 +253,54 @@ fn a_call_takes_memory_for_the_rank_that_has_called_not_for_what_all_of_them_may
     }
     let held = (HELD.get() - before) / 20;
     assert!(held < 512 * SIZE as isize, "{held} bytes for each call");
+}
+
+/// Names a group of which every rank gives to every rank.
+fn name_group(bare: &mut Bare, rank: u32, id: u16, ranks: &[u32]) {
+    let len = ranks.len() as u32;
+    let name = words([len, len].into_iter().chain(ranks.iter().chain(ranks).copied()));
+    bare.say(rank, Up::Name(Name { kind: NameKind::Group, id }), &name);
+}
+
+#[test]
+fn groups_that_take_the_place_of_others() {
+    assert_bounded(64, 20_000, |bare, number| {
+        let ranks: Vec<u32> = (0..16).map(|k| (number + k * (1 + number % 3)) % 64).collect();
+        name_group(bare, 0, 1 + number as u16 % 3, &ranks);
+    });
+}
+
+#[test]
+fn places_in_the_source_that_take_the_place_of_others() {
+    let text = "x".repeat(100_000);
+    assert_bounded(4, 2000, |bare, number| {
+        bare.say(0, Up::Name(Name { kind: NameKind::Site, id: 1 + number as u16 % 100 }), text.as_bytes());
+    });
+}
+
+#[test]
+fn a_group_outlives_its_name_for_as_long_as_somebody_waits_in_it() {
+    let mut bare = Bare::new(4);
+    let eager = SubmitFlags::empty().with(SubmitFlags::EAGER);
+    for rank in 0..4 {
+        let split = SplitRequest { color: Some(0), key: 0 }.to_bytes();
+        let call = Submit { send: split.len() as u64, receive: 16, flags: eager, ..call(1, CallCode::Split) };
+        bare.say(rank, Up::Submit(call), &split);
+        bare.say(rank, Up::Name(Name { kind: NameKind::Operation, id: 1 }), b"\x01\0\0\0count");
+    }
+    let copy = SplitResult::from_bytes(bare.payload.as_ref().try_into().unwrap()).id;
+    for (number, communicator) in [(2, 0), (3, copy)] {
+        let user = Submit { communicator, group: 1, name: 1, receive: 1, ..call(number, CallCode::User) };
+        let answers = bare.answers;
+        name_group(&mut bare, 0, 1, &[0, 1]);
+        bare.say(0, Up::Submit(user), b"");
+        for number in 0..100 {
+            let others = if number % 2 == 0 { vec![0, 2 + number / 2 % 2, 1] } else { vec![number / 2 % 3 + 1, 0] };
+            name_group(&mut bare, 0, 1, &others);
+            name_group(&mut bare, 1, 1, &[number % 4]);
+        }
+        name_group(&mut bare, 1, 1, &[0, 1]);
+        bare.say(1, Up::Submit(user), b"");
+        assert_eq!((bare.answers - answers, bare.last, bare.payload.as_ref()), (2, None, &[2][..]));
+    }
 }

@@ -1,6 +1,5 @@
 //! Submits become participants of operations: found by name, compared, started, or failed together.
 
-use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -18,10 +17,12 @@ use crate::error::{Category, Fault};
 use crate::operation::BuiltinFold;
 use crate::rank::{Rank, Tag};
 use crate::request::{CallCode, RequestId};
-use crate::wire::{Submit, SubmitFlags};
+use crate::wire::{MAX_REASON_LEN, Submit, SubmitFlags};
 
 /// How many collectives a rank may be ahead of the others, its answers in hand.
 const MAX_AHEAD: usize = 1024;
+/// How many sides of a disagreement are printed.
+const MAX_SIDES: usize = 8;
 
 impl Hub {
     pub(super) fn on_submit(&mut self, rank: Rank, submit: Submit, payload: Bytes) -> Result<(), Refusal> {
@@ -49,11 +50,13 @@ impl Hub {
         }
         let group = match submit.group {
             0 => None,
-            id => Some(session.groups.get(&id).cloned().ok_or_else(|| broken("a group without a name"))?),
+            id => Some(session.names.groups.get(&id).cloned().ok_or_else(|| broken("a group without a name"))?),
         };
         let name = match submit.name {
             0 => None,
-            id => Some(session.operations.get(&id).cloned().ok_or_else(|| broken("an operation without a name"))?),
+            id => {
+                Some(session.names.operations.get(&id).cloned().ok_or_else(|| broken("an operation without a name"))?)
+            }
         };
         let table = if submit.flags.has(SubmitFlags::VARIED) { size as usize * 8 } else { 0 };
         let inline = payload.len().checked_sub(table).ok_or_else(|| broken("lengths that are cut short"))?;
@@ -86,7 +89,8 @@ impl Hub {
     /// What a rank has not been told of an operation that it had left before the others disagreed. A send does not
     /// take it: it may be done already, and then nobody would hear.
     fn take_notice(&mut self, rank: Rank, communicator: u64) -> Option<Refusal> {
-        self.session_mut(rank)?.notice.remove(&communicator)
+        let (fault, text) = self.session_mut(rank)?.notice.remove(&communicator)?;
+        Some((fault, String::from(&*text)))
     }
 
     fn on_collective(
@@ -314,7 +318,9 @@ impl Hub {
 
     /// Fails an operation for everybody who still waits in it; whoever comes late will be told.
     pub(super) fn fail_operation(&mut self, operation: &mut Operation, fault: Fault, text: &str) {
-        operation.phase = Phase::Failed(fault, text.into());
+        // No more of it than anybody will be told.
+        let text: Arc<str> = super::cut(text, MAX_REASON_LEN).into();
+        operation.phase = Phase::Failed(fault, text.clone());
         let mut charges: Vec<(Rank, u64)> = Vec::new();
         for stream in operation.given.iter_mut().map(|(_, stream)| stream).chain(&mut operation.streams) {
             if let Some(giver) = stream.source.and_then(|source| operation.participants.get(source)) {
@@ -334,7 +340,7 @@ impl Hub {
                 Presence::Done if fault.category == Category::Mismatch => {
                     let communicator = operation.key.map_or(WORLD, |key| key.communicator);
                     if let Some(session) = self.session_mut(participant.rank) {
-                        session.notice.entry(communicator).or_insert_with(|| (fault, text.to_owned()));
+                        session.notice.entry(communicator).or_insert_with(|| (fault, text.clone()));
                     }
                 }
                 Presence::Done | Presence::Absent => {}
@@ -413,15 +419,19 @@ impl Hub {
     /// The participant at `position` means something else than those before it.
     fn mismatch(&self, operation: &Operation, position: usize, theirs: &Signature) -> Refusal {
         let mut sides: Vec<(String, Vec<Rank>)> = Vec::new();
+        let mut unsaid = 0;
         for (at, one) in operation.participants.iter().enumerate() {
             if one.presence == Presence::Absent {
                 continue;
             }
             let what = if at == position { theirs.describe() } else { operation.signature.describe() };
             let what = format!("{what}{}", self.site_of(one.rank, one.site));
-            match sides.iter_mut().find(|(side, _)| *side == what) {
-                Some((_, ranks)) => ranks.push(one.rank),
-                None => sides.push((what, alloc::vec![one.rank])),
+            if let Some((_, ranks)) = sides.iter_mut().find(|(side, _)| *side == what) {
+                ranks.push(one.rank);
+            } else if sides.len() < MAX_SIDES || at == position {
+                sides.push((what, alloc::vec![one.rank]));
+            } else {
+                unsaid += 1;
             }
         }
         let rank = operation.participants.get(position).map_or(Rank::new(0), |one| one.rank);
@@ -432,6 +442,9 @@ impl Hub {
             }
             let calls = if ranks.len() > 1 { "call" } else { "calls" };
             text.push_str(&format!("{} {calls} {side}", list(ranks)));
+        }
+        if unsaid > 0 {
+            text.push_str(&format!("; {unsaid} more ranks call it at other places"));
         }
         (Fault::of_ranks(Category::Mismatch, rank, 1), text)
     }

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::names::Groups;
 use super::operation::{GroupInfo, Key, Operation, Phase, Plan, Presence};
 use super::peer::Life;
 use super::{Hub, Refusal, broken, scatter};
@@ -22,7 +23,7 @@ pub(super) const WORLD: u64 = 0;
 pub(super) struct Communicator {
     pub(super) all: Arc<GroupInfo>,
     /// Groups of it that user operations have named, by the group's number.
-    groups: BTreeMap<u64, Arc<GroupInfo>>,
+    pub(super) groups: Groups<u64>,
     /// Ranks of the world that are done with it.
     released: BTreeSet<Rank>,
     /// A rank that can take part in nothing here any more, if there is one.
@@ -31,7 +32,7 @@ pub(super) struct Communicator {
 
 impl Communicator {
     pub(super) fn new(all: GroupInfo) -> Self {
-        Self { all: Arc::new(all), groups: BTreeMap::new(), released: BTreeSet::new(), missing: None }
+        Self { all: Arc::new(all), groups: Groups::new(), released: BTreeSet::new(), missing: None }
     }
 }
 
@@ -148,6 +149,9 @@ impl Hub {
         let id = submit.communicator;
         if id == WORLD {
             return Err(broken("the world can not be freed"));
+        }
+        if let Some(session) = self.session_mut(rank) {
+            session.notice.remove(&id);
         }
         if let Some(held) = self.communicators.get_mut(&id) {
             held.released.insert(rank);

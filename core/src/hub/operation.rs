@@ -33,6 +33,8 @@ pub(super) struct GroupInfo {
     pub(super) destinations: Box<[usize]>,
     /// Positions by rank in the world; empty where they are the same.
     positions: BTreeMap<Rank, usize>,
+    /// The group as it was named, where this is the same in a communicator.
+    named: Option<Arc<GroupInfo>>,
 }
 
 impl GroupInfo {
@@ -40,19 +42,27 @@ impl GroupInfo {
     pub(super) fn world(size: u32) -> Self {
         let members: Box<[Rank]> = (0..size).map(Rank::new).collect();
         let destinations = (0..members.len()).collect();
-        Self { id: 0, sources: members.len(), members, numbers: None, destinations, positions: BTreeMap::new() }
+        Self {
+            id: 0,
+            sources: members.len(),
+            members,
+            numbers: None,
+            destinations,
+            positions: BTreeMap::new(),
+            named: None,
+        }
     }
 
     /// All ranks of a communicator, in the order of their ranks in it.
     pub(super) fn all(members: Box<[Rank]>) -> Self {
         let destinations = (0..members.len()).collect();
         let positions = members.iter().enumerate().map(|(position, rank)| (*rank, position)).collect();
-        Self { id: 0, sources: members.len(), members, numbers: None, destinations, positions }
+        Self { id: 0, sources: members.len(), members, numbers: None, destinations, positions, named: None }
     }
 
     /// This group of ranks of a communicator, as a group of ranks of the world. `None` if the communicator has not all
     /// of them.
-    pub(super) fn within(&self, communicator: &Self) -> Option<Self> {
+    pub(super) fn within(self: &Arc<Self>, communicator: &Self) -> Option<Self> {
         let members: Option<Box<[Rank]>> =
             self.members.iter().map(|rank| communicator.members.get(rank.index()).copied()).collect();
         let members = members?;
@@ -64,6 +74,7 @@ impl GroupInfo {
             numbers: Some(self.members.clone()),
             destinations: self.destinations.clone(),
             positions,
+            named: Some(self.clone()),
         })
     }
 
@@ -99,7 +110,14 @@ impl GroupInfo {
         }
         let (members, destinations) = (members.into_boxed_slice(), places.into_boxed_slice());
         let numbers = Some(members.clone());
-        (!members.is_empty()).then_some(Self { id, members, numbers, sources: sources.len(), destinations, positions })
+        let sources = sources.len();
+        let named = None;
+        (!members.is_empty()).then_some(Self { id, members, numbers, sources, destinations, positions, named })
+    }
+
+    /// Bytes of the group's name.
+    pub(super) fn name_len(&self) -> usize {
+        (2 + self.sources + self.destinations.len()) * size_of::<u32>()
     }
 
     /// Where a rank of the world stands.
@@ -129,12 +147,12 @@ pub(super) struct Signature {
     /// Bytes of a block, where this participant knows them.
     pub(super) block: Option<u64>,
     /// The user operation and its version.
-    pub(super) name: Option<(u32, String)>,
+    pub(super) name: Option<(u32, Arc<str>)>,
 }
 
 impl Signature {
     /// What a Submit says, `None` if its numbers mean nothing.
-    pub(super) fn new(submit: &Submit, size: u32, rank: Rank, name: Option<(u32, String)>) -> Option<Self> {
+    pub(super) fn new(submit: &Submit, size: u32, rank: Rank, name: Option<(u32, Arc<str>)>) -> Option<Self> {
         use CallCode::{
             Allgather, Allreduce, Alltoall, Barrier, Bcast, Free, Gather, Recv, Reduce, Scatter, Send, Split, User,
         };
@@ -302,7 +320,7 @@ pub(super) enum Plan {
     /// Combines them range by range. The result is the last stream.
     Fold(Folding),
     /// Hands them to the user's code. The results are the last streams.
-    Apply { apply: Arc<dyn Apply>, name: String, running: bool },
+    Apply { apply: Arc<dyn Apply>, name: Arc<str>, running: bool },
     /// Makes communicators of them. The results are the last streams.
     Split,
 }

@@ -7,12 +7,13 @@ use alloc::sync::Arc;
 use bytes::Bytes;
 
 use crate::endpoint::EAGER_OVERHEAD;
+use crate::error::Fault;
 use crate::rank::{Rank, Source, Tag, TagSelector};
 use crate::request::RequestId;
 use crate::time::Instant;
 use crate::wire::{Down, Hello, MAX_HELLO_PAYLOAD};
 
-use super::operation::GroupInfo;
+use super::names::Names;
 
 /// One link to the hub. Numbers are never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,12 +127,9 @@ pub(super) struct Session {
     pub(super) freed: u64,
     pub(super) told: u64,
     pub(super) queue_size: u64,
-    pub(super) groups: BTreeMap<u16, Arc<GroupInfo>>,
-    pub(super) operations: BTreeMap<u16, (u32, String)>,
-    pub(super) sites: BTreeMap<u16, String>,
-    pub(super) name_bytes: usize,
+    pub(super) names: Names,
     /// A failure that this rank has not been told of: its own part had been done.
-    pub(super) notice: BTreeMap<u64, (crate::error::Fault, String)>,
+    pub(super) notice: BTreeMap<u64, (Fault, Arc<str>)>,
 }
 
 impl Session {
@@ -149,10 +147,7 @@ impl Session {
             freed: 0,
             told: 0,
             queue_size: 0,
-            groups: BTreeMap::new(),
-            operations: BTreeMap::new(),
-            sites: BTreeMap::new(),
-            name_bytes: 0,
+            names: Names::default(),
             notice: BTreeMap::new(),
         }
     }

@@ -288,14 +288,6 @@ impl Hub {
         (Fault::of_size(Category::TooLarge, len, max), text)
     }
 
-    /// " at file:line:column", if the rank has said where.
-    pub(super) fn site_of(&self, rank: Rank, site: u16) -> String {
-        match self.session(rank).and_then(|session| session.sites.get(&site)) {
-            Some(site) => format!(" at {site}"),
-            None => String::new(),
-        }
-    }
-
     fn datatypes_differ(&self, sender: Rank, send: &Submit, receiver: Rank, receive: &Submit) -> String {
         let name = |code| Datatype::from_code(code).map_or(String::from("?"), |datatype| format!("{datatype}"));
         format!(

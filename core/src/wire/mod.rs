@@ -39,5 +39,8 @@ pub const HELLO: u8 = 1;
 /// Most payload bytes of a frame from a peer that has not said Hello.
 pub const MAX_HELLO_PAYLOAD: u32 = 256;
 
+/// Most bytes of the name of a user's operation.
+pub const MAX_OPERATION_LEN: usize = 1024;
+
 /// Most bytes of the text in a Reject, a Fail or a Goodbye.
 pub const MAX_REASON_LEN: usize = 4096;
