@@ -8,11 +8,12 @@ use bytes::Bytes;
 
 use crate::endpoint::EAGER_OVERHEAD;
 use crate::error::Fault;
-use crate::rank::{Rank, Source, Tag, TagSelector};
+use crate::rank::{Rank, Source, TagSelector};
 use crate::request::RequestId;
 use crate::time::Instant;
 use crate::wire::{Down, Hello, MAX_HELLO_PAYLOAD};
 
+use super::mail::Order;
 use super::names::Names;
 
 /// One link to the hub. Numbers are never used twice.
@@ -103,9 +104,9 @@ pub(super) enum Place {
     /// A participant of an operation.
     Operation { id: u64, position: usize },
     /// A send that waits for its receive.
-    Unexpected { communicator: u64, dest: Rank, tag: Tag },
+    Unexpected { communicator: u64, dest: Rank, order: Order },
     /// A receive that waits for its send.
-    Posted { communicator: u64, source: Source, tag: TagSelector },
+    Posted { communicator: u64, source: Source, tag: TagSelector, order: Order },
 }
 
 /// A rank's session.

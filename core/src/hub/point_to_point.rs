@@ -34,8 +34,8 @@ impl Hub {
                 self.match_message(rank, submit, payload, posted);
             }
             None => {
-                mailbox.push_message(rank, submit, payload);
-                let place = Place::Unexpected { communicator: submit.communicator, dest, tag: submit.tag };
+                let order = mailbox.push_message(rank, submit, payload);
+                let place = Place::Unexpected { communicator: submit.communicator, dest, order };
                 if let Some(session) = self.session_mut(rank) {
                     session.requests.insert(submit.request, place);
                 }
@@ -57,8 +57,8 @@ impl Hub {
             if let Some(session) = self.session_mut(message.sender) {
                 session.requests.remove(&message.submit.request);
             }
-            let Message { sender, submit: send, payload, .. } = message;
-            self.match_message(sender, send, payload, Posted::unqueued(rank, submit));
+            let Message { sender, submit: send, payload } = message;
+            self.match_message(sender, send, payload, Posted { receiver: rank, submit });
             return Ok(());
         }
         let refusal = match source {
@@ -71,8 +71,8 @@ impl Hub {
             return Ok(());
         }
         let mailbox = self.mail.entry((submit.communicator, rank)).or_default();
-        mailbox.push_posted(rank, source, tag, submit);
-        let place = Place::Posted { communicator: submit.communicator, source, tag };
+        let order = mailbox.push_posted(rank, source, tag, submit);
+        let place = Place::Posted { communicator: submit.communicator, source, tag, order };
         if let Some(session) = self.session_mut(rank) {
             session.requests.insert(submit.request, place);
         }
@@ -93,7 +93,7 @@ impl Hub {
 
     /// A send has met its receive.
     fn match_message(&mut self, sender: Rank, send: Submit, payload: Bytes, posted: Posted) {
-        let Posted { receiver, submit: receive, .. } = posted;
+        let Posted { receiver, submit: receive } = posted;
         if let Some(session) = self.session_mut(receiver) {
             session.requests.remove(&receive.request);
         }
@@ -209,17 +209,17 @@ impl Hub {
                 }
                 self.put_back(operation);
             }
-            Place::Unexpected { communicator, dest, tag } => {
+            Place::Unexpected { communicator, dest, order } => {
                 let mailbox = self.mail.get_mut(&(communicator, dest));
-                if let Some(message) = mailbox.and_then(|mailbox| mailbox.remove_message(rank, tag, request)) {
+                if let Some(message) = mailbox.and_then(|mailbox| mailbox.remove_message(order)) {
                     self.free_message(&message);
                 }
                 self.forget_empty(communicator, dest);
                 self.fail_request(rank, request, fault, "the send was cancelled");
             }
-            Place::Posted { communicator, source, tag } => {
+            Place::Posted { communicator, source, tag, order } => {
                 if let Some(mailbox) = self.mail.get_mut(&(communicator, rank)) {
-                    mailbox.remove_posted(source, tag, request);
+                    mailbox.remove_posted(source, tag, order);
                 }
                 self.forget_empty(communicator, rank);
                 self.fail_request(rank, request, fault, "the receive was cancelled");
@@ -331,13 +331,6 @@ pub(super) fn blank(request: RequestId) -> Complete {
         tag: Tag(0),
         bytes: 0,
         queue_limit: 0,
-    }
-}
-
-impl Posted {
-    /// A receive that is matched at once.
-    fn unqueued(receiver: Rank, submit: Submit) -> Self {
-        Self::new(0, receiver, submit)
     }
 }
 

@@ -1,7 +1,6 @@
 //! How ranks come and go: Hello, names, silence, goodbye, death.
 
 use alloc::borrow::ToOwned;
-use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -278,12 +277,12 @@ impl Hub {
         let boxes: Vec<(u64, Rank)> = self.mail.keys().filter(|(held, _)| in_question(*held)).copied().collect();
         for (communicator, dest) in boxes {
             let Some(mut mailbox) = self.mail.remove(&(communicator, dest)) else { continue };
-            let (mut messages, mut receives) = (VecDeque::new(), VecDeque::new());
+            let (mut messages, mut receives) = (Vec::new(), Vec::new());
             if self.absence(rank).is_some() {
                 messages = mailbox.take_unfinished(rank);
             }
             if dest == rank {
-                let (rest, posted) = mailbox.take_all();
+                let (rest, posted) = core::mem::take(&mut mailbox).take_all();
                 messages.extend(rest);
                 receives = posted;
             } else {
