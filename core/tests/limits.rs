@@ -392,6 +392,16 @@ fn data_without_credit_or_beyond_it_or_out_of_order_is_refused() {
         stranger.say(&mut world, frame, &[1; 64]);
         assert_let_go(&mut world, &mut stranger, Category::Protocol, word);
     }
+    for crumb in [0, 1, 63, 65] {
+        let (mut world, mut stranger) = cheated(|config| config.window = 6000);
+        for rank in 0..2 {
+            world.ask(rank, bcast(rank as u32, 2, vec![0; 2_000_000]));
+        }
+        stranger.say(&mut world, Up::Submit(root), b"");
+        stranger.say(&mut world, data(0), &[1; 128]);
+        stranger.say(&mut world, data(128), &vec![1; crumb]);
+        assert_let_go(&mut world, &mut stranger, Category::Protocol, "crumbs");
+    }
     let (mut world, mut stranger) = cheated(|config| config.window = 6000);
     let requests = [0, 1].map(|rank| world.ask(rank, bcast(rank as u32, 2, vec![0; 2_000_000])));
     stranger.say(&mut world, Up::Submit(root), b"");

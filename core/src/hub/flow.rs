@@ -14,7 +14,7 @@ use super::{Hub, Refusal, broken};
 use crate::error::{Category, Fault};
 use crate::rank::Rank;
 use crate::request::CallCode;
-use crate::wire::{Complete, Credit, Data, Down, Layout, Part};
+use crate::wire::{Complete, Credit, Data, Down, GRAIN, Layout, Part};
 
 /// Windows are never smaller than this, however many parts share them.
 const MIN_WINDOW: u64 = 1024;
@@ -359,8 +359,11 @@ impl Hub {
         if data.offset != before || end > stream.granted || stream.void {
             return Err(broken("data out of order or beyond credit"));
         }
+        if payload.is_empty() || (end < stream.len && !payload.len().is_multiple_of(GRAIN)) {
+            return Err(broken("data in crumbs"));
+        }
         stream.push(payload);
-        let complete = stream.is_complete() && end > before;
+        let complete = stream.is_complete();
         if complete {
             operation.incomplete -= 1;
             if let Some(giver) = operation.participants.get_mut(position) {

@@ -30,6 +30,10 @@ pub const MAX_HEADER_LEN: usize = 64;
 /// Room for the prefix and the largest header.
 pub const MAX_HEAD_LEN: usize = PREFIX_LEN + MAX_HEADER_LEN;
 
+/// A Data frame to the hub that is not the last of its part holds a multiple of this many bytes: then no element is
+/// cut, and nobody can have the hub keep a window in crumbs.
+pub const GRAIN: usize = 64;
+
 /// Frames of this kind and above may be skipped by a reader that does not know them.
 pub const OPTIONAL: u8 = 0x80;
 
