@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use edgempi::hub::Registry;
 use edgempi::{Builder, Category, Error, Max, World};
-use edgempi_core::wire::{MAX_HEAD_LEN, Up};
+use edgempi_core::wire::{MAX_HEAD_LEN, Ping, Up};
 use edgempi_tests::stranger::{Stranger, first_barrier, hello};
-use edgempi_tests::{Watchdog, free_address, hosted, join, on_ranks};
+use edgempi_tests::{LoneHub, Watchdog, free_address, hosted, join, joining, on_ranks};
 
 /// Runs `visit` while a world works, and sees to it that the world is none the worse for it.
 fn beside_a_world<T: Send>(visit: impl FnOnce(SocketAddr) -> T + Send) -> T {
@@ -182,4 +182,30 @@ fn a_rank_that_breaks_the_protocol_fails_alone_and_is_named() {
         _ => world.comm().objects().recv::<String>(0, 7).wait().map(|(text, _)| text),
     });
     assert_eq!(heard[1].as_deref(), Ok("still here"));
+}
+
+#[test]
+fn a_rank_that_never_stops_talking_does_not_keep_the_others_from_being_heard() {
+    let _watchdog = Watchdog::start();
+    let hub = LoneHub::start(3);
+    let hosts: Vec<_> = (0..2).map(|rank| Builder::new().config(joining(hub.address, 3, rank)).init()).collect();
+    let mut talker = Stranger::join(hub.address, hello(2, 3));
+    talker.say(Up::Submit(first_barrier()), &[]).expect("the hub reads");
+    let worlds: Vec<World> = hosts.into_iter().map(|init| init.wait().expect("all are there")).collect();
+    let mut head = [0; MAX_HEAD_LEN];
+    let len = Up::Pong(Ping { acknowledged: 0 }).encode(0, &mut head);
+    let speech = head[..len].repeat(20_000);
+    let heard = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let mut voice = talker.second_voice();
+        let heard = &heard;
+        scope.spawn(move || while !heard.load(Ordering::SeqCst) && voice.write(&speech).is_ok() {});
+        for round in 0..20 {
+            worlds[0].comm().send(1, round, [round]).wait().expect("the hub hears it");
+            assert_eq!(worlds[1].comm().recv::<u32>(0, round).wait().expect("the hub hears it").0, [round]);
+        }
+        heard.store(true, Ordering::SeqCst);
+    });
+    drop(talker);
+    on_ranks(worlds, |_| ());
 }

@@ -12,7 +12,8 @@
 //! | send, beyond it | a receive has matched, and the hub has all bytes |
 //! | recv | the message is in the caller's buffer |
 //! | barrier | every rank has called it |
-//! | bcast, scatter, at the root; gather, reduce, elsewhere than at the root | the hub has the bytes that this rank gives. The others may not even have called |
+//! | bcast, scatter, at the root | the hub has the bytes that this rank gives. The others may not even have called |
+//! | gather, reduce, elsewhere than at the root | every rank has called it, and the hub has the bytes that this rank gives |
 //! | bcast, scatter, gather, reduce, where data arrive; allgather, alltoall, allreduce | the result is in the caller's buffer |
 //! | a user-defined operation | at a destination, its output has come; at a source, the user's function has returned |
 //!
@@ -106,6 +107,8 @@
 //! - A `Submit` takes along what fits a frame, 256 KiB, and the second limit. If that is all that an operation needs, it
 //!   does not wait for those who only receive: a late receiver finds its result at the hub. Otherwise the rest follows
 //!   in `Data`, under credit, when all participants have come.
+//! - A rank may have its answer to 1,024 collectives that others have not called. From then on it is as with a barrier:
+//!   its next one resolves when all have called.
 //! - The windows of an operation are reserved all at once, first come, first served, so that no two operations can
 //!   starve each other half-served.
 //! - A user-defined operation is the exception to the third limit: the hub holds all of its inputs, because the function

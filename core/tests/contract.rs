@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use edgempi_core::endpoint::{Config, Reach};
-use edgempi_core::hub::{self, Hub, Registry};
+use edgempi_core::hub::{self, Hub, PeerId, Registry};
 use edgempi_core::request::{CallCode, Slot};
 use edgempi_core::wire::{Cancel, Down, MAX_HEAD_LEN, Ping, Prefix, Submit, SubmitFlags, Up};
-use edgempi_core::{Call, Endpoint, Instant, Rank, ReduceOp};
+use edgempi_core::{Call, Endpoint, Instant, Rank, ReduceOp, Tag};
 use world::{Ask, Random, World, ask, barrier, bcast, hello, request_id, submit};
 
 #[test]
@@ -124,22 +124,29 @@ fn a_pong_says_how_much_has_come() {
     assert_eq!(world.hub.poll_transmit(peer), Some((Down::Pong(Ping { acknowledged: 1 }), Bytes::new())));
 }
 
+/// A frame reaches a hub.
+fn say(hub: &mut Hub, peer: PeerId, frame: Up, payload: Vec<u8>) {
+    let mut head = [0; MAX_HEAD_LEN];
+    let len = frame.encode(payload.len() as u32, &mut head);
+    let (prefix, header) = head[..len].split_first_chunk().unwrap();
+    hub.handle_frame(Instant::ZERO, peer, Prefix::decode(*prefix), header, payload.into());
+}
+
+/// A hub whose ranks have no endpoints.
+fn crowded_hub(ranks: u32) -> (Hub, Vec<PeerId>) {
+    let mut hub = Hub::new(Instant::ZERO, hub::Config::new(ranks), Registry::new());
+    let join = |rank| {
+        let peer = hub.connect(Instant::ZERO);
+        say(&mut hub, peer, Up::Hello(hello(rank, ranks)), Vec::new());
+        peer
+    };
+    let peers = (0..ranks).map(join).collect();
+    (hub, peers)
+}
+
 /// So many frames reach a hub without endpoints, one after the other. Returns how many calls it completed.
 fn hub_of(ranks: u32, rounds: u32, frame: impl Fn(u32, Submit) -> (Submit, Vec<u8>)) -> usize {
-    let mut hub = Hub::new(Instant::ZERO, hub::Config::new(ranks), Registry::new());
-    let mut head = [0; MAX_HEAD_LEN];
-    let mut say = |hub: &mut Hub, peer, frame: Up, payload: Vec<u8>| {
-        let len = frame.encode(payload.len() as u32, &mut head);
-        let (prefix, header) = head[..len].split_first_chunk().unwrap();
-        hub.handle_frame(Instant::ZERO, peer, Prefix::decode(*prefix), header, payload.into());
-    };
-    let peers: Vec<_> = (0..ranks)
-        .map(|rank| {
-            let peer = hub.connect(Instant::ZERO);
-            say(&mut hub, peer, Up::Hello(hello(rank, ranks)), Vec::new());
-            peer
-        })
-        .collect();
+    let (mut hub, peers) = crowded_hub(ranks);
     let mut answers = 0;
     for round in 1..=rounds {
         for (rank, peer) in peers.iter().enumerate() {
@@ -183,7 +190,36 @@ fn a_frame_costs_the_same_in_a_world_of_ten_thousand() {
     assert_eq!(hub_of(RANKS, 2, reduce), 2 * RANKS as usize);
     // Everybody disagrees with the first.
     let disagree = |rank, base: Submit| (Submit { datatype: u8::from(rank > 0), ..base }, Vec::new());
-    assert_eq!(hub_of(1000, 1, disagree), 0);
+    assert_eq!(hub_of(RANKS, 2, disagree), 0);
+}
+
+#[test]
+fn a_receive_from_anybody_costs_the_same_however_many_have_sent() {
+    const RANKS: u32 = 20_000;
+    let (mut hub, peers) = crowded_hub(RANKS);
+    for (rank, peer) in peers.iter().enumerate() {
+        let send = submit(1, 1, CallCode::Send);
+        say(&mut hub, *peer, Up::Submit(Submit { tag: Tag(rank as u32 % 100), ..send }), Vec::new());
+    }
+    let start = std::time::Instant::now();
+    let mut senders = Vec::new();
+    for number in 2..=RANKS + 1 {
+        let flags = SubmitFlags::empty().with(SubmitFlags::ANY_SOURCE).with_if(number % 2 == 0, SubmitFlags::ANY_TAG);
+        let receive = Submit { flags, tag: Tag(number / 2 % 100), ..submit(number, number, CallCode::Recv) };
+        say(&mut hub, peers[0], Up::Submit(receive), Vec::new());
+        while let Some((frame, _)) = hub.poll_transmit(peers[0]) {
+            if let Down::Complete(complete) = frame
+                && complete.request == receive.request
+            {
+                assert!(number % 2 == 0 || complete.tag == receive.tag);
+                senders.push(complete.source.get());
+            }
+        }
+    }
+    assert!(senders.len() > RANKS as usize / 2, "{} messages", senders.len());
+    senders.sort_unstable();
+    assert!(senders.is_sorted_by(|one, next| one < next), "a message came twice");
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
 #[test]

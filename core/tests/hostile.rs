@@ -103,7 +103,8 @@ impl Villain {
                 let wrong = random.below(12);
                 let offset = if wrong == 0 { credit.limit + 1 } else { 0 };
                 let part = if wrong == 1 { 77 } else { credit.part };
-                let len = (credit.limit.min(3000) as usize).saturating_sub(random.below(3)) + usize::from(wrong == 2);
+                let len = credit.limit.min(3008) as usize + usize::from(wrong == 2);
+                let len = if wrong == 3 { len.saturating_sub(random.below(3)) } else { len };
                 let data = Data { request: credit.request, part, offset };
                 self.say(world, Up::Data(data), vec![1; len]);
                 if random.below(3) == 0 {

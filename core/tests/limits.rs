@@ -350,10 +350,22 @@ fn names_that_name_nothing_are_refused() {
 #[test]
 fn names_without_end_are_refused() {
     let (mut world, mut stranger) = cheated(|_| {});
-    for number in 0..257 {
-        stranger.say(&mut world, Up::Name(Name { kind: NameKind::Site, id: 1 + number }), &[b'x'; 4096]);
+    for number in 0..4000 {
+        let name = Name { kind: NameKind::Operation, id: 1 + number };
+        stranger.say(&mut world, Up::Name(name), &[b'x'; 500]);
     }
     assert_let_go(&mut world, &mut stranger, Category::TooLarge, "names of one session");
+}
+
+#[test]
+fn the_name_of_an_operation_that_is_too_long_is_refused() {
+    let (mut world, mut stranger) = cheated(|_| {});
+    for number in 1..100 {
+        stranger.say(&mut world, Up::Name(Name { kind: NameKind::Operation, id: number }), &[b'x'; 1028]);
+    }
+    assert_eq!(stranger.rejection(), None);
+    stranger.say(&mut world, Up::Name(Name { kind: NameKind::Operation, id: 1 }), &[b'x'; 1029]);
+    assert_let_go(&mut world, &mut stranger, Category::TooLarge, "at most 1024 bytes");
 }
 
 #[test]
@@ -381,6 +393,16 @@ fn data_without_credit_or_beyond_it_or_out_of_order_is_refused() {
         assert_eq!((credit.part, credit.limit), (0, 5952));
         stranger.say(&mut world, frame, &[1; 64]);
         assert_let_go(&mut world, &mut stranger, Category::Protocol, word);
+    }
+    for crumb in [0, 1, 63, 65] {
+        let (mut world, mut stranger) = cheated(|config| config.window = 6000);
+        for rank in 0..2 {
+            world.ask(rank, bcast(rank as u32, 2, vec![0; 2_000_000]));
+        }
+        stranger.say(&mut world, Up::Submit(root), b"");
+        stranger.say(&mut world, data(0), &[1; 128]);
+        stranger.say(&mut world, data(128), &vec![1; crumb]);
+        assert_let_go(&mut world, &mut stranger, Category::Protocol, "crumbs");
     }
     let (mut world, mut stranger) = cheated(|config| config.window = 6000);
     let requests = [0, 1].map(|rank| world.ask(rank, bcast(rank as u32, 2, vec![0; 2_000_000])));

@@ -1,6 +1,5 @@
 //! Submits become participants of operations: found by name, compared, started, or failed together.
 
-use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -18,7 +17,12 @@ use crate::error::{Category, Fault};
 use crate::operation::BuiltinFold;
 use crate::rank::{Rank, Tag};
 use crate::request::{CallCode, RequestId};
-use crate::wire::{Submit, SubmitFlags};
+use crate::wire::{MAX_REASON_LEN, Submit, SubmitFlags};
+
+/// How many collectives a rank may be ahead of the others, its answers in hand.
+const MAX_AHEAD: usize = 1024;
+/// How many sides of a disagreement are printed.
+const MAX_SIDES: usize = 8;
 
 impl Hub {
     pub(super) fn on_submit(&mut self, rank: Rank, submit: Submit, payload: Bytes) -> Result<(), Refusal> {
@@ -46,11 +50,13 @@ impl Hub {
         }
         let group = match submit.group {
             0 => None,
-            id => Some(session.groups.get(&id).cloned().ok_or_else(|| broken("a group without a name"))?),
+            id => Some(session.names.groups.get(&id).cloned().ok_or_else(|| broken("a group without a name"))?),
         };
         let name = match submit.name {
             0 => None,
-            id => Some(session.operations.get(&id).cloned().ok_or_else(|| broken("an operation without a name"))?),
+            id => {
+                Some(session.names.operations.get(&id).cloned().ok_or_else(|| broken("an operation without a name"))?)
+            }
         };
         let table = if submit.flags.has(SubmitFlags::VARIED) { size as usize * 8 } else { 0 };
         let inline = payload.len().checked_sub(table).ok_or_else(|| broken("lengths that are cut short"))?;
@@ -83,7 +89,8 @@ impl Hub {
     /// What a rank has not been told of an operation that it had left before the others disagreed. A send does not
     /// take it: it may be done already, and then nobody would hear.
     fn take_notice(&mut self, rank: Rank, communicator: u64) -> Option<Refusal> {
-        self.session_mut(rank)?.notice.remove(&communicator)
+        let (fault, text) = self.session_mut(rank)?.notice.remove(&communicator)?;
+        Some((fault, String::from(&*text)))
     }
 
     fn on_collective(
@@ -99,7 +106,15 @@ impl Hub {
         let found = self.names.get(&key).and_then(|id| self.operations.remove(id));
         let mut operation = match found {
             Some(operation) => operation,
-            None => self.open_operation(key, group.clone(), signature.clone(), rank, submit.site),
+            None => {
+                if let Some((fault, text)) = self.absence_of_any(key.communicator, group) {
+                    // Whoever calls it later is told the same, so there is nothing to keep.
+                    self.free_charge(rank, charge(&submit, payload.len(), group.members.len()));
+                    self.fail_request(rank, submit.request, fault, &text);
+                    return Ok(());
+                }
+                self.open_operation(key, group.clone(), signature.clone(), rank, submit.site)
+            }
         };
         if operation.participants.get(position).is_none_or(|participant| participant.presence != Presence::Absent) {
             self.put_back(operation);
@@ -120,13 +135,19 @@ impl Hub {
         signature: &Signature,
     ) -> Result<(), Refusal> {
         let rank = operation.participants.get(position).map_or(Rank::new(0), |participant| participant.rank);
-        let table = if submit.flags.has(SubmitFlags::VARIED) { operation.size() * 8 } else { 0 };
-        let charge = super::point_to_point::cost(submit, payload.len().saturating_sub(table));
+        let charge = charge(submit, payload.len(), operation.size());
+        if let Phase::Failed(fault, _) = &operation.phase {
+            if fault.category == Category::Mismatch {
+                // That there was a mismatch is all that a notice could tell.
+                self.take_notice(rank, submit.communicator);
+            }
+            self.free_charge(rank, charge);
+            self.tell_failure(operation, position);
+            return Ok(());
+        }
         // A notice fails the operation for everybody, or those without one would wait for this rank.
         let failure = if let Some(refusal) = self.take_notice(rank, submit.communicator) {
             Some(refusal)
-        } else if let Phase::Failed(fault, text) = &operation.phase {
-            Some((*fault, text.clone()))
         } else if !signature.agrees(&operation.signature) {
             Some(self.mismatch(operation, position, signature))
         } else if submit.send > self.config.max_message {
@@ -163,18 +184,14 @@ impl Hub {
         let mut participants: Vec<Participant> = Vec::with_capacity(size);
         participants.extend(group.members.iter().map(|rank| Participant { rank: *rank, ..Participant::default() }));
         let mut phase = Phase::Gathering;
-        if self.may_lack_ranks(key.communicator)
-            && let Some((fault, text)) = group.members.iter().find_map(|rank| self.absence_in(key.communicator, *rank))
-        {
-            phase = Phase::Failed(fault, text);
-        }
         let plan = match (signature.op.and_then(|op| BuiltinFold::new(signature.datatype, op)), &signature.name) {
             (Some(fold), _) => Plan::Fold(Folding { fold, folded: 0, target: 0, behind: 0, busy: false, chunk: 0 }),
             (None, Some((version, name))) => match self.registry.find(name, *version) {
                 Ok(apply) => Plan::Apply { apply, name: name.clone(), running: false },
                 Err(instead) => {
                     let call = format!("rank {rank} calls {}{}", signature.describe(), self.site_of(rank, site));
-                    phase = Phase::Failed(Fault::new(Category::UnknownOperation), format!("{call}, and {instead}"));
+                    let text = format!("{call}, and {instead}");
+                    phase = Phase::Failed(Fault::new(Category::UnknownOperation), text.into());
                     Plan::Route
                 }
             },
@@ -193,7 +210,9 @@ impl Hub {
             givers_missing: 0,
             incomplete: 0,
             unanswered: size,
+            postponed: Vec::new(),
             phase,
+            given: Vec::new(),
             streams: Vec::new(),
             unopened: VecDeque::new(),
             plan,
@@ -201,7 +220,6 @@ impl Hub {
             reserved: 0,
         });
         operation.givers_missing = (0..size).filter(|position| operation.is_giver(*position)).count();
-        operation.streams.resize_with(operation.all_streams(), Stream::default);
         self.names.insert(key, id);
         operation
     }
@@ -283,9 +301,7 @@ impl Hub {
                     incomplete += 1;
                 }
             }
-            if let Some(place) = operation.streams.get_mut(index) {
-                *place = stream;
-            }
+            operation.given.push((index, stream));
         }
         if !payload.is_empty() || (is_split && inline > 0 && incomplete > 0) || (varied && total != submit.send) {
             return Err(broken("a payload that does not fit its call"));
@@ -302,48 +318,80 @@ impl Hub {
 
     /// Fails an operation for everybody who still waits in it; whoever comes late will be told.
     pub(super) fn fail_operation(&mut self, operation: &mut Operation, fault: Fault, text: &str) {
-        let done_is_told = fault.category == Category::Mismatch && !matches!(operation.phase, Phase::Failed(..));
-        operation.phase = Phase::Failed(fault, text.to_owned());
+        // No more of it than anybody will be told.
+        let text: Arc<str> = super::cut(text, MAX_REASON_LEN).into();
+        operation.phase = Phase::Failed(fault, text.clone());
         let mut charges: Vec<(Rank, u64)> = Vec::new();
-        for stream in &mut operation.streams {
+        for stream in operation.given.iter_mut().map(|(_, stream)| stream).chain(&mut operation.streams) {
             if let Some(giver) = stream.source.and_then(|source| operation.participants.get(source)) {
                 charges.push((giver.rank, core::mem::take(&mut stream.charge)));
             }
         }
-        operation.streams.clear();
+        // Their memory, too: whoever comes late may never come.
+        (operation.given, operation.streams) = (Vec::new(), Vec::new());
         operation.unopened.clear();
         for (rank, charge) in charges {
             self.free_charge(rank, charge);
         }
-        for participant in &mut operation.participants {
-            match (participant.presence, participant.request) {
-                (Presence::Present, Some(request)) => {
-                    participant.presence = Presence::Done;
-                    operation.unanswered -= 1;
-                    self.fail_request(participant.rank, request, fault, text);
-                }
-                (Presence::Done, _) if done_is_told => {
-                    let communicator = operation.key.map_or(0, |key| key.communicator);
+        for position in 0..operation.size() {
+            let Some(participant) = operation.participants.get(position) else { continue };
+            match participant.presence {
+                Presence::Present => self.tell_failure(operation, position),
+                Presence::Done if fault.category == Category::Mismatch => {
+                    let communicator = operation.key.map_or(WORLD, |key| key.communicator);
                     if let Some(session) = self.session_mut(participant.rank) {
-                        session.notice.entry(communicator).or_insert_with(|| (fault, text.to_owned()));
+                        session.notice.entry(communicator).or_insert_with(|| (fault, text.clone()));
                     }
                 }
-                _ => {}
+                Presence::Done | Presence::Absent => {}
             }
         }
         self.return_windows(operation);
     }
 
+    /// Tells the participant at `position`, who waits, that the operation has failed.
+    fn tell_failure(&mut self, operation: &mut Operation, position: usize) {
+        let Phase::Failed(fault, text) = &operation.phase else { return };
+        let (fault, text) = (*fault, text.clone());
+        // Where a rank is missing nothing is kept for those who come late.
+        let is_last_word = matches!(fault.category, Category::RankFailed | Category::RankFinished);
+        if !is_last_word && self.postpones(operation, position) {
+            return;
+        }
+        let Some(participant) = operation.participants.get_mut(position) else { return };
+        let (Presence::Present, Some(request)) = (participant.presence, participant.request) else { return };
+        participant.presence = Presence::Done;
+        operation.unanswered -= 1;
+        self.fail_request(participant.rank, request, fault, &text);
+    }
+
+    /// Whether the participant at `position` gets its answer only once all have called, because it is too far ahead of
+    /// the others. Every operation that somebody is to come to takes memory, and answered requests have no limit.
+    pub(super) fn postpones(&mut self, operation: &mut Operation, position: usize) -> bool {
+        if operation.is_complete() {
+            return false;
+        }
+        let Some(participant) = operation.participants.get_mut(position) else { return false };
+        let Some(session) = self.ranks.get_mut(participant.rank.index()) else { return false };
+        if participant.postponed {
+            return true;
+        }
+        if session.ahead >= MAX_AHEAD {
+            participant.postponed = true;
+            operation.postponed.push(position);
+            return true;
+        }
+        session.ahead += 1;
+        participant.ahead = true;
+        false
+    }
+
     /// Keeps an operation that is not over.
-    pub(super) fn put_back(&mut self, operation: Box<Operation>) {
+    pub(super) fn put_back(&mut self, mut operation: Box<Operation>) {
         let over = match &operation.phase {
             Phase::Failed(..) => {
                 let communicator = operation.key.map_or(WORLD, |key| key.communicator);
-                let expected = |one: &Participant| {
-                    one.presence == Presence::Absent && self.absence_in(communicator, one.rank).is_none()
-                };
-                let all_came = operation.arrived == operation.size();
-                all_came || (self.may_lack_ranks(communicator) && !operation.participants.iter().any(expected))
+                operation.is_complete() || self.absence_of_any(communicator, &operation.group).is_some()
             }
             Phase::Running => operation.unanswered == 0 && operation.is_drained(),
             Phase::Gathering | Phase::Waiting => false,
@@ -355,22 +403,35 @@ impl Hub {
         if let Some(key) = operation.key {
             self.names.remove(&key);
         }
-        let mut operation = operation;
+        // Nobody is waited for any more.
+        operation.arrived = operation.size();
+        for position in core::mem::take(&mut operation.postponed) {
+            self.tell_failure(&mut operation, position);
+        }
+        for one in operation.participants.iter().filter(|one| one.ahead) {
+            if let Some(session) = self.ranks.get_mut(one.rank.index()) {
+                session.ahead -= 1;
+            }
+        }
         self.return_windows(&mut operation);
     }
 
     /// The participant at `position` means something else than those before it.
     fn mismatch(&self, operation: &Operation, position: usize, theirs: &Signature) -> Refusal {
         let mut sides: Vec<(String, Vec<Rank>)> = Vec::new();
+        let mut unsaid = 0;
         for (at, one) in operation.participants.iter().enumerate() {
             if one.presence == Presence::Absent {
                 continue;
             }
             let what = if at == position { theirs.describe() } else { operation.signature.describe() };
             let what = format!("{what}{}", self.site_of(one.rank, one.site));
-            match sides.iter_mut().find(|(side, _)| *side == what) {
-                Some((_, ranks)) => ranks.push(one.rank),
-                None => sides.push((what, alloc::vec![one.rank])),
+            if let Some((_, ranks)) = sides.iter_mut().find(|(side, _)| *side == what) {
+                ranks.push(one.rank);
+            } else if sides.len() < MAX_SIDES || at == position {
+                sides.push((what, alloc::vec![one.rank]));
+            } else {
+                unsaid += 1;
             }
         }
         let rank = operation.participants.get(position).map_or(Rank::new(0), |one| one.rank);
@@ -382,8 +443,17 @@ impl Hub {
             let calls = if ranks.len() > 1 { "call" } else { "calls" };
             text.push_str(&format!("{} {calls} {side}", list(ranks)));
         }
+        if unsaid > 0 {
+            text.push_str(&format!("; {unsaid} more ranks call it at other places"));
+        }
         (Fault::of_ranks(Category::Mismatch, rank, 1), text)
     }
+}
+
+/// What a Submit with so many bytes of payload was charged, in an operation of `size` ranks.
+fn charge(submit: &Submit, payload: usize, size: usize) -> u64 {
+    let table = if submit.flags.has(SubmitFlags::VARIED) { size * 8 } else { 0 };
+    super::point_to_point::cost(submit, payload.saturating_sub(table))
 }
 
 /// "rank 3" or "ranks 0, 1, 2".

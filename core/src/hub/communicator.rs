@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::names::Groups;
 use super::operation::{GroupInfo, Key, Operation, Phase, Plan, Presence};
+use super::peer::Life;
 use super::{Hub, Refusal, broken, scatter};
 use crate::communicator::{SplitRequest, SplitResult};
 use crate::error::{Category, Fault};
@@ -21,14 +23,16 @@ pub(super) const WORLD: u64 = 0;
 pub(super) struct Communicator {
     pub(super) all: Arc<GroupInfo>,
     /// Groups of it that user operations have named, by the group's number.
-    groups: BTreeMap<u64, Arc<GroupInfo>>,
+    pub(super) groups: Groups<u64>,
     /// Ranks of the world that are done with it.
     released: BTreeSet<Rank>,
+    /// A rank that can take part in nothing here any more, if there is one.
+    missing: Option<Rank>,
 }
 
 impl Communicator {
     pub(super) fn new(all: GroupInfo) -> Self {
-        Self { all: Arc::new(all), groups: BTreeMap::new(), released: BTreeSet::new() }
+        Self { all: Arc::new(all), groups: Groups::new(), released: BTreeSet::new(), missing: None }
     }
 }
 
@@ -62,17 +66,34 @@ impl Hub {
         })
     }
 
-    /// Whether some rank of the communicator may be missing for good.
-    pub(super) fn may_lack_ranks(&self, communicator: u64) -> bool {
-        self.gone() > 0 || self.communicators.get(&communicator).is_some_and(|held| !held.released.is_empty())
+    /// Why a group of a communicator is no longer whole, if so.
+    pub(super) fn absence_of_any(&self, communicator: u64, group: &GroupInfo) -> Option<Refusal> {
+        let missing = self.communicators.get(&communicator)?.missing?;
+        match group.id {
+            0 => self.absence_in(communicator, missing),
+            _ => group.members.iter().find_map(|rank| self.absence_in(communicator, *rank)),
+        }
+    }
+
+    /// A rank is gone: no communicator with it is whole any more.
+    pub(super) fn note_missing(&mut self, rank: Rank) {
+        let has_failed = |rank: Rank| {
+            let session = self.ranks.get(rank.index());
+            session.is_some_and(|session| matches!(session.life, Life::Failed(_)))
+        };
+        for held in self.communicators.values_mut().filter(|held| held.all.position(rank).is_some()) {
+            // A failure says more than an orderly end.
+            if held.missing.is_none_or(|earlier| has_failed(rank) && !has_failed(earlier)) {
+                held.missing = Some(rank);
+            }
+        }
     }
 
     /// Why nobody but `rank` is left in a communicator, if so.
     pub(super) fn nobody_beside(&self, communicator: u64, rank: Rank) -> Option<Refusal> {
-        if !self.may_lack_ranks(communicator) {
-            return None;
-        }
-        let mut others = self.members(communicator)?.members.iter().filter(|other| **other != rank);
+        let held = self.communicators.get(&communicator)?;
+        held.missing?;
+        let mut others = held.all.members.iter().filter(|other| **other != rank);
         let first = others.next().and_then(|first| self.absence_in(communicator, *first))?;
         others.all(|other| self.absence_in(communicator, *other).is_some()).then_some(first)
     }
@@ -129,8 +150,12 @@ impl Hub {
         if id == WORLD {
             return Err(broken("the world can not be freed"));
         }
+        if let Some(session) = self.session_mut(rank) {
+            session.notice.remove(&id);
+        }
         if let Some(held) = self.communicators.get_mut(&id) {
             held.released.insert(rank);
+            held.missing.get_or_insert(rank);
         }
         self.complete_request(rank, submit.request, super::peer::Sent::Nothing, Bytes::new(), {
             super::point_to_point::blank(submit.request)
@@ -148,7 +173,7 @@ impl Hub {
     }
 
     /// A rank is gone: communicators that nobody uses any more go with it.
-    pub(super) fn release_all(&mut self, rank: Rank) {
+    pub(super) fn leave_all(&mut self, rank: Rank) {
         let held = self.communicators.iter().filter(|(id, held)| **id != WORLD && held.all.position(rank).is_some());
         let ids: Vec<u64> = held.map(|(id, _)| *id).collect();
         for id in ids {

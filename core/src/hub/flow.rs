@@ -14,7 +14,7 @@ use super::{Hub, Refusal, broken};
 use crate::error::{Category, Fault};
 use crate::rank::Rank;
 use crate::request::CallCode;
-use crate::wire::{Complete, Credit, Data, Down, Layout, Part};
+use crate::wire::{Complete, Credit, Data, Down, GRAIN, Layout, Part};
 
 /// Windows are never smaller than this, however many parts share them.
 const MIN_WINDOW: u64 = 1024;
@@ -22,13 +22,17 @@ const MIN_WINDOW: u64 = 1024;
 impl Hub {
     /// Starts an operation once all that it needs have come: this is the one place that says so.
     pub(super) fn advance(&mut self, operation: &mut Operation, newcomer: usize) {
-        let everybody = operation.arrived == operation.size();
         match operation.phase {
             Phase::Gathering if operation.givers_missing == 0 && operation.incomplete == 0 => self.start(operation),
-            Phase::Gathering if everybody => self.reserve_windows(operation),
+            Phase::Gathering if operation.is_complete() => self.reserve_windows(operation),
             // Somebody came after the givers: its result is here.
             Phase::Running => {
                 self.serve_newcomer(operation, newcomer);
+                if operation.is_complete() {
+                    for position in core::mem::take(&mut operation.postponed) {
+                        self.answer_if_done(operation, position);
+                    }
+                }
             }
             _ => {}
         }
@@ -43,7 +47,7 @@ impl Hub {
         };
         let need = match operation.plan {
             Plan::Apply { .. } | Plan::Split => {
-                operation.streams.iter().map(|stream| stream.len).fold(0, u64::saturating_add)
+                operation.given.iter().map(|(_, stream)| stream.len).fold(0, u64::saturating_add)
             }
             _ => {
                 let window = self.config.window.min(total / parts.max(1)) & !63;
@@ -80,6 +84,7 @@ impl Hub {
 
     fn start(&mut self, operation: &mut Operation) {
         operation.phase = Phase::Running;
+        operation.arrange_streams();
         operation.unopened = operation.opening_order();
         let streams = &operation.streams;
         operation.unopened.retain(|index| streams.get(*index).is_some_and(|stream| !stream.is_complete()));
@@ -202,6 +207,9 @@ impl Hub {
     }
 
     fn answer(&mut self, operation: &mut Operation, position: usize, layout: Layout, payload: Bytes, sent: Sent) {
+        if self.postpones(operation, position) {
+            return;
+        }
         let sender = operation.participants.first().and_then(|one| operation.group.position(one.rank));
         let from = Rank::new(sender.unwrap_or_default() as u32);
         let Some(one) = operation.participants.get_mut(position) else { return };
@@ -352,8 +360,11 @@ impl Hub {
         if data.offset != before || end > stream.granted || stream.void {
             return Err(broken("data out of order or beyond credit"));
         }
+        if payload.is_empty() || (end < stream.len && !payload.len().is_multiple_of(GRAIN)) {
+            return Err(broken("data in crumbs"));
+        }
         stream.push(payload);
-        let complete = stream.is_complete() && end > before;
+        let complete = stream.is_complete();
         if complete {
             operation.incomplete -= 1;
             if let Some(giver) = operation.participants.get_mut(position) {

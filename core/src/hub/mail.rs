@@ -1,15 +1,19 @@
 //! Point-to-point messages that wait for their receive, and receives that wait for their message.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use bytes::Bytes;
 
 use crate::rank::{Rank, Source, Tag, TagSelector};
 use crate::wire::Submit;
 
+/// When something came to a mailbox, counted from 1.
+pub(super) type Order = u64;
+
 /// A send without its receive.
 pub(super) struct Message {
-    order: u64,
     pub(super) sender: Rank,
     pub(super) submit: Submit,
     /// The beginning of the message, or all of it.
@@ -18,135 +22,110 @@ pub(super) struct Message {
 
 /// A receive without its send.
 pub(super) struct Posted {
-    order: u64,
     pub(super) receiver: Rank,
     pub(super) submit: Submit,
 }
 
-impl Posted {
-    pub(super) fn new(order: u64, receiver: Rank, submit: Submit) -> Self {
-        Self { order, receiver, submit }
-    }
-}
-
 /// What waits at one rank of one communicator. Messages between two ranks never overtake each other
-/// (MPI 4.1, chapter 3.5).
+/// (MPI 4.1, chapter 3.5). Finding what fits takes about the same time whatever else waits.
 #[derive(Default)]
 pub(super) struct Mailbox {
-    unexpected: BTreeMap<(Rank, Tag), VecDeque<Message>>,
-    posted: BTreeMap<(Source, TagSelector), VecDeque<Posted>>,
-    next: u64,
+    unexpected: BTreeMap<Order, Message>,
+    /// The same messages, in the orders in which receives ask for them.
+    by_sender: BTreeSet<(Rank, Order)>,
+    by_tag: BTreeSet<(Tag, Order)>,
+    by_sender_and_tag: BTreeSet<(Rank, Tag, Order)>,
+    posted: BTreeMap<(Source, TagSelector, Order), Posted>,
+    last: Order,
 }
+
+const ALL: RangeInclusive<Order> = 0..=Order::MAX;
 
 impl Mailbox {
     pub(super) fn is_empty(&self) -> bool {
         self.unexpected.is_empty() && self.posted.is_empty()
     }
 
-    /// Keeps a message; the number that it gets takes it back.
-    pub(super) fn push_message(&mut self, sender: Rank, submit: Submit, payload: Bytes) -> u64 {
-        self.next += 1;
-        let message = Message { order: self.next, sender, submit, payload };
-        self.unexpected.entry((sender, submit.tag)).or_default().push_back(message);
-        self.next
+    pub(super) fn push_message(&mut self, sender: Rank, submit: Submit, payload: Bytes) -> Order {
+        self.last += 1;
+        let (tag, order) = (submit.tag, self.last);
+        self.by_sender.insert((sender, order));
+        self.by_tag.insert((tag, order));
+        self.by_sender_and_tag.insert((sender, tag, order));
+        self.unexpected.insert(order, Message { sender, submit, payload });
+        order
     }
 
-    /// Keeps a receive; the number that it gets takes it back.
-    pub(super) fn push_posted(&mut self, receiver: Rank, source: Source, tag: TagSelector, submit: Submit) -> u64 {
-        self.next += 1;
-        let posted = Posted::new(self.next, receiver, submit);
-        self.posted.entry((source, tag)).or_default().push_back(posted);
-        self.next
+    pub(super) fn push_posted(&mut self, receiver: Rank, source: Source, tag: TagSelector, submit: Submit) -> Order {
+        self.last += 1;
+        self.posted.insert((source, tag, self.last), Posted { receiver, submit });
+        self.last
     }
 
     /// The oldest receive that takes this message.
     pub(super) fn take_posted(&mut self, sender: Rank, tag: Tag) -> Option<Posted> {
-        let keys = [
+        let kinds = [
             (Source::Rank(sender), TagSelector::Tag(tag)),
             (Source::Rank(sender), TagSelector::Any),
             (Source::Any, TagSelector::Tag(tag)),
             (Source::Any, TagSelector::Any),
         ];
-        let order = |key: &(Source, TagSelector)| Some(self.posted.get(key)?.front()?.order);
-        let (_, key) = keys.into_iter().filter_map(|key| Some((order(&key)?, key))).min()?;
-        take(&mut self.posted, &key, |_| Some(0))
+        let oldest = |(source, tag): (Source, TagSelector)| {
+            let mut range = self.posted.range((source, tag, *ALL.start())..=(source, tag, *ALL.end()));
+            range.next().map(|(key, _)| *key)
+        };
+        let key = kinds.into_iter().filter_map(oldest).min_by_key(|(_, _, order)| *order)?;
+        self.posted.remove(&key)
     }
 
     /// The oldest message that this receive takes.
     pub(super) fn take_message(&mut self, source: Source, tag: TagSelector) -> Option<Message> {
-        let key = match (source, tag) {
-            (Source::Rank(rank), TagSelector::Tag(tag)) => (rank, tag),
-            (Source::Rank(rank), TagSelector::Any) => {
-                let range = self.unexpected.range((rank, Tag(0))..=(rank, Tag(u32::MAX)));
-                range.filter_map(|(key, queue)| Some((queue.front()?.order, *key))).min()?.1
+        let (start, end) = ALL.into_inner();
+        let order = match (source, tag) {
+            (Source::Rank(rank), TagSelector::Tag(tag)) => {
+                self.by_sender_and_tag.range((rank, tag, start)..=(rank, tag, end)).next()?.2
             }
-            (Source::Any, selector) => {
-                let fits = |tag: Tag| selector == TagSelector::Any || selector == TagSelector::Tag(tag);
-                let heads = self.unexpected.iter().filter(|((_, tag), _)| fits(*tag));
-                heads.filter_map(|(key, queue)| Some((queue.front()?.order, *key))).min()?.1
-            }
+            (Source::Rank(rank), TagSelector::Any) => self.by_sender.range((rank, start)..=(rank, end)).next()?.1,
+            (Source::Any, TagSelector::Tag(tag)) => self.by_tag.range((tag, start)..=(tag, end)).next()?.1,
+            (Source::Any, TagSelector::Any) => *self.unexpected.first_key_value()?.0,
         };
-        take(&mut self.unexpected, &key, |_| Some(0))
+        self.remove_message(order)
     }
 
     /// Takes a message back.
-    pub(super) fn remove_message(&mut self, sender: Rank, tag: Tag, number: u64) -> Option<Message> {
-        take(&mut self.unexpected, &(sender, tag), |queue| {
-            queue.binary_search_by_key(&number, |message| message.order).ok()
-        })
+    pub(super) fn remove_message(&mut self, order: Order) -> Option<Message> {
+        let message = self.unexpected.remove(&order)?;
+        let (sender, tag) = (message.sender, message.submit.tag);
+        self.by_sender.remove(&(sender, order));
+        self.by_tag.remove(&(tag, order));
+        self.by_sender_and_tag.remove(&(sender, tag, order));
+        Some(message)
     }
 
     /// Takes a receive back.
-    pub(super) fn remove_posted(&mut self, source: Source, tag: TagSelector, number: u64) -> Option<Posted> {
-        take(&mut self.posted, &(source, tag), |queue| queue.binary_search_by_key(&number, |posted| posted.order).ok())
+    pub(super) fn remove_posted(&mut self, source: Source, tag: TagSelector, order: Order) -> Option<Posted> {
+        self.posted.remove(&(source, tag, order))
     }
 
     /// Takes out the messages of `sender` that its link still had to deliver.
-    pub(super) fn take_unfinished(&mut self, sender: Rank) -> VecDeque<Message> {
-        let mut taken = VecDeque::new();
-        self.unexpected.retain(|(from, _), queue| {
-            if *from == sender {
-                let (whole, rest) = core::mem::take(queue)
-                    .into_iter()
-                    .partition(|message| message.payload.len() as u64 == message.submit.send);
-                *queue = whole;
-                taken.extend::<VecDeque<Message>>(rest);
-            }
-            !queue.is_empty()
-        });
-        taken
+    pub(super) fn take_unfinished(&mut self, sender: Rank) -> Vec<Message> {
+        let (start, end) = ALL.into_inner();
+        let orders = self.by_sender.range((sender, start)..=(sender, end)).map(|(_, order)| *order);
+        let is_cut = |order: &Order| {
+            let message = self.unexpected.get(order);
+            message.is_some_and(|message| (message.payload.len() as u64) < message.submit.send)
+        };
+        let unfinished: Vec<Order> = orders.filter(is_cut).collect();
+        unfinished.into_iter().filter_map(|order| self.remove_message(order)).collect()
     }
 
     /// Takes out the receives that only `hopeless` senders could have served.
-    pub(super) fn take_unservable(&mut self, hopeless: impl Fn(Source) -> bool) -> VecDeque<Posted> {
-        let mut taken = VecDeque::new();
-        self.posted.retain(|(source, _), queue| {
-            let gone = hopeless(*source);
-            if gone {
-                taken.append(queue);
-            }
-            !gone
-        });
-        taken
+    pub(super) fn take_unservable(&mut self, hopeless: impl Fn(Source) -> bool) -> Vec<Posted> {
+        self.posted.extract_if(.., |(source, ..), _| hopeless(*source)).map(|(_, posted)| posted).collect()
     }
 
     /// Takes out everything.
-    pub(super) fn take_all(&mut self) -> (VecDeque<Message>, VecDeque<Posted>) {
-        let messages = core::mem::take(&mut self.unexpected).into_values().flatten().collect();
-        let posted = core::mem::take(&mut self.posted).into_values().flatten().collect();
-        (messages, posted)
+    pub(super) fn take_all(self) -> (Vec<Message>, Vec<Posted>) {
+        (self.unexpected.into_values().collect(), self.posted.into_values().collect())
     }
-}
-
-fn take<K: Ord, V>(
-    map: &mut BTreeMap<K, VecDeque<V>>,
-    key: &K,
-    choose: impl FnOnce(&VecDeque<V>) -> Option<usize>,
-) -> Option<V> {
-    let queue = map.get_mut(key)?;
-    let taken = queue.remove(choose(queue)?);
-    if queue.is_empty() {
-        map.remove(key);
-    }
-    taken
 }

@@ -21,6 +21,7 @@ mod collective;
 mod communicator;
 mod flow;
 mod mail;
+mod names;
 mod operation;
 mod peer;
 mod point_to_point;
@@ -33,7 +34,6 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -48,6 +48,7 @@ use crate::wire::{
 
 use communicator::{Communicator, WORLD};
 use mail::Mailbox;
+use names::Groups;
 use operation::{GroupInfo, Key, Operation};
 use peer::{Life, Outgoing, Peer, Sent, Session, Who};
 use session::NO_HELLO;
@@ -189,7 +190,8 @@ pub struct Hub {
     next_timer: u64,
     join_timer: bool,
     communicators: BTreeMap<u64, Communicator>,
-    groups: BTreeMap<Vec<u8>, Arc<GroupInfo>>,
+    groups: Groups<Vec<u8>>,
+    next_group: u64,
     operations: BTreeMap<u64, Box<Operation>>,
     next_operation: u64,
     names: BTreeMap<Key, u64>,
@@ -224,7 +226,8 @@ impl Hub {
             next_timer: 0,
             join_timer: false,
             communicators: BTreeMap::from([(WORLD, Communicator::new(GroupInfo::world(size)))]),
-            groups: BTreeMap::new(),
+            groups: Groups::new(),
+            next_group: 0,
             operations: BTreeMap::new(),
             next_operation: 0,
             names: BTreeMap::new(),
@@ -622,11 +625,16 @@ fn broken(text: &str) -> Refusal {
 
 /// A text for people as a payload of at most `max` bytes.
 fn reason(text: &str, max: usize) -> Bytes {
-    let mut end = text.len().min(max).min(MAX_REASON_LEN);
+    Bytes::copy_from_slice(cut(text, max.min(MAX_REASON_LEN)).as_bytes())
+}
+
+/// The beginning of a text, at most `max` bytes.
+fn cut(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    Bytes::copy_from_slice(text.get(..end).unwrap_or_default().as_bytes())
+    text.get(..end).unwrap_or_default()
 }
 
 /// Spreads a number over 128 bits (the finalizer of SplitMix64, twice): the identities of sessions differ in all bits.

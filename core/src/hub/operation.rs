@@ -33,6 +33,8 @@ pub(super) struct GroupInfo {
     pub(super) destinations: Box<[usize]>,
     /// Positions by rank in the world; empty where they are the same.
     positions: BTreeMap<Rank, usize>,
+    /// The group as it was named, where this is the same in a communicator.
+    named: Option<Arc<GroupInfo>>,
 }
 
 impl GroupInfo {
@@ -40,19 +42,27 @@ impl GroupInfo {
     pub(super) fn world(size: u32) -> Self {
         let members: Box<[Rank]> = (0..size).map(Rank::new).collect();
         let destinations = (0..members.len()).collect();
-        Self { id: 0, sources: members.len(), members, numbers: None, destinations, positions: BTreeMap::new() }
+        Self {
+            id: 0,
+            sources: members.len(),
+            members,
+            numbers: None,
+            destinations,
+            positions: BTreeMap::new(),
+            named: None,
+        }
     }
 
     /// All ranks of a communicator, in the order of their ranks in it.
     pub(super) fn all(members: Box<[Rank]>) -> Self {
         let destinations = (0..members.len()).collect();
         let positions = members.iter().enumerate().map(|(position, rank)| (*rank, position)).collect();
-        Self { id: 0, sources: members.len(), members, numbers: None, destinations, positions }
+        Self { id: 0, sources: members.len(), members, numbers: None, destinations, positions, named: None }
     }
 
     /// This group of ranks of a communicator, as a group of ranks of the world. `None` if the communicator has not all
     /// of them.
-    pub(super) fn within(&self, communicator: &Self) -> Option<Self> {
+    pub(super) fn within(self: &Arc<Self>, communicator: &Self) -> Option<Self> {
         let members: Option<Box<[Rank]>> =
             self.members.iter().map(|rank| communicator.members.get(rank.index()).copied()).collect();
         let members = members?;
@@ -64,6 +74,7 @@ impl GroupInfo {
             numbers: Some(self.members.clone()),
             destinations: self.destinations.clone(),
             positions,
+            named: Some(self.clone()),
         })
     }
 
@@ -99,7 +110,14 @@ impl GroupInfo {
         }
         let (members, destinations) = (members.into_boxed_slice(), places.into_boxed_slice());
         let numbers = Some(members.clone());
-        (!members.is_empty()).then_some(Self { id, members, numbers, sources: sources.len(), destinations, positions })
+        let sources = sources.len();
+        let named = None;
+        (!members.is_empty()).then_some(Self { id, members, numbers, sources, destinations, positions, named })
+    }
+
+    /// Bytes of the group's name.
+    pub(super) fn name_len(&self) -> usize {
+        (2 + self.sources + self.destinations.len()) * size_of::<u32>()
     }
 
     /// Where a rank of the world stands.
@@ -129,12 +147,12 @@ pub(super) struct Signature {
     /// Bytes of a block, where this participant knows them.
     pub(super) block: Option<u64>,
     /// The user operation and its version.
-    pub(super) name: Option<(u32, String)>,
+    pub(super) name: Option<(u32, Arc<str>)>,
 }
 
 impl Signature {
     /// What a Submit says, `None` if its numbers mean nothing.
-    pub(super) fn new(submit: &Submit, size: u32, rank: Rank, name: Option<(u32, String)>) -> Option<Self> {
+    pub(super) fn new(submit: &Submit, size: u32, rank: Rank, name: Option<(u32, Arc<str>)>) -> Option<Self> {
         use CallCode::{
             Allgather, Allreduce, Alltoall, Barrier, Bcast, Free, Gather, Recv, Reduce, Scatter, Send, Split, User,
         };
@@ -262,6 +280,9 @@ pub(super) struct Participant {
     pub(super) announced: bool,
     /// Whether its result goes in Data frames, because it is too large for one frame.
     pub(super) streaming: bool,
+    /// Whether it got its answer before all had come, or has to wait until they have.
+    pub(super) ahead: bool,
+    pub(super) postponed: bool,
 }
 
 /// How far an operation has come.
@@ -274,7 +295,7 @@ pub(super) enum Phase {
     /// Bytes flow.
     Running,
     /// It has failed; whoever comes late is told.
-    Failed(crate::error::Fault, String),
+    Failed(crate::error::Fault, Arc<str>),
 }
 
 /// A fold in progress.
@@ -299,7 +320,7 @@ pub(super) enum Plan {
     /// Combines them range by range. The result is the last stream.
     Fold(Folding),
     /// Hands them to the user's code. The results are the last streams.
-    Apply { apply: Arc<dyn Apply>, name: String, running: bool },
+    Apply { apply: Arc<dyn Apply>, name: Arc<str>, running: bool },
     /// Makes communicators of them. The results are the last streams.
     Split,
 }
@@ -348,7 +369,13 @@ pub(super) struct Operation {
     pub(super) incomplete: usize,
     /// Participants without an answer.
     pub(super) unanswered: usize,
+    /// Participants whose answer waits until all have come.
+    pub(super) postponed: Vec<usize>,
     pub(super) phase: Phase,
+    /// Streams of those who have come, by index, until the operation starts. All streams there will be are a square of
+    /// its size, far too many to hold for a rank that may wait for long.
+    pub(super) given: Vec<(usize, Stream)>,
+    /// All streams, once it has started.
     pub(super) streams: Vec<Stream>,
     /// Streams that wait until giver and receivers have room for an open part.
     pub(super) unopened: VecDeque<usize>,
@@ -361,6 +388,16 @@ pub(super) struct Operation {
 impl Operation {
     pub(super) fn size(&self) -> usize {
         self.participants.len()
+    }
+
+    /// Whether it has failed, and only waits for those who have not been told.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.phase, Phase::Failed(..))
+    }
+
+    /// Whether all participants have called.
+    pub(super) fn is_complete(&self) -> bool {
+        self.arrived == self.size()
     }
 
     /// Whether the participant at `position` gives data, or its presence.
@@ -395,6 +432,16 @@ impl Operation {
                 CallCode::Split | CallCode::User => self.group.destinations.len(),
                 _ => 0,
             }
+    }
+
+    /// Puts the streams of all givers into their places.
+    pub(super) fn arrange_streams(&mut self) {
+        self.streams.resize_with(self.all_streams(), Stream::default);
+        for (index, stream) in core::mem::take(&mut self.given) {
+            if let Some(place) = self.streams.get_mut(index) {
+                *place = stream;
+            }
+        }
     }
 
     /// How many lanes an input stream has.

@@ -7,12 +7,14 @@ use alloc::sync::Arc;
 use bytes::Bytes;
 
 use crate::endpoint::EAGER_OVERHEAD;
-use crate::rank::{Rank, Source, Tag, TagSelector};
+use crate::error::Fault;
+use crate::rank::{Rank, Source, TagSelector};
 use crate::request::RequestId;
 use crate::time::Instant;
 use crate::wire::{Down, Hello, MAX_HELLO_PAYLOAD};
 
-use super::operation::GroupInfo;
+use super::mail::Order;
+use super::names::Names;
 
 /// One link to the hub. Numbers are never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,9 +104,9 @@ pub(super) enum Place {
     /// A participant of an operation.
     Operation { id: u64, position: usize },
     /// A send that waits for its receive.
-    Unexpected { communicator: u64, dest: Rank, tag: Tag, number: u64 },
+    Unexpected { communicator: u64, dest: Rank, order: Order },
     /// A receive that waits for its send.
-    Posted { communicator: u64, source: Source, tag: TagSelector, number: u64 },
+    Posted { communicator: u64, source: Source, tag: TagSelector, order: Order },
 }
 
 /// A rank's session.
@@ -119,17 +121,16 @@ pub(super) struct Session {
     pub(super) requests: BTreeMap<RequestId, Place>,
     /// Completes and Fails that have not left the hub.
     pub(super) unsent_answers: usize,
+    /// Collectives in which the rank has its answer and others have not come.
+    pub(super) ahead: usize,
     /// Queue bytes charged since the session began, those set free again, and the limit that the rank was told.
     pub(super) charged: u64,
     pub(super) freed: u64,
     pub(super) told: u64,
     pub(super) queue_size: u64,
-    pub(super) groups: BTreeMap<u16, Arc<GroupInfo>>,
-    pub(super) operations: BTreeMap<u16, (u32, String)>,
-    pub(super) sites: BTreeMap<u16, String>,
-    pub(super) name_bytes: usize,
+    pub(super) names: Names,
     /// A failure that this rank has not been told of: its own part had been done.
-    pub(super) notice: BTreeMap<u64, (crate::error::Fault, String)>,
+    pub(super) notice: BTreeMap<u64, (Fault, Arc<str>)>,
 }
 
 impl Session {
@@ -142,14 +143,12 @@ impl Session {
             sequence: 0,
             requests: BTreeMap::new(),
             unsent_answers: 0,
+            ahead: 0,
             charged: 0,
             freed: 0,
             told: 0,
             queue_size: 0,
-            groups: BTreeMap::new(),
-            operations: BTreeMap::new(),
-            sites: BTreeMap::new(),
-            name_bytes: 0,
+            names: Names::default(),
             notice: BTreeMap::new(),
         }
     }

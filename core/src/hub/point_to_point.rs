@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 
@@ -33,8 +34,8 @@ impl Hub {
                 self.match_message(rank, submit, payload, posted);
             }
             None => {
-                let number = mailbox.push_message(rank, submit, payload);
-                let place = Place::Unexpected { communicator: submit.communicator, dest, tag: submit.tag, number };
+                let order = mailbox.push_message(rank, submit, payload);
+                let place = Place::Unexpected { communicator: submit.communicator, dest, order };
                 if let Some(session) = self.session_mut(rank) {
                     session.requests.insert(submit.request, place);
                 }
@@ -56,8 +57,8 @@ impl Hub {
             if let Some(session) = self.session_mut(message.sender) {
                 session.requests.remove(&message.submit.request);
             }
-            let Message { sender, submit: send, payload, .. } = message;
-            self.match_message(sender, send, payload, Posted::unqueued(rank, submit));
+            let Message { sender, submit: send, payload } = message;
+            self.match_message(sender, send, payload, Posted { receiver: rank, submit });
             return Ok(());
         }
         let refusal = match source {
@@ -70,8 +71,8 @@ impl Hub {
             return Ok(());
         }
         let mailbox = self.mail.entry((submit.communicator, rank)).or_default();
-        let number = mailbox.push_posted(rank, source, tag, submit);
-        let place = Place::Posted { communicator: submit.communicator, source, tag, number };
+        let order = mailbox.push_posted(rank, source, tag, submit);
+        let place = Place::Posted { communicator: submit.communicator, source, tag, order };
         if let Some(session) = self.session_mut(rank) {
             session.requests.insert(submit.request, place);
         }
@@ -92,7 +93,7 @@ impl Hub {
 
     /// A send has met its receive.
     fn match_message(&mut self, sender: Rank, send: Submit, payload: Bytes, posted: Posted) {
-        let Posted { receiver, submit: receive, .. } = posted;
+        let Posted { receiver, submit: receive } = posted;
         if let Some(session) = self.session_mut(receiver) {
             session.requests.remove(&receive.request);
         }
@@ -167,8 +168,10 @@ impl Hub {
             givers_missing: 2,
             incomplete: 0,
             unanswered: 2,
+            postponed: Vec::new(),
             phase: Phase::Gathering,
-            streams: alloc::vec![super::stream::Stream::default()],
+            given: Vec::new(),
+            streams: Vec::new(),
             unopened: VecDeque::new(),
             plan: Plan::Route,
             window: 0,
@@ -199,21 +202,24 @@ impl Hub {
         match place {
             Place::Operation { id, .. } => {
                 let Some(mut operation) = self.operations.remove(&id) else { return };
-                let text = format!("rank {rank} cancelled its {}", operation.signature.describe());
-                self.fail_operation(&mut operation, fault, &text);
+                // If it has failed already, the answer waits until all have come.
+                if !operation.has_failed() {
+                    let text = format!("rank {rank} cancelled its {}", operation.signature.describe());
+                    self.fail_operation(&mut operation, fault, &text);
+                }
                 self.put_back(operation);
             }
-            Place::Unexpected { communicator, dest, tag, number } => {
+            Place::Unexpected { communicator, dest, order } => {
                 let mailbox = self.mail.get_mut(&(communicator, dest));
-                if let Some(message) = mailbox.and_then(|mailbox| mailbox.remove_message(rank, tag, number)) {
+                if let Some(message) = mailbox.and_then(|mailbox| mailbox.remove_message(order)) {
                     self.free_message(&message);
                 }
                 self.forget_empty(communicator, dest);
                 self.fail_request(rank, request, fault, "the send was cancelled");
             }
-            Place::Posted { communicator, source, tag, number } => {
+            Place::Posted { communicator, source, tag, order } => {
                 if let Some(mailbox) = self.mail.get_mut(&(communicator, rank)) {
-                    mailbox.remove_posted(source, tag, number);
+                    mailbox.remove_posted(source, tag, order);
                 }
                 self.forget_empty(communicator, rank);
                 self.fail_request(rank, request, fault, "the receive was cancelled");
@@ -282,14 +288,6 @@ impl Hub {
         (Fault::of_size(Category::TooLarge, len, max), text)
     }
 
-    /// " at file:line:column", if the rank has said where.
-    pub(super) fn site_of(&self, rank: Rank, site: u16) -> String {
-        match self.session(rank).and_then(|session| session.sites.get(&site)) {
-            Some(site) => format!(" at {site}"),
-            None => String::new(),
-        }
-    }
-
     fn datatypes_differ(&self, sender: Rank, send: &Submit, receiver: Rank, receive: &Submit) -> String {
         let name = |code| Datatype::from_code(code).map_or(String::from("?"), |datatype| format!("{datatype}"));
         format!(
@@ -333,13 +331,6 @@ pub(super) fn blank(request: RequestId) -> Complete {
         tag: Tag(0),
         bytes: 0,
         queue_limit: 0,
-    }
-}
-
-impl Posted {
-    /// A receive that is matched at once.
-    fn unqueued(receiver: Rank, submit: Submit) -> Self {
-        Self::new(0, receiver, submit)
     }
 }
 

@@ -170,7 +170,7 @@ pub struct Work {
 
 pub(super) enum Job {
     Fold { fold: BuiltinFold, inputs: Vec<Vec<Bytes>>, len: usize },
-    Apply { apply: Arc<dyn Apply>, name: String, destinations: Box<[Rank]>, inputs: Vec<(Rank, Bytes)> },
+    Apply { apply: Arc<dyn Apply>, name: Arc<str>, destinations: Box<[Rank]>, inputs: Vec<(Rank, Bytes)> },
 }
 
 /// The result of a [`Work`], to be handed back to the hub.
@@ -191,7 +191,7 @@ pub(super) enum Output {
 #[derive(Clone, Debug)]
 pub struct Ticket {
     operation: u64,
-    name: String,
+    name: Arc<str>,
 }
 
 impl Ticket {
@@ -219,7 +219,7 @@ impl Work {
     /// What to keep in case [`run`](Self::run) panics.
     pub fn ticket(&self) -> Ticket {
         let name = match &self.job {
-            Job::Fold { .. } => String::new(),
+            Job::Fold { .. } => Arc::default(),
             Job::Apply { name, .. } => name.clone(),
         };
         Ticket { operation: self.operation, name }

@@ -1,26 +1,22 @@
 //! How ranks come and go: Hello, names, silence, goodbye, death.
 
 use alloc::borrow::ToOwned;
-use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::collective::list;
-use super::operation::{GroupInfo, Operation, Phase, Presence};
+use super::operation::{Operation, Presence};
 use super::peer::{Life, Place, Who};
 use super::{Event, Hub, PeerId, Refusal, Timer, broken};
 use crate::error::{Category, Fault};
 use crate::rank::{Rank, Source};
-use crate::wire::{Down, GoodbyeReason, HELLO, Hello, MAX_HELLO_PAYLOAD, Name, NameKind, Ping, Up, VERSION};
+use crate::wire::{Down, GoodbyeReason, HELLO, Hello, MAX_HELLO_PAYLOAD, Ping, Up, VERSION};
 
 /// What somebody is told who takes the hub for something else.
 pub(super) const NO_HELLO: &str = "this is the hub of an edgempi world, and these bytes are no Hello";
 
-/// Most bytes of names that one session may give.
-const MAX_NAME_BYTES: usize = 1 << 20;
 /// How long a world that some ranks have not come to, and that all others have left, still waits: whoever is on the
 /// way is to hear what happened, and not to end up in the next world.
 const DESERTED_WAIT: Duration = Duration::from_secs(2);
@@ -245,17 +241,18 @@ impl Hub {
 
     fn rank_gone(&mut self, rank: Rank) {
         let Some((fault, text)) = self.absence(rank) else { return };
+        self.note_missing(rank);
         // A message to oneself has its rank twice.
         let concerns = |operation: &Operation| {
             operation.participants.iter().any(|one| one.rank == rank && one.presence != Presence::Done)
         };
         self.fail_operations(concerns, fault, &text);
         self.mail_gone(rank, None, fault, &text);
-        self.release_all(rank);
+        self.leave_all(rank);
         if let Some(session) = self.session_mut(rank) {
             // Whatever it still had open, receives that nobody served, is over with it.
             session.requests.retain(|_, place| matches!(place, Place::Unexpected { .. }));
-            session.groups.clear();
+            session.names.groups.clear();
             session.notice.clear();
         }
     }
@@ -266,7 +263,7 @@ impl Hub {
         let ids: Vec<u64> = concerned.map(|(id, _)| *id).collect();
         for id in ids {
             let Some(mut operation) = self.operations.remove(&id) else { continue };
-            if !matches!(operation.phase, Phase::Failed(..)) {
+            if !operation.has_failed() {
                 self.fail_operation(&mut operation, fault, text);
             }
             self.put_back(operation);
@@ -280,12 +277,12 @@ impl Hub {
         let boxes: Vec<(u64, Rank)> = self.mail.keys().filter(|(held, _)| in_question(*held)).copied().collect();
         for (communicator, dest) in boxes {
             let Some(mut mailbox) = self.mail.remove(&(communicator, dest)) else { continue };
-            let (mut messages, mut receives) = (VecDeque::new(), VecDeque::new());
+            let (mut messages, mut receives) = (Vec::new(), Vec::new());
             if self.absence(rank).is_some() {
                 messages = mailbox.take_unfinished(rank);
             }
             if dest == rank {
-                let (rest, posted) = mailbox.take_all();
+                let (rest, posted) = core::mem::take(&mut mailbox).take_all();
                 messages.extend(rest);
                 receives = posted;
             } else {
@@ -337,59 +334,6 @@ impl Hub {
 
     fn is_incomplete_and_deserted(&self) -> bool {
         !self.over && self.joined < self.config.size && self.gone() == self.joined
-    }
-
-    pub(super) fn on_name(&mut self, rank: Rank, name: Name, payload: &[u8]) -> Result<(), Refusal> {
-        let text = || String::from_utf8_lossy(payload).into_owned();
-        if name.id == 0 {
-            return Err(broken("a name has number 0"));
-        }
-        let group = match name.kind {
-            NameKind::Group => Some(self.intern(payload)?),
-            NameKind::Operation | NameKind::Site => None,
-        };
-        let Some(session) = self.session_mut(rank) else { return Ok(()) };
-        session.name_bytes += payload.len();
-        if session.name_bytes > MAX_NAME_BYTES {
-            let fault = Fault::of_size(Category::TooLarge, session.name_bytes as u64, MAX_NAME_BYTES as u64);
-            return Err((fault, format!("the names of one session are at most {MAX_NAME_BYTES} bytes")));
-        }
-        match (name.kind, group) {
-            (NameKind::Group, Some(group)) => {
-                session.groups.insert(name.id, group);
-            }
-            (NameKind::Operation, _) => {
-                let (version, text) = payload.split_first_chunk::<4>().ok_or_else(|| broken("an operation's name"))?;
-                let text = String::from_utf8_lossy(text).into_owned();
-                session.operations.insert(name.id, (u32::from_le_bytes(*version), text));
-            }
-            (NameKind::Site | NameKind::Group, _) => {
-                session.sites.insert(name.id, text());
-            }
-        }
-        Ok(())
-    }
-
-    /// The group that a payload describes, under the hub's own number.
-    fn intern(&mut self, payload: &[u8]) -> Result<Arc<GroupInfo>, Refusal> {
-        if let Some(group) = self.groups.get(payload) {
-            return Ok(group.clone());
-        }
-        let numbers: Vec<u32> = payload.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
-        let bad = || broken("a group that names no ranks, a rank twice, or one outside the world");
-        let [sources, destinations, ranks @ ..] = numbers.as_slice() else { return Err(bad()) };
-        if (ranks.len() as u64) != u64::from(*sources) + u64::from(*destinations) || !payload.len().is_multiple_of(4) {
-            return Err(bad());
-        }
-        if ranks.iter().any(|rank| *rank >= self.config.size) {
-            return Err(bad());
-        }
-        let ranks: Vec<Rank> = ranks.iter().copied().map(Rank::new).collect();
-        let (sources, destinations) = ranks.split_at(*sources as usize);
-        let id = self.groups.len() as u64 + 1;
-        let group = Arc::new(GroupInfo::new(id, sources, destinations).ok_or_else(bad)?);
-        self.groups.insert(payload.to_vec(), group.clone());
-        Ok(group)
     }
 }
 

@@ -206,7 +206,7 @@ header! {
 }
 
 header! {
-    /// Bytes of a part.
+    /// Bytes of a part, at least one. To the hub see [`GRAIN`](super::GRAIN), too.
     Data {
         /// The request.
         request: RequestId,

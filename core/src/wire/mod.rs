@@ -30,6 +30,10 @@ pub const MAX_HEADER_LEN: usize = 64;
 /// Room for the prefix and the largest header.
 pub const MAX_HEAD_LEN: usize = PREFIX_LEN + MAX_HEADER_LEN;
 
+/// A Data frame to the hub that is not the last of its part holds a multiple of this many bytes: then no element is
+/// cut, and nobody can have the hub keep a window in crumbs.
+pub const GRAIN: usize = 64;
+
 /// Frames of this kind and above may be skipped by a reader that does not know them.
 pub const OPTIONAL: u8 = 0x80;
 
@@ -38,6 +42,9 @@ pub const HELLO: u8 = 1;
 
 /// Most payload bytes of a frame from a peer that has not said Hello.
 pub const MAX_HELLO_PAYLOAD: u32 = 256;
+
+/// Most bytes of the name of a user's operation.
+pub const MAX_OPERATION_LEN: usize = 1024;
 
 /// Most bytes of the text in a Reject, a Fail or a Goodbye.
 pub const MAX_REASON_LEN: usize = 4096;

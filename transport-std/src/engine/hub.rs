@@ -19,7 +19,7 @@ use crate::link::{Link, Watched, WatchedListener};
 /// Bytes read ahead from each link.
 const AHEAD: usize = 16 * 1024;
 /// Bytes read from one link before another gets a turn.
-const QUOTA: usize = 1 << 20;
+const QUOTA: usize = 256 * 1024;
 /// Frames and bytes taken from the hub for one call to the system.
 const BATCH_FRAMES: usize = 32;
 const BATCH_BYTES: usize = 1 << 20;

@@ -8,6 +8,7 @@
 //! endpoint and its requests), which is held for calls of the state machine only.
 
 mod hub;
+mod names;
 mod rank;
 mod state;
 mod worker;
@@ -35,6 +36,8 @@ pub(crate) use state::{Asked, OwnedCall, State, StateGuard};
 const RANK_KEY: usize = 0;
 const LISTENER_KEY: usize = 1;
 const FIRST_LINK_KEY: usize = 2;
+/// How often links that have something to say get their turn before the poller is asked who else has.
+const TURNS: usize = 8;
 /// How long a rank that gives up waits until the hub in its process has told the others, if a link takes nothing more.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -217,18 +220,17 @@ impl Engine {
         let mut events = Events::new();
         loop {
             let closing = self.flags.closing.load(Ordering::Acquire);
-            while self.turn() {}
-            if closing && self.is_flushed() {
+            let is_idle = self.turns();
+            if closing && is_idle && self.is_flushed() {
                 self.flushed.set(());
             }
             if self.is_over() {
                 break;
             }
-            if self.flags.woken.swap(false, Ordering::AcqRel) || self.wants_transmit() {
-                continue;
-            }
+            // A link that is never silent must not keep the others from being heard, or deadlines from passing.
+            let timeout = if is_idle { self.timeout() } else { Some(Duration::ZERO) };
             events.clear();
-            if let Err(error) = self.poller.wait(&mut events, self.timeout()) {
+            if let Err(error) = self.poller.wait(&mut events, timeout) {
                 self.state().lose(&Error::disconnected(format!("the poller failed: {error}")));
                 break;
             }
@@ -240,6 +242,11 @@ impl Engine {
         let hub = self.hub().take();
         self.flushed.set(());
         hub
+    }
+
+    /// Moves what can be moved, for a while. Returns whether nothing is left.
+    fn turns(&self) -> bool {
+        (0..TURNS).any(|_| !self.turn() && !self.flags.woken.swap(false, Ordering::AcqRel) && !self.wants_transmit())
     }
 
     /// Moves what can be moved. Returns whether anything was.

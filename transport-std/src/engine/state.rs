@@ -1,15 +1,15 @@
 //! A rank's endpoint with everything that belongs to its requests: their buffers, the names given, who waits.
 
-use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::panic::Location;
 use std::sync::{Arc, MutexGuard};
 
 use edgempi_core::endpoint::{Config, Event};
-use edgempi_core::request::{CommunicatorId, NameIds, NewNames, Parts, Receive, Sent, Slot, Submission};
-use edgempi_core::wire::GoodbyeReason;
+use edgempi_core::request::{CommunicatorId, NameIds, Parts, Receive, Sent, Slot, Submission};
+use edgempi_core::wire::{GoodbyeReason, MAX_OPERATION_LEN};
 use edgempi_core::{Call, Category, Datatype, Endpoint, Fault, Group, Instant, Rank, Ranks, RequestId, Status};
 
+use super::names::{MAX_BYTES, Names};
 use crate::error::Error;
 use crate::pending::Pending;
 use crate::signal::Signal;
@@ -71,24 +71,6 @@ impl OwnedCall {
                 Call::User { name: "", version: 0, group }
             }
         }
-    }
-}
-
-/// Numbers that this session has given to long things.
-#[derive(Default)]
-struct Names {
-    groups: HashMap<Vec<u8>, u16>,
-    operations: HashMap<Vec<u8>, u16>,
-    sites: HashMap<(&'static str, u32, u32), u16>,
-    /// Collectives started on each communicator and group.
-    started: HashMap<(u64, u16), u32>,
-}
-
-/// A number for `key`, and whether it is new; 0 if there are no numbers left.
-fn number<K: std::hash::Hash + Eq>(names: &HashMap<K, u16>, key: &K) -> (u16, bool) {
-    match names.get(key) {
-        Some(number) => (*number, false),
-        None => (u16::try_from(names.len() + 1).unwrap_or(0), names.len() < usize::from(u16::MAX)),
     }
 }
 
@@ -184,51 +166,50 @@ impl State {
         }
         let Asked { communicator, call, datatype, sent, receive, in_place, site, pending } = asked;
         let place = (site.file(), site.line(), site.column());
-        let (number, is_new) = number(&self.names.sites, &place);
-        let mut names =
-            NameIds { site: number, new: NewNames { site: is_new, ..NewNames::default() }, ..NameIds::default() };
+        let place_text = || format!("{}:{}:{}", place.0, place.1, place.2);
+        let mut names = NameIds::default();
+        (names.site, names.new.site) = self.names.sites.get(&place, place.0.len());
         if let OwnedCall::User { group, operation, .. } = &call {
+            check_names(group, operation)?;
             if !group.is_empty() {
-                (names.group, names.new.group) = self::number(&self.names.groups, group);
+                (names.group, names.new.group) = self.names.groups.get(group, group.len());
             }
-            (names.operation, names.new.operation) = self::number(&self.names.operations, operation);
-            if (names.group == 0 && !group.is_empty()) || names.operation == 0 {
-                return Err(Error::invalid("65,535 groups or operations have been used in this session already"));
-            }
+            (names.operation, names.new.operation) = self.names.operations.get(operation, operation.len());
         }
         let plain = call.plain();
         let is_collective = !matches!(plain, Call::Send { .. } | Call::Recv { .. } | Call::Free);
         let is_freed = matches!(plain, Call::Free);
-        let counter = (communicator.id, names.group);
-        let n = if is_collective { self.names.started.get(&counter).copied().unwrap_or(0) } else { 0 };
+        let group = match &call {
+            OwnedCall::User { group, .. } => group.as_slice(),
+            OwnedCall::Builtin(_) => &[],
+        };
+        let n = if is_collective { self.names.started(communicator.id, group) } else { 0 };
         let submission = Submission::new(communicator, &plain, datatype, sent, receive, in_place, names, n)
             .map_err(|fault| invalid(fault, &plain, datatype, communicator))?
             .unlimited();
         self.make_room();
         let id = self.endpoint.submit(&submission).map_err(|fault| Error::from_hub(fault, String::new()))?;
+        if is_collective {
+            self.names.start(communicator.id, group);
+        } else if is_freed {
+            self.names.forget_communicator(communicator.id);
+        }
         if let Some(buffers) = &mut pending.lock().buffers {
             buffers.split = submission.role().up == Parts::EachOther;
             if names.new.site {
-                buffers.site = format!("{}:{}:{}", place.0, place.1, place.2);
+                buffers.site = place_text();
+                self.names.sites.give(place, place.0.len(), names.site);
             }
             if let OwnedCall::User { group, operation, .. } = call {
                 if names.new.group {
                     buffers.group.clone_from(&group);
-                    self.names.groups.insert(group, names.group);
+                    self.names.groups.give(group, buffers.group.len(), names.group);
                 }
                 if names.new.operation {
                     buffers.operation.clone_from(&operation);
-                    self.names.operations.insert(operation, names.operation);
+                    self.names.operations.give(operation, buffers.operation.len(), names.operation);
                 }
             }
-        }
-        if names.new.site {
-            self.names.sites.insert(place, names.site);
-        }
-        if is_collective {
-            self.names.started.insert(counter, n.wrapping_add(1));
-        } else if is_freed {
-            self.names.started.retain(|(id, _), _| *id != communicator.id);
         }
         if self.requests.len() <= id.index() {
             self.requests.resize(id.index() + 1, None);
@@ -362,6 +343,20 @@ impl State {
     pub(super) fn is_lost(&self) -> bool {
         self.lost.is_some()
     }
+}
+
+/// Whether the hub takes the names of a user's operation and its group.
+fn check_names(group: &[u8], operation: &[u8]) -> Result<(), Error> {
+    // Behind its version.
+    let len = operation.len().saturating_sub(size_of::<u32>());
+    if len > MAX_OPERATION_LEN {
+        return Err(Error::invalid(format!("an operation's name of {len} bytes; {MAX_OPERATION_LEN} are allowed")));
+    }
+    if group.len() > MAX_BYTES / 2 {
+        let (ranks, max) = (group.len() / size_of::<Rank>(), MAX_BYTES / 2 / size_of::<Rank>());
+        return Err(Error::invalid(format!("a group with {ranks} sources and destinations; {max} are allowed")));
+    }
+    Ok(())
 }
 
 /// What is wrong with a call, with its numbers.

@@ -1,0 +1,306 @@
+//! What a rank can make the hub hold: it is bounded, however long it goes on, and whoever does not keep pace waits.
+
+mod world;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use edgempi_core::hub::{self, Apply, Hub, PeerId, Registry};
+use edgempi_core::request::CallCode;
+use edgempi_core::wire::{Cancel, Down, MAX_HEAD_LEN, Name, NameKind, Prefix, Submit, SubmitFlags, Up};
+use edgempi_core::{Category, Instant, Rank, SplitRequest, SplitResult};
+use world::{hello, submit, words};
+
+thread_local! {
+    static HELD: Cell<isize> = const { Cell::new(0) };
+}
+
+/// Counts what each thread holds.
+struct Counting;
+
+fn count(bytes: isize) {
+    // A thread that is ending counts no more.
+    let _ = HELD.try_with(|held| held.set(held.get() + bytes));
+}
+
+// SAFETY: everything is left to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: as the caller's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(-(layout.size() as isize));
+        // SAFETY: as the caller's.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Tells every destination how many sources there are.
+struct Count;
+
+impl Apply for Count {
+    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Bytes)>) -> Result<Vec<(Rank, Bytes)>, String> {
+        Ok(destinations.iter().map(|rank| (*rank, vec![inputs.len() as u8].into())).collect())
+    }
+}
+
+/// A hub and links to it, without endpoints. What the hub says is thrown away.
+struct Bare {
+    hub: Hub,
+    peers: Vec<PeerId>,
+    calls: usize,
+    answers: usize,
+    last: Option<Category>,
+    /// The last result.
+    payload: Bytes,
+}
+
+impl Bare {
+    fn new(size: u32) -> Self {
+        Self::with(hub::Config::new(size))
+    }
+
+    fn with(config: hub::Config) -> Self {
+        let size = config.size;
+        let mut registry = Registry::new();
+        registry.insert("count", 1, Arc::new(Count));
+        let mut bare = Self {
+            hub: Hub::new(Instant::ZERO, config, registry),
+            peers: Vec::new(),
+            calls: 0,
+            answers: 0,
+            last: None,
+            payload: Bytes::new(),
+        };
+        for rank in 0..size {
+            bare.peers.push(bare.hub.connect(Instant::ZERO));
+            bare.say(rank, Up::Hello(hello(rank, size)), b"");
+        }
+        bare
+    }
+
+    fn say(&mut self, rank: u32, frame: Up, payload: &[u8]) {
+        let mut head = [0; MAX_HEAD_LEN];
+        let len = frame.encode(payload.len() as u32, &mut head);
+        let (prefix, header) = head[..len].split_first_chunk().unwrap();
+        let (prefix, peer) = (Prefix::decode(*prefix), self.peers[rank as usize]);
+        self.hub.handle_frame(Instant::ZERO, peer, prefix, header, Bytes::copy_from_slice(payload));
+        self.listen();
+    }
+
+    /// Makes a call, unless the answers to a hundred earlier ones are still to come.
+    fn call(&mut self, rank: u32, submit: Submit, payload: &[u8]) {
+        if self.calls - self.answers < 100 {
+            self.calls += 1;
+            self.say(rank, Up::Submit(submit), payload);
+        }
+    }
+
+    fn listen(&mut self) {
+        while let Some(work) = self.hub.poll_work() {
+            let done = work.run();
+            self.hub.finish_work(Instant::ZERO, done);
+        }
+        while let Some(peer) = self.hub.poll_peer() {
+            while let Some((frame, payload)) = self.hub.poll_transmit(peer) {
+                match frame {
+                    Down::Reject(reject) => panic!("it was let go: {}", reject.fault()),
+                    Down::Complete(_) => {
+                        self.answers += 1;
+                        self.payload = payload;
+                    }
+                    Down::Fail(fail) => {
+                        self.answers += 1;
+                        self.last = Some(fail.category);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// A call that is no more than its name.
+fn call(number: u32, code: CallCode) -> Submit {
+    Submit { n: number - 1, datatype: 0, ..submit(number, number, code) }
+}
+
+/// Plays so many rounds twice. The second time the hub holds not much more.
+#[track_caller]
+fn assert_bounded(size: u32, rounds: u32, mut round: impl FnMut(&mut Bare, u32)) -> Bare {
+    let mut bare = Bare::new(size);
+    let mut play = |bare: &mut Bare, rounds| {
+        for number in rounds {
+            round(bare, number);
+        }
+        HELD.get()
+    };
+    let before = play(&mut bare, 1..rounds);
+    let after = play(&mut bare, rounds..2 * rounds);
+    assert!(after - before < 64 * 1024, "{} bytes more are held after {rounds} rounds more", after - before);
+    bare
+}
+
+#[test]
+fn collectives_that_a_rank_calls_and_cancels_without_end() {
+    let bare = assert_bounded(4, 20_000, |bare, number| {
+        bare.call(0, call(number, CallCode::Barrier), b"");
+        bare.say(0, Up::Cancel(Cancel { request: submit(number, number, CallCode::Barrier).request }), b"");
+    });
+    assert_eq!(bare.last, Some(Category::Cancelled));
+}
+
+#[test]
+fn empty_broadcasts_to_ranks_that_never_come() {
+    assert_bounded(4, 20_000, |bare, number| bare.call(0, call(number, CallCode::Bcast), b""));
+}
+
+#[test]
+fn operations_that_the_hub_does_not_know() {
+    let bare = assert_bounded(4, 20_000, |bare, number| {
+        if number == 1 {
+            bare.say(0, Up::Name(Name { kind: NameKind::Operation, id: 1 }), b"\x01\0\0\0nothing");
+        }
+        bare.call(0, Submit { name: 1, ..call(number, CallCode::User) }, b"");
+    });
+    assert_eq!(bare.last, Some(Category::UnknownOperation));
+}
+
+#[test]
+fn messages_for_all_that_are_too_large() {
+    let bare = assert_bounded(4, 20_000, |bare, number| {
+        bare.call(0, Submit { send: u64::MAX, ..call(number, CallCode::Bcast) }, b"");
+    });
+    assert_eq!(bare.last, Some(Category::TooLarge));
+}
+
+#[test]
+fn calls_that_need_a_rank_that_is_gone_are_answered_each_and_forgotten() {
+    let mut bare = assert_bounded(4, 20_000, |bare, number| {
+        if number == 1 {
+            bare.hub.disconnect(Instant::ZERO, bare.peers[3]);
+        }
+        bare.call(0, call(number, CallCode::Barrier), b"");
+    });
+    assert_eq!((bare.last, bare.calls, bare.answers), (Some(Category::RankFailed), 39_999, 39_999));
+    bare.call(1, call(1, CallCode::Barrier), b"");
+    assert_eq!((bare.answers, bare.hub.status().operations), (40_000, 0));
+}
+
+#[test]
+fn whoever_is_too_far_ahead_goes_on_when_the_others_come() {
+    const CALLS: u32 = 3000;
+    let mut bare = Bare::new(3);
+    let call = |rank, number| {
+        // Every third one is given up by its root, or needs what is not there.
+        let request = call(number, CallCode::Bcast);
+        match (number % 3, rank) {
+            (0, 0) => Submit { send: 1 << 40, ..request },
+            _ => request,
+        }
+    };
+    for number in 1..=CALLS {
+        bare.say(0, Up::Submit(call(0, number)), b"");
+        if number % 3 == 1 {
+            bare.say(0, Up::Cancel(Cancel { request: call(0, number).request }), b"");
+        }
+    }
+    let early = bare.answers;
+    assert!((1000..2000).contains(&early), "{early}");
+    for rank in 1..3 {
+        for number in 1..=CALLS {
+            bare.say(rank, Up::Submit(call(rank, number)), b"");
+        }
+    }
+    assert_eq!((bare.answers, bare.hub.status().operations), (3 * CALLS as usize, 0));
+    // It may be as far ahead again.
+    for number in CALLS + 1..=2 * CALLS {
+        bare.say(0, Up::Submit(call(0, number)), b"");
+    }
+    assert_eq!(bare.answers, 3 * CALLS as usize + early);
+}
+
+#[test]
+fn whoever_is_too_far_ahead_is_told_when_somebody_dies() {
+    const CALLS: u32 = 3000;
+    let mut bare = Bare::new(3);
+    for number in 1..=CALLS {
+        bare.say(0, Up::Submit(call(number, CallCode::Bcast)), b"");
+        bare.say(1, Up::Submit(call(number, CallCode::Bcast)), b"");
+    }
+    assert!(bare.answers < 4000, "{}", bare.answers);
+    bare.hub.disconnect(Instant::ZERO, bare.peers[2]);
+    bare.listen();
+    assert_eq!((bare.answers, bare.hub.status().operations), (2 * CALLS as usize, 0));
+    assert_eq!(bare.last, Some(Category::RankFailed));
+}
+
+#[test]
+fn a_call_takes_memory_for_the_rank_that_has_called_not_for_what_all_of_them_may_give() {
+    const SIZE: u32 = 256;
+    let mut bare = Bare::new(SIZE);
+    let before = HELD.get();
+    for number in 1..=20 {
+        bare.say(0, Up::Submit(Submit { send: u64::from(SIZE) << 20, ..call(number, CallCode::Alltoall) }), b"");
+    }
+    let held = (HELD.get() - before) / 20;
+    assert!(held < 512 * SIZE as isize, "{held} bytes for each call");
+}
+
+/// Names a group of which every rank gives to every rank.
+fn name_group(bare: &mut Bare, rank: u32, id: u16, ranks: &[u32]) {
+    let len = ranks.len() as u32;
+    let name = words([len, len].into_iter().chain(ranks.iter().chain(ranks).copied()));
+    bare.say(rank, Up::Name(Name { kind: NameKind::Group, id }), &name);
+}
+
+#[test]
+fn groups_that_take_the_place_of_others() {
+    assert_bounded(64, 20_000, |bare, number| {
+        let ranks: Vec<u32> = (0..16).map(|k| (number + k * (1 + number % 3)) % 64).collect();
+        name_group(bare, 0, 1 + number as u16 % 3, &ranks);
+    });
+}
+
+#[test]
+fn places_in_the_source_that_take_the_place_of_others() {
+    let text = "x".repeat(100_000);
+    assert_bounded(4, 2000, |bare, number| {
+        bare.say(0, Up::Name(Name { kind: NameKind::Site, id: 1 + number as u16 % 100 }), text.as_bytes());
+    });
+}
+
+#[test]
+fn a_group_outlives_its_name_for_as_long_as_somebody_waits_in_it() {
+    let mut bare = Bare::new(4);
+    let eager = SubmitFlags::empty().with(SubmitFlags::EAGER);
+    for rank in 0..4 {
+        let split = SplitRequest { color: Some(0), key: 0 }.to_bytes();
+        let call = Submit { send: split.len() as u64, receive: 16, flags: eager, ..call(1, CallCode::Split) };
+        bare.say(rank, Up::Submit(call), &split);
+        bare.say(rank, Up::Name(Name { kind: NameKind::Operation, id: 1 }), b"\x01\0\0\0count");
+    }
+    let copy = SplitResult::from_bytes(bare.payload.as_ref().try_into().unwrap()).id;
+    for (number, communicator) in [(2, 0), (3, copy)] {
+        let user = Submit { communicator, group: 1, name: 1, receive: 1, ..call(number, CallCode::User) };
+        let answers = bare.answers;
+        name_group(&mut bare, 0, 1, &[0, 1]);
+        bare.say(0, Up::Submit(user), b"");
+        for number in 0..100 {
+            let others = if number % 2 == 0 { vec![0, 2 + number / 2 % 2, 1] } else { vec![number / 2 % 3 + 1, 0] };
+            name_group(&mut bare, 0, 1, &others);
+            name_group(&mut bare, 1, 1, &[number % 4]);
+        }
+        name_group(&mut bare, 1, 1, &[0, 1]);
+        bare.say(1, Up::Submit(user), b"");
+        assert_eq!((bare.answers - answers, bare.last, bare.payload.as_ref()), (2, None, &[2][..]));
+    }
+}
