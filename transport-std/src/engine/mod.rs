@@ -8,6 +8,7 @@
 //! endpoint and its requests), which is held for calls of the state machine only.
 
 mod hub;
+mod payload;
 mod rank;
 mod state;
 mod worker;

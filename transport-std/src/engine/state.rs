@@ -10,6 +10,7 @@ use edgempi_core::request::{CommunicatorId, NameIds, NewNames, Parts, Receive, S
 use edgempi_core::wire::GoodbyeReason;
 use edgempi_core::{Call, Category, Datatype, Endpoint, Fault, Group, Instant, Rank, Ranks, RequestId, Status};
 
+use super::payload::Refused;
 use crate::error::Error;
 use crate::pending::Pending;
 use crate::signal::Signal;
@@ -302,7 +303,7 @@ impl State {
     }
 
     /// What the last frame was about, now that its payload has been taken.
-    pub(super) fn handle_event(&mut self, event: Event, reason: String) {
+    fn handle_event(&mut self, event: Event, reason: String) {
         match event {
             Event::Welcome(_) => self.resolutions.push(Resolution::Joined(Ok(()))),
             Event::Part { request, part, len } => {
@@ -338,6 +339,19 @@ impl State {
                 self.lose(&error);
             }
         }
+    }
+
+    /// A payload is in its place, or was not what its request can take: now for what its frame means. Returns whether
+    /// that ends the link.
+    pub(super) fn finish(&mut self, payload: Result<String, Refused>) -> bool {
+        let reason = payload.unwrap_or_else(|Refused { request, reason }| {
+            self.refuse(request, reason);
+            String::new()
+        });
+        if let Some(event) = self.endpoint.poll_event() {
+            self.handle_event(event, reason);
+        }
+        self.is_lost()
     }
 
     /// Nothing works any more, because of `error`.
