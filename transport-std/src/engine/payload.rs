@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::pending::Pending;
 
 /// What becomes of the payload behind a head that has come.
-pub(super) enum Receiving {
+pub(crate) enum Receiving {
     /// It goes to a place in a request's buffers.
     Place { pending: Arc<Pending>, part: usize, offset: usize, len: usize },
     /// It is collected, then taken apart.
@@ -25,22 +25,43 @@ pub(super) enum Receiving {
 }
 
 /// A payload that is not what its request can take, and why.
-pub(super) struct Refused {
-    pub(super) request: RequestId,
-    pub(super) reason: String,
+pub(crate) struct Refused {
+    pub(crate) request: RequestId,
+    pub(crate) reason: String,
 }
 
 impl Receiving {
     /// How many bytes belong to it.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Self::Place { len, .. } | Self::Discard { len } => *len,
             Self::Collect { bytes, .. } | Self::Reason { bytes } => bytes.len(),
         }
     }
 
+    /// Takes all of the payload at once, from a link that carries whole frames.
+    ///
+    /// # Errors
+    ///
+    /// The hub sent bytes that have no place, and the link ends.
+    pub(crate) fn fill(&mut self, payload: &[u8]) -> Result<(), Error> {
+        let place = match self {
+            Self::Place { pending, part, offset, len } => {
+                let mut inner = pending.lock();
+                let place = inner.buffers.as_mut().and_then(|buffers| buffers.incoming(*part, *offset, *len));
+                let place = place.filter(|place| place.len() == payload.len()).ok_or_else(no_place)?;
+                place.copy_from_slice(payload);
+                return Ok(());
+            }
+            Self::Discard { .. } => return Ok(()),
+            Self::Collect { bytes, .. } | Self::Reason { bytes } => bytes,
+        };
+        payload.clone_into(place);
+        Ok(())
+    }
+
     /// All of it has come: takes a collected result apart. Returns the reason, if that is what it was.
-    pub(super) fn finish(self) -> Result<String, Refused> {
+    pub(crate) fn finish(self) -> Result<String, Refused> {
         match self {
             Self::Collect { pending, id, layout, bytes } => {
                 let taken = match (&mut pending.lock().buffers, layout) {
@@ -58,20 +79,20 @@ impl Receiving {
 
 impl State {
     /// The next frame to send; its head is written to `head`.
-    pub(super) fn poll_transmit(&mut self, now: Instant, head: &mut [u8; MAX_HEAD_LEN]) -> Option<Outgoing> {
+    pub(crate) fn poll_transmit(&mut self, now: Instant, head: &mut [u8; MAX_HEAD_LEN]) -> Option<Outgoing> {
         let (endpoint, requests) = self.split();
         endpoint.poll_transmit(now, head, Reach::Everything, |content| match content {
             Content::Group(request) | Content::Operation(request) | Content::Site(request) => requests
                 .get(request.index())
                 .and_then(|held| held.as_ref())
-                .and_then(|(_, pending)| pending.lock().buffers.as_ref().map(|buffers| name_of(buffers, content).len()))
+                .and_then(|held| held.pending.lock().buffers.as_ref().map(|buffers| name_of(buffers, content).len()))
                 .unwrap_or(0),
             Content::World | Content::Inline(_) | Content::Part { .. } => 0,
         })
     }
 
     /// Writes the `len` bytes of `content` to the end of `out`.
-    pub(super) fn write_payload(&self, content: Content, len: usize, out: &mut Vec<u8>) {
+    pub(crate) fn write_payload(&self, content: Content, len: usize, out: &mut Vec<u8>) {
         let end = out.len() + len;
         let (request, part) = match content {
             Content::World => {
@@ -102,7 +123,7 @@ impl State {
     /// # Errors
     ///
     /// The frame makes no sense, and the link ends.
-    pub(super) fn receive(&mut self, now: Instant, prefix: Prefix, header: &[u8]) -> Result<Receiving, Error> {
+    pub(crate) fn receive(&mut self, now: Instant, prefix: Prefix, header: &[u8]) -> Result<Receiving, Error> {
         // The frame may open one more part of a message.
         self.make_room();
         let incoming = self
@@ -131,6 +152,11 @@ impl State {
             Incoming::Discard { len } => Receiving::Discard { len },
         })
     }
+}
+
+/// A payload that its request never expected.
+pub(super) fn no_place() -> Error {
+    Error::Protocol { reason: "the hub sent bytes that have no place".to_owned() }
 }
 
 /// Why the hub's frame ends the link.

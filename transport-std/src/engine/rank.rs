@@ -8,7 +8,7 @@ use edgempi_core::Status;
 use edgempi_core::endpoint::{Content, Outgoing};
 use edgempi_core::wire::{MAX_HEAD_LEN, Prefix};
 
-use super::payload::Receiving;
+use super::payload::{Receiving, no_place};
 use super::{Engine, RANK_KEY, State};
 use crate::codec::{Fill, FrameReader};
 use crate::error::Error;
@@ -118,8 +118,7 @@ impl RankDriver {
                     }
                     None => {
                         drop(inner);
-                        let error = Error::Protocol { reason: "the hub sent bytes that have no place".to_owned() };
-                        self.end(engine, &error);
+                        self.end(engine, &no_place());
                         return Ok((0, Fill::Blocked));
                     }
                 }
