@@ -273,7 +273,7 @@ impl State {
 
     /// The request with this id; one that was cancelled is kept until its slot is used again, because its frames may
     /// still have to leave.
-    pub(super) fn find(&self, id: RequestId) -> Option<Arc<Pending>> {
+    pub(crate) fn find(&self, id: RequestId) -> Option<Arc<Pending>> {
         match self.requests.get(id.index()) {
             Some(Some(held)) if held.id == id => Some(held.pending.clone()),
             _ => None,
@@ -401,7 +401,7 @@ impl State {
     }
 
     /// Resolves a request as soon as the state is unlocked.
-    pub(super) fn resolve(&mut self, pending: Arc<Pending>, outcome: Result<Status, Error>) {
+    pub(crate) fn resolve(&mut self, pending: Arc<Pending>, outcome: Result<Status, Error>) {
         self.resolutions.push(Resolution::Request(pending, outcome));
     }
 
