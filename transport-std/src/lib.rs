@@ -237,6 +237,7 @@ pub mod link;
 mod pending;
 mod request;
 mod signal;
+pub mod sim;
 mod world;
 
 /// The programs in README.md, compiled and run by the documentation tests.

@@ -13,6 +13,7 @@ use edgempi_core::RequestId;
 use crate::engine::Drive;
 use crate::error::Error;
 use crate::pending::{Completion, Pending};
+use crate::sim::forbid_blocking;
 
 type Finish<'a, T> = Box<dyn FnOnce(Completion) -> Result<T, Error> + Send + 'a>;
 
@@ -94,6 +95,11 @@ impl<'a, T> Request<'a, T> {
     /// # Errors
     ///
     /// Whatever the call met; see [`Comm`](crate::Comm).
+    ///
+    /// # Panics
+    ///
+    /// In a [simulation](crate::sim), whose ranks share one thread.
+    #[track_caller]
     pub fn wait(self) -> Result<T, Error> {
         block_on(self)
     }
@@ -192,6 +198,11 @@ impl Wake for ThreadWaker {
 /// Drives a future to its end on this thread: for programs without an async runtime.
 ///
 /// Only futures that need no runtime of their own, such as those of this crate, get anywhere in it.
+///
+/// # Panics
+///
+/// If the future has to be waited for inside of a [simulation](crate::sim), whose ranks share one thread.
+#[track_caller]
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
     loop {
@@ -203,6 +214,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 /// Drives a future on this thread until its end, or until `deadline`.
+#[track_caller]
 pub(crate) fn block_until<F: Future>(mut future: Pin<&mut F>, deadline: Option<Instant>) -> Option<F::Output> {
     let waker = Waker::from(Arc::new(ThreadWaker(thread::current())));
     let mut context = Context::from_waker(&waker);
@@ -210,6 +222,7 @@ pub(crate) fn block_until<F: Future>(mut future: Pin<&mut F>, deadline: Option<I
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             return Some(output);
         }
+        forbid_blocking();
         match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
             None => thread::park(),
             Some(left) if left.is_zero() => return None,

@@ -7,8 +7,10 @@
 //! Two locks, always in this order: the *driver*, whose holder alone reads and writes the link, and the *state* (the
 //! endpoint and its requests), which is held for calls of the state machine only.
 
+mod held;
 mod hub;
 mod names;
+mod payload;
 mod rank;
 mod state;
 mod worker;
@@ -31,6 +33,7 @@ use crate::signal::Signal;
 pub(crate) use hub::HubDriver;
 pub(crate) use rank::RankDriver;
 pub(crate) use state::{Asked, OwnedCall, State, StateGuard};
+pub(crate) use worker::run as run_work;
 
 /// The poller's key of the rank's link, of the hub's listener, and of the first link to the hub.
 const RANK_KEY: usize = 0;

@@ -41,6 +41,11 @@ impl<K: Hash + Eq> Numbers<K> {
         (self.given.len() as u16 + 1, true)
     }
 
+    /// What has this number.
+    pub(super) fn find(&self, number: u16) -> Option<&K> {
+        self.given.iter().find(|(_, given)| **given == number).map(|(key, _)| key)
+    }
+
     pub(super) fn give(&mut self, key: K, len: usize, number: u16) {
         self.bytes += OVERHEAD + len;
         self.given.insert(key, number);

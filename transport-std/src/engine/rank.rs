@@ -4,12 +4,12 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use edgempi_core::endpoint::{Content, Incoming, Outgoing, Reach};
-use edgempi_core::wire::{Layout, MAX_HEAD_LEN};
-use edgempi_core::{Category, Fault, Status};
+use edgempi_core::Status;
+use edgempi_core::endpoint::{Content, Outgoing};
+use edgempi_core::wire::{MAX_HEAD_LEN, Prefix};
 
-use super::{Engine, RANK_KEY};
-use crate::buffers::{Buffers, Inbound};
+use super::payload::{Receiving, no_place};
+use super::{Engine, RANK_KEY, State};
 use crate::codec::{Fill, FrameReader};
 use crate::error::Error;
 use crate::link::{Link, Watched};
@@ -21,18 +21,6 @@ const AHEAD: usize = 64 * 1024;
 const COPIED: usize = 16 * 1024;
 /// Bytes read before somebody else gets a turn.
 const QUOTA: usize = 4 << 20;
-
-/// What becomes of the payload that is being read.
-enum Receiving {
-    /// It goes to a place in a request's buffers.
-    Place { pending: Arc<Pending>, part: usize, offset: usize, len: usize },
-    /// It is collected, then taken apart.
-    Collect { pending: Arc<Pending>, id: edgempi_core::RequestId, layout: Layout, bytes: Vec<u8> },
-    /// It says why.
-    Reason { bytes: Vec<u8> },
-    /// Nobody wants it.
-    Discard { len: usize },
-}
 
 /// A payload that is written straight from a request's buffers.
 struct Large {
@@ -130,8 +118,7 @@ impl RankDriver {
                     }
                     None => {
                         drop(inner);
-                        let error = Error::Protocol { reason: "the hub sent bytes that have no place".to_owned() };
-                        self.end(engine, &error);
+                        self.end(engine, &no_place());
                         return Ok((0, Fill::Blocked));
                     }
                 }
@@ -153,77 +140,28 @@ impl RankDriver {
     }
 
     /// A head has come: finds out where its payload goes.
-    fn begin(&mut self, engine: &Engine, prefix: edgempi_core::wire::Prefix, header: &[u8]) {
-        let mut state = engine.state();
-        let now = engine.now();
-        // The frame may open one more part of a message.
-        state.make_room();
-        let incoming = match state.endpoint.handle_frame(now, prefix, header) {
-            Ok(incoming) => incoming,
-            Err(fault) => {
-                let reason = nonsense(&state.hub, fault);
-                drop(state);
-                self.end(engine, &Error::Protocol { reason });
-                return;
-            }
-        };
-        let receiving = match incoming {
-            Incoming::Nothing => Receiving::Discard { len: prefix.payload_len as usize },
-            Incoming::Payload { request, part, offset, len } => match state.find(request) {
-                Some(pending) if !pending.is_resolved() => {
-                    Receiving::Place { pending, part: part as usize, offset, len }
+    fn begin(&mut self, engine: &Engine, prefix: Prefix, header: &[u8]) {
+        let received = engine.state().receive(engine.now(), prefix, header);
+        match received {
+            Ok(receiving) => {
+                let is_empty = receiving.len() == 0;
+                self.receiving = Some((receiving, 0));
+                if is_empty {
+                    self.finish(engine);
                 }
-                _ => Receiving::Discard { len },
-            },
-            Incoming::Result { request, layout, len } => match state.find(request) {
-                Some(pending) if !pending.is_resolved() => match place_result(&pending, request, layout, len) {
-                    Ok(receiving) => receiving,
-                    Err(reason) => {
-                        state.refuse(request, reason);
-                        Receiving::Discard { len }
-                    }
-                },
-                _ => Receiving::Discard { len },
-            },
-            Incoming::Reason { len } => Receiving::Reason { bytes: vec![0; len] },
-            Incoming::Discard { len } => Receiving::Discard { len },
-        };
-        drop(state);
-        let is_empty = match &receiving {
-            Receiving::Place { len, .. } | Receiving::Discard { len } => *len == 0,
-            Receiving::Collect { bytes, .. } | Receiving::Reason { bytes } => bytes.is_empty(),
-        };
-        self.receiving = Some((receiving, 0));
-        if is_empty {
-            self.finish(engine);
+            }
+            Err(error) => self.end(engine, &error),
         }
     }
 
     /// The payload is in its place.
     fn finish(&mut self, engine: &Engine) {
-        let mut reason = String::new();
-        match self.receiving.take() {
-            Some((Receiving::Collect { pending, id, layout, bytes }, _)) => {
-                let taken = match (&mut pending.lock().buffers, layout) {
-                    (Some(buffers), Layout::Equal) => buffers.take_blocks(&bytes),
-                    (Some(buffers), Layout::Varied) => buffers.take_parts(&bytes),
-                    _ => Ok(()),
-                };
-                if let Err(reason) = taken {
-                    engine.state().refuse(id, reason);
-                }
-            }
-            Some((Receiving::Reason { bytes }, _)) => reason = String::from_utf8_lossy(&bytes).into_owned(),
-            Some((Receiving::Place { .. } | Receiving::Discard { .. }, _)) | None => {}
-        }
+        let finished = self.receiving.take().map_or(Ok(String::new()), |(receiving, _)| receiving.finish());
         let mut state = engine.state();
-        if let Some(event) = state.endpoint.poll_event() {
-            state.handle_event(event, reason);
-            if state.is_lost() {
-                drop(state);
-                self.over = true;
-                self.link.close_write();
-            }
+        if state.finish(finished) {
+            drop(state);
+            self.over = true;
+            self.link.close_write();
         }
     }
 
@@ -269,43 +207,22 @@ impl RankDriver {
         !self.is_flushed()
     }
 
-    fn append(&mut self, state: &super::State, content: Content, len: usize, resolves: bool) {
-        let end = self.out.len() + len;
+    fn append(&mut self, state: &State, content: Content, len: usize, resolves: bool) {
         let (request, part, offset) = match content {
-            Content::World => {
-                self.out.extend_from_slice(state.world.as_bytes());
-                return;
-            }
-            Content::Group(request) | Content::Operation(request) | Content::Site(request) => {
-                if let Some(pending) = state.find(request)
-                    && let Some(buffers) = &pending.lock().buffers
-                {
-                    self.out.extend_from_slice(name_of(buffers, content));
-                }
-                self.out.resize(end, 0);
-                return;
-            }
             Content::Inline(request) => (request, 0, 0),
             Content::Part { request, part, offset } => (request, part as usize, offset),
-        };
-        let Some(pending) = state.find(request) else {
-            self.out.resize(end, 0);
-            return;
-        };
-        let inner = pending.lock();
-        let Some(buffers) = &inner.buffers else {
-            self.out.resize(end, 0);
-            return;
+            Content::World | Content::Group(_) | Content::Operation(_) | Content::Site(_) => {
+                return state.write_payload(content, len, &mut self.out);
+            }
         };
         let is_inline = matches!(content, Content::Inline(_));
-        if len > COPIED && !(is_inline && buffers.split) {
-            drop(inner);
+        if len > COPIED
+            && let Some(pending) = state.find(request)
+            && pending.lock().buffers.as_ref().is_some_and(|buffers| !(is_inline && buffers.split))
+        {
             self.large = Some(Large { pending, part, offset, len, resolves });
-        } else if is_inline {
-            buffers.write_inline(len, &mut self.out);
         } else {
-            self.out.extend_from_slice(buffers.outgoing(part, offset, len).unwrap_or_default());
-            self.out.resize(end, 0);
+            state.write_payload(content, len, &mut self.out);
         }
     }
 
@@ -349,55 +266,4 @@ impl RankDriver {
         self.link.close_write();
         engine.state().lose(error);
     }
-}
-
-impl super::State {
-    fn poll_transmit(&mut self, now: edgempi_core::Instant, head: &mut [u8; MAX_HEAD_LEN]) -> Option<Outgoing> {
-        let (endpoint, requests) = self.split();
-        endpoint.poll_transmit(now, head, Reach::Everything, |content| match content {
-            Content::Group(request) | Content::Operation(request) | Content::Site(request) => requests
-                .get(request.index())
-                .and_then(|held| held.as_ref())
-                .and_then(|(_, pending)| pending.lock().buffers.as_ref().map(|buffers| name_of(buffers, content).len()))
-                .unwrap_or(0),
-            Content::World | Content::Inline(_) | Content::Part { .. } => 0,
-        })
-    }
-}
-
-/// Why the hub's frame ends the link.
-fn nonsense(hub: &str, fault: Fault) -> String {
-    let Fault { category, len, max, .. } = fault;
-    match category {
-        Category::Version => format!(
-            "the hub at {hub} speaks version {len} of the protocol and this rank version {max}: use the same release \
-             of edgempi on both sides"
-        ),
-        _ => format!("the hub at {hub} sent a frame that makes no sense: {fault}"),
-    }
-}
-
-fn name_of(buffers: &Buffers, content: Content) -> &[u8] {
-    match content {
-        Content::Group(_) => &buffers.group,
-        Content::Operation(_) => &buffers.operation,
-        Content::Site(_) => buffers.site.as_bytes(),
-        Content::World | Content::Inline(_) | Content::Part { .. } => &[],
-    }
-}
-
-/// Where a result goes that comes in one payload. An error says why it can't be taken.
-fn place_result(
-    pending: &Arc<Pending>,
-    id: edgempi_core::RequestId,
-    layout: Layout,
-    len: usize,
-) -> Result<Receiving, String> {
-    let mut inner = pending.lock();
-    let Some(buffers) = &mut inner.buffers else { return Ok(Receiving::Discard { len }) };
-    if layout == Layout::Single && matches!(buffers.inbound, Inbound::Whole { .. }) {
-        buffers.announce(0, len)?;
-        return Ok(Receiving::Place { pending: pending.clone(), part: 0, offset: 0, len });
-    }
-    Ok(Receiving::Collect { pending: pending.clone(), id, layout, bytes: vec![0; len] })
 }

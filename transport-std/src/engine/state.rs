@@ -9,7 +9,9 @@ use edgempi_core::request::{CommunicatorId, NameIds, Parts, Receive, Sent, Slot,
 use edgempi_core::wire::{GoodbyeReason, MAX_OPERATION_LEN};
 use edgempi_core::{Call, Category, Datatype, Endpoint, Fault, Group, Instant, Rank, Ranks, RequestId, Status};
 
+use super::held::{Called, Held};
 use super::names::{MAX_BYTES, Names};
+use super::payload::Refused;
 use crate::error::Error;
 use crate::pending::Pending;
 use crate::signal::Signal;
@@ -86,7 +88,7 @@ enum Resolution {
 pub(crate) struct StateGuard<'e>(Option<MutexGuard<'e, State>>);
 
 impl<'e> StateGuard<'e> {
-    pub(super) fn new(guard: MutexGuard<'e, State>) -> Self {
+    pub(crate) fn new(guard: MutexGuard<'e, State>) -> Self {
         Self(Some(guard))
     }
 }
@@ -127,8 +129,10 @@ impl Drop for StateGuard<'_> {
 /// The state of a rank.
 pub(crate) struct State {
     pub(super) endpoint: Endpoint<Vec<Slot>>,
-    requests: Vec<Option<(RequestId, Arc<Pending>)>>,
+    requests: Vec<Option<Held>>,
     names: Names,
+    /// What the hub is told of a place in the source.
+    site_text: fn(&'static Location<'static>) -> String,
     pub(super) world: String,
     /// Where the hub is, for people.
     pub(super) hub: String,
@@ -141,12 +145,26 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(now: Instant, mut config: Config, world: String, hub: String) -> Self {
+    /// A rank that has said nothing yet. `hub` says where its hub is, for people.
+    pub(crate) fn new(now: Instant, config: Config, world: String, hub: String) -> Self {
+        Self::sized(now, config, world, hub, 64, |site| site.to_string())
+    }
+
+    /// As [`new`](Self::new), with memory for so many requests at first, and its own way to name places in the source.
+    pub(crate) fn sized(
+        now: Instant,
+        mut config: Config,
+        world: String,
+        hub: String,
+        slots: usize,
+        site_text: fn(&'static Location<'static>) -> String,
+    ) -> Self {
         config.world_len = world.len() as u32;
         Self {
-            endpoint: Endpoint::new(now, config, vec![Slot::FREE; 64]),
+            endpoint: Endpoint::new(now, config, vec![Slot::FREE; slots]),
             requests: Vec::new(),
             names: Names::default(),
+            site_text,
             world,
             hub,
             lost: None,
@@ -157,7 +175,7 @@ impl State {
         }
     }
 
-    pub(super) fn submit(&mut self, asked: Asked) -> Result<RequestId, Error> {
+    pub(crate) fn submit(&mut self, asked: Asked) -> Result<RequestId, Error> {
         if let Some(error) = &self.lost {
             return Err(error.clone());
         }
@@ -166,7 +184,6 @@ impl State {
         }
         let Asked { communicator, call, datatype, sent, receive, in_place, site, pending } = asked;
         let place = (site.file(), site.line(), site.column());
-        let place_text = || format!("{}:{}:{}", place.0, place.1, place.2);
         let mut names = NameIds::default();
         (names.site, names.new.site) = self.names.sites.get(&place, place.0.len());
         if let OwnedCall::User { group, operation, .. } = &call {
@@ -177,6 +194,10 @@ impl State {
             (names.operation, names.new.operation) = self.names.operations.get(operation, operation.len());
         }
         let plain = call.plain();
+        let called = match &call {
+            OwnedCall::Builtin(call) => Called::Builtin(*call),
+            OwnedCall::User { .. } => Called::User(names.operation),
+        };
         let is_collective = !matches!(plain, Call::Send { .. } | Call::Recv { .. } | Call::Free);
         let is_freed = matches!(plain, Call::Free);
         let group = match &call {
@@ -197,7 +218,7 @@ impl State {
         if let Some(buffers) = &mut pending.lock().buffers {
             buffers.split = submission.role().up == Parts::EachOther;
             if names.new.site {
-                buffers.site = place_text();
+                buffers.site = (self.site_text)(site);
                 self.names.sites.give(place, place.0.len(), names.site);
             }
             if let OwnedCall::User { group, operation, .. } = call {
@@ -214,7 +235,7 @@ impl State {
         if self.requests.len() <= id.index() {
             self.requests.resize(id.index() + 1, None);
         }
-        self.requests[id.index()] = Some((id, pending));
+        self.requests[id.index()] = Some(Held { id, pending, called, communicator: communicator.id, site });
         Ok(id)
     }
 
@@ -232,16 +253,27 @@ impl State {
 
     /// The request with this id; one that was cancelled is kept until its slot is used again, because its frames may
     /// still have to leave.
-    pub(super) fn find(&self, id: RequestId) -> Option<Arc<Pending>> {
+    pub(crate) fn find(&self, id: RequestId) -> Option<Arc<Pending>> {
         match self.requests.get(id.index()) {
-            Some(Some((held, pending))) if *held == id => Some(pending.clone()),
+            Some(Some(held)) if held.id == id => Some(held.pending.clone()),
             _ => None,
         }
     }
 
+    /// What this rank waits for, as a person would name it.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = String> {
+        let name = |number: u16| {
+            let named = self.names.operations.find(number);
+            // The version comes first.
+            let text = named.and_then(|bytes| bytes.get(4..)).unwrap_or_default();
+            String::from_utf8_lossy(text).into_owned()
+        };
+        let open = self.requests.iter().flatten().filter(|held| !held.pending.is_resolved());
+        open.map(move |held| held.describe(name))
+    }
+
     /// The endpoint, and the requests that it asks about.
-    #[allow(clippy::type_complexity, reason = "the two fields, side by side")]
-    pub(super) fn split(&mut self) -> (&mut Endpoint<Vec<Slot>>, &[Option<(RequestId, Arc<Pending>)>]) {
+    pub(super) fn split(&mut self) -> (&mut Endpoint<Vec<Slot>>, &[Option<Held>]) {
         (&mut self.endpoint, &self.requests)
     }
 
@@ -251,7 +283,7 @@ impl State {
         Some(pending)
     }
 
-    pub(super) fn cancel(&mut self, id: RequestId) {
+    pub(crate) fn cancel(&mut self, id: RequestId) {
         self.endpoint.cancel(id);
     }
 
@@ -263,16 +295,16 @@ impl State {
         self.endpoint.cancel(id);
     }
 
-    pub(super) fn leave(&mut self, reason: GoodbyeReason) {
+    pub(crate) fn leave(&mut self, reason: GoodbyeReason) {
         self.leaving = true;
         self.endpoint.leave(reason);
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         if self.lost.is_some() { None } else { self.endpoint.poll_timeout() }
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
         if self.lost.is_some() {
             return Ok(());
         }
@@ -283,7 +315,7 @@ impl State {
     }
 
     /// What the last frame was about, now that its payload has been taken.
-    pub(super) fn handle_event(&mut self, event: Event, reason: String) {
+    fn handle_event(&mut self, event: Event, reason: String) {
         match event {
             Event::Welcome(_) => self.resolutions.push(Resolution::Joined(Ok(()))),
             Event::Part { request, part, len } => {
@@ -321,8 +353,21 @@ impl State {
         }
     }
 
+    /// A payload is in its place, or was not what its request can take: now for what its frame means. Returns whether
+    /// that ends the link.
+    pub(crate) fn finish(&mut self, payload: Result<String, Refused>) -> bool {
+        let reason = payload.unwrap_or_else(|Refused { request, reason }| {
+            self.refuse(request, reason);
+            String::new()
+        });
+        if let Some(event) = self.endpoint.poll_event() {
+            self.handle_event(event, reason);
+        }
+        self.is_lost()
+    }
+
     /// Nothing works any more, because of `error`.
-    pub(super) fn lose(&mut self, error: &Error) {
+    pub(crate) fn lose(&mut self, error: &Error) {
         self.endpoint.disconnect();
         if self.lost.is_some() {
             return;
@@ -330,17 +375,17 @@ impl State {
         self.lost = Some(error.clone());
         self.resolutions.push(Resolution::Joined(Err(error.clone())));
         self.resolutions.push(Resolution::Ended(Err(error.clone())));
-        for (_, pending) in self.requests.drain(..).flatten() {
+        for Held { pending, .. } in self.requests.drain(..).flatten() {
             self.resolutions.push(Resolution::Request(pending, Err(error.clone())));
         }
     }
 
     /// Resolves a request as soon as the state is unlocked.
-    pub(super) fn resolve(&mut self, pending: Arc<Pending>, outcome: Result<Status, Error>) {
+    pub(crate) fn resolve(&mut self, pending: Arc<Pending>, outcome: Result<Status, Error>) {
         self.resolutions.push(Resolution::Request(pending, outcome));
     }
 
-    pub(super) fn is_lost(&self) -> bool {
+    pub(crate) fn is_lost(&self) -> bool {
         self.lost.is_some()
     }
 }

@@ -69,7 +69,7 @@ impl Workers {
 }
 
 /// Runs work; a panic in it is a failure like any other.
-pub(super) fn run(work: Work) -> Done {
+pub(crate) fn run(work: Work) -> Done {
     let ticket = work.ticket();
     catch_unwind(AssertUnwindSafe(|| work.run())).unwrap_or_else(|panic| ticket.panicked(message(&*panic)))
 }
