@@ -5,6 +5,8 @@
 //! - [`smoke`]: lets a host try what the board provides. Run it first when porting.
 //! - [`hello`]: the first calls of MPI, beside hosts that run the example `hello`.
 //! - [`fedavg`]: learns to read digits, beside hosts that run the example `fedavg`.
+//! - [`size_all`] and [`size_basic`]: what the library costs, held against [`echo`].
+//! - [`speed`]: how fast the link is, with the library and without.
 #![no_std]
 #![warn(missing_docs)]
 
@@ -16,7 +18,9 @@ pub mod fedavg;
 mod hello;
 pub mod link;
 mod run;
+mod sizes;
 mod smoke;
+mod speed;
 mod world;
 
 pub use arguments::Arguments;
@@ -26,4 +30,6 @@ pub use failure::Failure;
 pub use hello::hello;
 pub use link::Link;
 pub use run::run;
+pub use sizes::{size_all, size_basic};
 pub use smoke::smoke;
+pub use speed::speed;

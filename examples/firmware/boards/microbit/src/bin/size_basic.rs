@@ -1,0 +1,16 @@
+//! `size_basic` on this board.
+#![no_std]
+#![no_main]
+
+use embassy_executor::Spawner;
+use microbit::Microbit;
+
+#[embassy_executor::task]
+async fn size_basic(board: Microbit) {
+    firmware_app::run(board, firmware_app::size_basic).await
+}
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    microbit::start(|spawner: Spawner, board| spawner.spawn(size_basic(board).expect("one application")))
+}
