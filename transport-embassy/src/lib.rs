@@ -29,8 +29,8 @@
 //!
 //! - [`Memory`] is all the memory of a rank: requests in flight, and scratch for what comes while nobody polls for it.
 //!   Payloads go between the port and the caller's slices.
-//! - A [`Port`] carries the bytes: `TcpPort` over embassy-net, `SmoltcpPort` over bare smoltcp, each behind the feature of
-//!   that name, or one of your own.
+//! - A [`Port`] carries the bytes: `TcpPort` over embassy-net, `SmoltcpPort` over bare smoltcp, `SerialPort` over a UART,
+//!   USB-CDC or a radio modem, each behind the feature of that name, or one of your own.
 //! - A [`Clock`] says the time: `EmbassyClock`, behind feature `embassy-time`, or one of your own.
 //! - A call starts when it is made, and moves only while some call, or [`progress`](Communicator::progress), is polled.
 //!   In long arithmetic await that now and then, or promise a longer silence: [`Options::max_silence`].
@@ -38,8 +38,9 @@
 //!
 //! What is promised about order, loss and dropped calls is in [`edgempi_core::delivery`].
 //!
-//! **Not there yet**: serial lines, and images for boards in this repository. The engine is tested on hosts, over sockets
-//! with small buffers (`tests/boards.rs`); that it compiles for a Cortex-M3 is tested too (`tests/run firmware`).
+//! The engine is tested on hosts, over sockets with small buffers (`tests/boards.rs`), and as images on emulated boards
+//! beside host ranks (`examples/firmware`, `tests/firmware.rs`). No panic of the library itself can be reached: in
+//! `tests/firmware/panic-free` that would be a link error.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
