@@ -11,6 +11,7 @@ use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
 mod boards;
+mod bridge;
 mod config;
 mod example;
 mod hub;
@@ -40,6 +41,7 @@ struct Arguments {
 enum Command {
     Run(run::Arguments),
     Hub(hub::Arguments),
+    Bridge(bridge::Arguments),
     Config(config::Arguments),
 }
 
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
     let code = match arguments.command {
         Command::Run(arguments) => run::execute(&arguments),
         Command::Hub(arguments) => hub::execute(&arguments),
+        Command::Bridge(arguments) => bridge::execute(&arguments),
         Command::Config(arguments) => config::execute(&arguments),
     };
     ExitCode::from(code)
