@@ -22,7 +22,7 @@ pub struct Model<const HIDDEN: usize, const WEIGHTS: usize> {
     weights: [f32; WEIGHTS],
     batch: [Activations<HIDDEN>; BATCH],
     rows: [u16; IMAGES],
-    order: [u16; IMAGES / 2],
+    order: [u16; IMAGES / 3 + 1],
 }
 
 /// The network of the host's example.
@@ -33,7 +33,7 @@ pub type Small = Model<8, { Perceptron::<8>::LEN }>;
 impl<const HIDDEN: usize, const WEIGHTS: usize> Model<HIDDEN, WEIGHTS> {
     /// One that nobody uses yet.
     pub const UNUSED: Self =
-        Self { weights: [0.0; WEIGHTS], batch: [Activations::ZERO; BATCH], rows: [0; IMAGES], order: [0; IMAGES / 2] };
+        Self { weights: [0.0; WEIGHTS], batch: [Activations::ZERO; BATCH], rows: [0; IMAGES], order: [0; IMAGES / 3 + 1] };
 }
 
 /// Trains beside hosts that run the example `fedavg`. The arguments `rounds`, `epochs`,

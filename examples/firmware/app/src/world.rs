@@ -9,7 +9,7 @@ use crate::link::Keeper as _;
 use crate::{Arguments, Board, Failure, Link};
 
 /// The memory of an application's calls: so many in flight, with so many bytes of scratch.
-pub type CallMemory = Memory<4, 1024>;
+pub type CallMemory = Memory<4, 512>;
 
 /// Joins the world that the arguments `rank`, `size`, and `world` if it has a name, say, and runs `application` in it.
 ///
