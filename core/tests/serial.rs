@@ -359,6 +359,44 @@ fn a_reader_who_does_not_read_stops_the_writer() {
 }
 
 #[test]
+fn a_writer_hears_at_once_that_there_is_room() {
+    for window in [1, 2, 4] {
+        let mut pair = Pair::<100>::new(1, UART, window);
+        pair.connect();
+        while pair.bridge.write(&[1; 100]) > 0 {
+            pair.wait(SECOND);
+        }
+        pair.wait(MINUTE);
+        assert_eq!(pair.board.read(&mut [0; 1000]), 100 * window);
+        // A report of 14 bytes takes 1.2 ms, and a frame 10.
+        pair.wait(Duration::from_millis(20));
+        assert!(pair.board.is_readable(), "window of {window}");
+    }
+}
+
+#[test]
+fn a_frame_that_has_arrived_meanwhile_is_not_sent_to_its_end() {
+    let mut pair = Pair::<100>::new(8, UART, 2);
+    pair.connect();
+    pair.wait(SECOND);
+    let now = pair.instant();
+    let report = |ack: u8, held: u8| framed(Some(8), &[0xa0 | 2, 0, 2, ack, held, 0]);
+    assert_eq!(pair.bridge.write(&[1; 200]), 200);
+    let _ = said(&mut pair.bridge, now);
+    // The second has come, it is said, and the first not; a moment later both have.
+    pair.bridge.receive(now, &report(0, 2));
+    let mut begin = [0; 30];
+    assert_eq!(pair.bridge.transmit(now, &mut begin), 30);
+    pair.bridge.receive(now, &report(2, 0));
+    assert_eq!(pair.bridge.write(&[2; 200]), 200);
+    let rest = said(&mut pair.bridge, now);
+    assert_eq!(rest[0], 0, "the frame goes on with bytes of another");
+    let frames = rest.split(|byte| *byte == 0).filter(|frame| !frame.is_empty());
+    let payloads: Vec<_> = frames.map(|frame| cobs::decode_vec(frame).unwrap()[7..107].to_vec()).collect();
+    assert_eq!(payloads, [[2; 100], [2; 100]]);
+}
+
+#[test]
 fn an_idle_session_costs_a_few_bytes_each_second() {
     let mut pair = Pair::<240>::new(1, UART, 4);
     pair.connect();
@@ -414,6 +452,51 @@ fn a_bridge_that_starts_anew_is_noticed_at_once() {
     let begin = pair.now;
     assert!(pair.run_until(SECOND, |pair| pair.board.state() == State::Reset(Reason::Restarted)));
     assert!(pair.now - begin < 10_000, "{} µs", pair.now - begin);
+}
+
+#[test]
+fn a_board_that_starts_anew_in_the_middle_of_a_greeting_says_nothing_twice() {
+    let (mut bridge, mut board) = (bridge::<240>(4, 9), board::<240>(4));
+    let now = Instant::ZERO;
+    let connect = said(&mut bridge, now);
+    // The call comes twice, and the board dies between the two, without having been heard saying so.
+    board.receive(now, &connect);
+    let accept = said(&mut board, now);
+    assert_eq!((board.state(), board.free(), board.write(b"first life")), (State::Connecting, 0, 0));
+    let mut board = SerialLink::<240>::board(now, SILENCE, frames(4), frames(4));
+    let _ = said(&mut board, now);
+    board.receive(now, &connect);
+    let again = said(&mut board, now);
+    bridge.receive(now, &accept);
+    bridge.receive(now, &again);
+    let sign = said(&mut bridge, now);
+    board.receive(now, &sign);
+    assert_eq!(board.write(b"second life"), 11);
+    let data = said(&mut board, now);
+    bridge.receive(now, &data);
+    let mut read = [0; 40];
+    let n = bridge.read(&mut read);
+    assert_eq!(&read[..n], b"second life");
+}
+
+#[test]
+fn a_call_for_an_epoch_that_is_over_begins_no_session() {
+    let (mut bridge, mut board) = (bridge::<240>(4, 9), board::<240>(4));
+    let now = Instant::ZERO;
+    let connect = said(&mut bridge, now);
+    board.receive(now, &connect);
+    let accept = said(&mut board, now);
+    bridge.receive(now, &accept);
+    let sign = said(&mut bridge, now);
+    board.receive(now, &sign);
+    assert_eq!(board.state(), State::Up);
+    board.reset(Reason::Closed);
+    board.reconnect(now);
+    let _ = said(&mut board, now);
+    board.receive(now, &connect);
+    assert_eq!(said(&mut board, now), framed(None, &[0x60, 1, 9, 0, 0, 0, 5]));
+    board.receive(now, &sign);
+    assert_eq!(board.state(), State::Connecting);
 }
 
 #[test]
