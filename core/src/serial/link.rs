@@ -216,7 +216,9 @@ impl<'b, const PAYLOAD: usize> SerialLink<'b, PAYLOAD> {
                     self.alive_at = now;
                 }
                 self.owed.ping = true;
-                self.round_trip.back_off();
+                if !self.send.is_empty() {
+                    self.round_trip.back_off();
+                }
             }
         }
     }

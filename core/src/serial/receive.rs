@@ -51,6 +51,11 @@ impl<'b, const PAYLOAD: usize> ReceiveWindow<'b, PAYLOAD> {
         self.window()
     }
 
+    /// Whether the other end has used all of the window that it knows.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.announced == self.next
+    }
+
     /// Whether the other end should hear of frames that have been read: it may send half a window more than it
     /// knows, or knows of nothing that it may send.
     pub(super) fn is_wider(&self) -> bool {

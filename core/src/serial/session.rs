@@ -144,8 +144,9 @@ impl<const PAYLOAD: usize> SerialLink<'_, PAYLOAD> {
             Head::Data { report, sequence } => {
                 if self.on_report(now, &report) {
                     let in_order = self.receive.accept(sequence, payload);
-                    // Where something is lost, the sender waits for this.
-                    self.owe(if in_order { Ack::Along } else { Ack::Apart });
+                    // The sender waits for this where something is lost, or where it may send no more.
+                    let is_urgent = !in_order || self.receive.is_exhausted();
+                    self.owe(if is_urgent { Ack::Apart } else { Ack::Along });
                 }
             }
             Head::Ping(report) => {

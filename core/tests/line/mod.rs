@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crc::{CRC_32_ISO_HDLC, Crc};
 use edgempi_core::Instant;
 use edgempi_core::serial::{Frame, SerialLink, State};
 
@@ -120,6 +121,8 @@ pub struct Pair<const PAYLOAD: usize, const BRIDGE_PAYLOAD: usize = PAYLOAD> {
 }
 
 pub const SILENCE: Duration = Duration::from_secs(10);
+pub const SECOND: Duration = Duration::from_secs(1);
+pub const MINUTE: Duration = Duration::from_secs(60);
 
 impl<const PAYLOAD: usize, const BRIDGE_PAYLOAD: usize> Pair<PAYLOAD, BRIDGE_PAYLOAD> {
     pub fn new(seed: u64, quality: Quality, window: usize) -> Self {
@@ -320,4 +323,30 @@ impl Stream {
     pub fn is_done(&self) -> bool {
         self.read == self.total
     }
+}
+
+/// Whatever an end has to say now.
+pub fn said<const PAYLOAD: usize>(link: &mut SerialLink<'_, PAYLOAD>, now: Instant) -> Vec<u8> {
+    let mut bytes = vec![0; 10_000];
+    let n = link.transmit(now, &mut bytes);
+    bytes.truncate(n);
+    bytes
+}
+
+/// A frame for the line, of a session or of none.
+pub fn framed(epoch: Option<u32>, content: &[u8]) -> Vec<u8> {
+    let checked = [epoch.map(u32::to_le_bytes).as_ref().map_or(&[][..], |epoch| epoch), content].concat();
+    let check = Crc::<u32>::new(&CRC_32_ISO_HDLC).checksum(&checked);
+    let mut line = vec![0];
+    line.extend(cobs::encode_vec(&[content, &check.to_le_bytes()].concat()));
+    line.push(0);
+    line
+}
+
+pub fn board<const PAYLOAD: usize>(window: usize) -> SerialLink<'static, PAYLOAD> {
+    SerialLink::board(Instant::ZERO, SILENCE, frames(window), frames(window))
+}
+
+pub fn bridge<const PAYLOAD: usize>(window: usize, epoch: u32) -> SerialLink<'static, PAYLOAD> {
+    SerialLink::bridge(Instant::ZERO, SILENCE, epoch, frames(window), frames(window))
 }
