@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use edgempi_core::endpoint::{Content, Incoming, Outgoing, Reach};
-use edgempi_core::wire::{Layout, MAX_HEAD_LEN};
+use edgempi_core::wire::{Layout, MAX_HEAD_LEN, PREFIX_LEN};
 use edgempi_core::{Category, Fault, Status};
 
 use super::{Engine, RANK_KEY};
@@ -113,7 +113,7 @@ impl RankDriver {
             let header_len = header.len();
             held[..header_len].copy_from_slice(header);
             self.reader.take_head(prefix);
-            let len = MAX_HEAD_LEN.min(header_len) + prefix.payload_len as usize;
+            let len = PREFIX_LEN + header_len + prefix.payload_len as usize;
             engine.counters.received.fetch_add(len as u64, Ordering::Relaxed);
             engine.counters.frames_received.fetch_add(1, Ordering::Relaxed);
             self.begin(engine, prefix, &held[..header_len]);
