@@ -156,9 +156,7 @@ impl RankDriver {
     fn begin(&mut self, engine: &Engine, prefix: edgempi_core::wire::Prefix, header: &[u8]) {
         let mut state = engine.state();
         let now = engine.now();
-        // The frame may open one more part of a message.
-        state.make_room();
-        let incoming = match state.endpoint.handle_frame(now, prefix, header) {
+        let incoming = match state.handle_frame(now, prefix, header) {
             Ok(incoming) => incoming,
             Err(fault) => {
                 let reason = nonsense(&state.hub, fault);
