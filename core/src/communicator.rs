@@ -156,7 +156,8 @@ pub enum Buffers<'a> {
         /// Where the result goes.
         receive: &'a mut [u8],
     },
-    /// The result takes the place of what this rank gives (MPI's `IN_PLACE`).
+    /// The result takes the place of what this rank gives (MPI's `IN_PLACE`). Not every implementation can do an alltoall
+    /// so, for which it takes a copy.
     InPlace(&'a mut [u8]),
 }
 

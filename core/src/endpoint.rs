@@ -333,6 +333,15 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         self.open
     }
 
+    /// Whether a request's slot is its own: it has not been answered. A cancelled one tells so that its frames have left,
+    /// and that none will come for it.
+    pub fn is_open(&self, request: RequestId) -> bool {
+        let slot = self.slots.as_ref().get(request.index());
+        slot.is_some_and(|slot| {
+            slot.generation == request.generation() && matches!(slot.state, State::Queued | State::Open)
+        })
+    }
+
     /// Starts a request. It is answered by one [`Event::Complete`] or [`Event::Fail`], unless it is
     /// [cancelled](Self::cancel) or the link ends first.
     ///

@@ -247,8 +247,8 @@ impl Submission {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if a rank is not in the communicator, a length is not divisible into blocks, or the datatype
-    /// does not take the reduce op. The fault's `len` is the number given and `max` the one that bounds it.
+    /// `InvalidArgument` if a rank is not in the communicator, a length is not divisible into blocks, the datatype does not
+    /// take the reduce op, or an alltoall is to be done in place. The fault's `len` is the number given and `max` the one that bounds it.
     #[allow(clippy::too_many_arguments, reason = "a call has that many sides; drivers make it in one place")]
     pub fn new(
         communicator: CommunicatorId,
@@ -302,6 +302,10 @@ impl Submission {
             return invalid(0, 0);
         }
         let role = Role::new(call, own);
+        if in_place && (role.up, role.down) == (Parts::EachOther, Parts::EachOther) {
+            // A block that comes would take the place of one that has not left: parts come and go in any order.
+            return invalid(0, 0);
+        }
         let blocks = size as usize;
         let (send, travels) = match (sent, role.up) {
             (Sent::Equal(bytes) | Sent::Varied(bytes), Parts::None) => (bytes, 0),

@@ -4,8 +4,8 @@ mod world;
 
 use edgempi_core::hub;
 use edgempi_core::hub::Registry;
-use edgempi_core::request::Receive;
-use edgempi_core::{Call, Datatype, Rank, ReduceOp};
+use edgempi_core::request::{CommunicatorId, NameIds, Receive, Sent, Submission};
+use edgempi_core::{Call, Category, Datatype, Rank, ReduceOp};
 use world::{Ask, Outcome, World};
 
 /// Bytes that tell where they come from.
@@ -236,4 +236,18 @@ fn a_small_operation_is_one_frame_up_and_one_down() {
         }
         forget(&mut world);
     }
+}
+
+#[test]
+fn an_alltoall_in_place_is_an_error_because_blocks_would_come_before_others_have_left() {
+    let world = CommunicatorId { id: 0, rank: Rank::new(0), size: 2 };
+    let submission = |call: &Call<'_>| {
+        let (sent, receive, names) = (Sent::Equal(8), Receive::Exactly(8), NameIds::default());
+        Submission::new(world, call, Datatype::U32, sent, receive, true, names, 0)
+            .map(|_| ())
+            .map_err(|fault| fault.category)
+    };
+    assert_eq!(submission(&Call::Alltoall), Err(Category::InvalidArgument));
+    assert_eq!(submission(&Call::Allreduce { op: ReduceOp::Sum }), Ok(()));
+    assert_eq!(submission(&Call::Allgather), Ok(()));
 }

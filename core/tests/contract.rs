@@ -9,7 +9,7 @@ use edgempi_core::endpoint::{Config, Reach};
 use edgempi_core::hub::{self, Hub, PeerId, Registry};
 use edgempi_core::request::{CallCode, Slot};
 use edgempi_core::wire::{Cancel, Down, MAX_HEAD_LEN, Ping, Prefix, Submit, SubmitFlags, Up};
-use edgempi_core::{Call, Endpoint, Instant, Rank, ReduceOp, Tag};
+use edgempi_core::{Call, Endpoint, Instant, Rank, ReduceOp, SplitRequest, SplitResult, Tag};
 use world::{Ask, Random, World, ask, barrier, bcast, hello, request_id, submit};
 
 #[test]
@@ -220,6 +220,32 @@ fn a_receive_from_anybody_costs_the_same_however_many_have_sent() {
     senders.sort_unstable();
     assert!(senders.is_sorted_by(|one, next| one < next), "a message came twice");
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_communicator_that_is_freed_again_costs_nothing() {
+    let (mut hub, peers) = crowded_hub(2);
+    let mut copy = 0;
+    let split = SplitRequest { color: Some(0), key: 0 }.to_bytes();
+    let eager = SubmitFlags::empty().with(SubmitFlags::EAGER);
+    let request = Submit { datatype: 0, flags: eager, send: 12, receive: 16, ..submit(1, 1, CallCode::Split) };
+    for peer in &peers {
+        say(&mut hub, *peer, Up::Submit(request), split.to_vec());
+    }
+    while let Some((_, payload)) = hub.poll_transmit(peers[0]) {
+        copy = payload.as_ref().try_into().map_or(copy, |bytes| SplitResult::from_bytes(bytes).id);
+    }
+    let start = std::time::Instant::now();
+    for number in 2..30_000 {
+        // Other operations that are open, then the same again and again.
+        let barrier = Submit { n: number - 1, datatype: 0, ..submit(number, number, CallCode::Barrier) };
+        let free = Submit { communicator: copy, datatype: 0, ..submit(number, number, CallCode::Free) };
+        say(&mut hub, peers[0], Up::Submit(if number < 10_000 { barrier } else { free }), Vec::new());
+        while let Some((frame, _)) = hub.poll_transmit(peers[0]) {
+            assert!(!matches!(frame, Down::Reject(_)), "{frame:?}");
+        }
+    }
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
 #[test]

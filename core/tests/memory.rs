@@ -10,7 +10,7 @@ use bytes::Bytes;
 use edgempi_core::hub::{self, Apply, Hub, PeerId, Registry};
 use edgempi_core::request::CallCode;
 use edgempi_core::wire::{Cancel, Down, MAX_HEAD_LEN, Name, NameKind, Prefix, Submit, SubmitFlags, Up};
-use edgempi_core::{Category, Instant, Rank, SplitRequest, SplitResult};
+use edgempi_core::{Category, Instant, Rank, SplitRequest, SplitResult, Tag};
 use world::{hello, submit, words};
 
 thread_local! {
@@ -136,7 +136,10 @@ fn call(number: u32, code: CallCode) -> Submit {
 /// Plays so many rounds twice. The second time the hub holds not much more.
 #[track_caller]
 fn assert_bounded(size: u32, rounds: u32, mut round: impl FnMut(&mut Bare, u32)) -> Bare {
-    let mut bare = Bare::new(size);
+    let mut config = hub::Config::new(size);
+    // One large message takes all of it.
+    config.window_total = config.window;
+    let mut bare = Bare::with(config);
     let mut play = |bare: &mut Bare, rounds| {
         for number in rounds {
             round(bare, number);
@@ -253,6 +256,43 @@ fn a_call_takes_memory_for_the_rank_that_has_called_not_for_what_all_of_them_may
     }
     let held = (HELD.get() - before) / 20;
     assert!(held < 512 * SIZE as isize, "{held} bytes for each call");
+}
+
+#[test]
+fn large_messages_given_up_while_another_holds_all_windows() {
+    let tagged = |number: u32, code, tag| Submit { tag: Tag(tag), ..submit(number, number, code) };
+    let bare = assert_bounded(2, 10_000, |bare, number| {
+        let len = 1 << 20;
+        let (sent, received) = (2 * number - 1, 2 * number);
+        bare.say(0, Up::Submit(Submit { send: len, ..tagged(sent, CallCode::Send, number) }), b"");
+        bare.say(0, Up::Submit(Submit { receive: len, ..tagged(received, CallCode::Recv, number) }), b"");
+        // The first one is never given, and the second one waits for it.
+        if number > 2 {
+            bare.say(0, Up::Cancel(Cancel { request: tagged(sent, CallCode::Send, number).request }), b"");
+        }
+    });
+    assert_eq!((bare.last, bare.answers), (Some(Category::Cancelled), 2 * 19_997));
+}
+
+#[test]
+fn strangers_who_claim_the_rank_of_somebody_who_does_not_read() {
+    let mut bare = Bare::new(2);
+    let claim = |bare: &mut Bare| {
+        let peer = bare.hub.connect(Instant::ZERO);
+        let mut head = [0; MAX_HEAD_LEN];
+        let len = Up::Hello(hello(1, 2)).encode(0, &mut head);
+        let (prefix, header) = head[..len].split_first_chunk().unwrap();
+        bare.hub.handle_frame(Instant::ZERO, peer, Prefix::decode(*prefix), header, Bytes::new());
+        bare.hub.disconnect(Instant::ZERO, peer);
+    };
+    (0..1000).for_each(|_| claim(&mut bare));
+    let mut pings = 0;
+    while bare.hub.poll_transmit(bare.peers[1]).is_some() {
+        pings += 1;
+    }
+    assert_eq!(pings, 1);
+    claim(&mut bare);
+    assert!(matches!(bare.hub.poll_transmit(bare.peers[1]), Some((Down::Ping(_), _))));
 }
 
 /// Names a group of which every rank gives to every rank.

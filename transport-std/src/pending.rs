@@ -47,6 +47,13 @@ impl Pending {
         }
     }
 
+    /// Whoever waited does not any more.
+    pub(crate) fn abandon(&self) {
+        let waker = self.lock().waker.take();
+        // Unlocked: it may be the last of a task.
+        drop(waker);
+    }
+
     pub(crate) fn is_resolved(&self) -> bool {
         self.lock().outcome.is_some()
     }

@@ -167,9 +167,9 @@ impl<T> Future for Request<'_, T> {
 
 impl<T> Drop for Request<'_, T> {
     fn drop(&mut self) {
-        if let State::Started { pending, engine, id, on_drop: OnDrop::Cancel, .. } = &self.state
-            && !pending.is_resolved()
-        {
+        let State::Started { pending, engine, id, on_drop, .. } = &self.state else { return };
+        pending.abandon();
+        if *on_drop == OnDrop::Cancel && !pending.is_resolved() {
             engine.cancel(*id);
         }
     }

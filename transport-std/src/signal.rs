@@ -10,6 +10,19 @@ struct State<T> {
     wakers: Vec<Waker>,
 }
 
+struct AtLast<T: Clone> {
+    signal: Signal<T>,
+    value: Option<T>,
+}
+
+impl<T: Clone> Drop for AtLast<T> {
+    fn drop(&mut self) {
+        if let Some(value) = self.value.take() {
+            self.signal.set(value);
+        }
+    }
+}
+
 /// A value that is set once.
 pub(crate) struct Signal<T> {
     state: Arc<Mutex<State<T>>>,
@@ -43,6 +56,11 @@ impl<T: Clone> Signal<T> {
 }
 
 impl<T: Clone> Signal<T> {
+    /// Sets the value when this is dropped, come what may.
+    pub(crate) fn set_at_last(&self, value: T) -> impl Drop + use<T> {
+        AtLast { signal: self.clone(), value: Some(value) }
+    }
+
     /// The value, if it is set.
     pub(crate) fn get(&self) -> Option<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).value.clone()

@@ -103,8 +103,8 @@ impl Builder {
         spawn("edgempi-hub", move || drop(hub.run()))?;
         for Joined { engine, ended, .. } in joining.clone() {
             spawn("edgempi", move || {
+                let _ended = ended.set_at_last(());
                 engine.run();
-                ended.set(());
             })?;
         }
         joining.into_iter().map(|joined| joined.welcomed(resolved.wait).map(Joined::into_world)).collect()
@@ -376,8 +376,8 @@ fn join(resolved: &Resolved, registry: Registry, ready: &Signal<Result<Joined, E
             if let Err(error) = spawned {
                 ready.set(Err(error));
             }
+            let _ended = ended.set_at_last(());
             engine.run();
-            ended.set(());
         }
     }
 }

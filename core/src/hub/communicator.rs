@@ -153,14 +153,15 @@ impl Hub {
         if let Some(session) = self.session_mut(rank) {
             session.notice.remove(&id);
         }
+        let mut is_news = false;
         if let Some(held) = self.communicators.get_mut(&id) {
-            held.released.insert(rank);
+            is_news = held.released.insert(rank);
             held.missing.get_or_insert(rank);
         }
         self.complete_request(rank, submit.request, super::peer::Sent::Nothing, Bytes::new(), {
             super::point_to_point::blank(submit.request)
         });
-        if let Some((fault, text)) = self.absence_in(id, rank) {
+        if is_news && let Some((fault, text)) = self.absence_in(id, rank) {
             let concerns = |operation: &Operation| {
                 operation.key.is_some_and(|key| key.communicator == id)
                     && operation.participants.iter().any(|one| one.rank == rank && one.presence == Presence::Absent)

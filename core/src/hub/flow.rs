@@ -56,6 +56,10 @@ impl Hub {
             }
         };
         operation.phase = Phase::Waiting;
+        if self.windows_waiting.len() > 2 * self.operations.len() + 64 {
+            // Those that failed before it was their turn.
+            self.windows_waiting.retain(|(id, _)| self.operations.contains_key(id));
+        }
         self.windows_waiting.push_back((operation.id, need.min(total)));
     }
 

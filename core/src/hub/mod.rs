@@ -335,6 +335,7 @@ impl Hub {
         let Outgoing { mut frame, payload, sent } = peer.urgent.pop_front().or_else(|| peer.queue.pop_front())?;
         let who = peer.who;
         peer.pong &= !matches!(frame, Down::Pong(_));
+        peer.ping &= !matches!(frame, Down::Ping(_));
         self.sent(sent);
         if let Who::Rank(rank) = who {
             self.stamp(rank, &mut frame);
@@ -472,7 +473,8 @@ impl Hub {
             Some(Up::Ping(_)) => {
                 let acknowledged = self.session(rank).map_or(0, |session| session.received);
                 // One answer is enough for any number of questions, or a peer that does not read could fill the hub.
-                if self.peers.get_mut(&peer).is_some_and(|peer| !core::mem::replace(&mut peer.pong, true)) {
+                let is_first = |peer: &mut Peer| !core::mem::replace(&mut peer.pong, true);
+                if self.peers.get_mut(&peer).is_some_and(is_first) {
                     self.send_urgent(peer, Down::Pong(Ping { acknowledged }));
                 }
                 Ok(())

@@ -68,8 +68,9 @@ pub(super) struct Peer {
     pub(super) queue: VecDeque<Outgoing>,
     /// Whether the peer is among those with something to send.
     pub(super) listed: bool,
-    /// Whether a Pong waits to be sent.
+    /// Whether a Pong waits to be sent, and a Ping.
     pub(super) pong: bool,
+    pub(super) ping: bool,
     /// Most bytes of text that the other side takes.
     pub(super) max_reason: usize,
 }
@@ -82,6 +83,7 @@ impl Peer {
             queue: VecDeque::new(),
             listed: false,
             pong: false,
+            ping: false,
             max_reason: MAX_HELLO_PAYLOAD as usize,
         }
     }

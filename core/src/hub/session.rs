@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use super::collective::list;
 use super::operation::{Operation, Presence};
-use super::peer::{Life, Place, Who};
+use super::peer::{Life, Peer, Place, Who};
 use super::{Event, Hub, PeerId, Refusal, Timer, broken};
 use crate::error::{Category, Fault};
 use crate::rank::{Rank, Source};
@@ -85,7 +85,10 @@ impl Hub {
                     newcomer.who = Who::Claimant(hello);
                 }
                 self.claims.push((hello.rank, peer));
-                self.send_urgent(old, Down::Ping(Ping { acknowledged }));
+                let is_first = |peer: &mut Peer| !core::mem::replace(&mut peer.ping, true);
+                if self.peers.get_mut(&old).is_some_and(is_first) {
+                    self.send_urgent(old, Down::Ping(Ping { acknowledged }));
+                }
                 self.set_timer(self.now + self.config.probe_wait, Timer::Probe(peer));
             }
             Life::Finished(_) => {

@@ -19,7 +19,7 @@ use std::io;
 use std::ops::AddAssign;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -191,8 +191,12 @@ impl Engine {
     pub(crate) fn kick(&self) {
         self.flags.transmit.store(true, Ordering::SeqCst);
         while self.wants_transmit() {
-            // Whoever holds the driver looks at the flag once more after letting go of it.
-            let Ok(mut driver) = self.driver.try_lock() else { return };
+            let mut driver = match self.driver.try_lock() {
+                Ok(driver) => driver,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                // Whoever holds the driver looks at the flag once more after letting go of it.
+                Err(TryLockError::WouldBlock) => return,
+            };
             self.flags.transmit.store(false, Ordering::SeqCst);
             let Some(driver) = driver.as_mut() else { return };
             driver.write(self);
@@ -220,6 +224,7 @@ impl Engine {
     /// The engine's thread: runs until the world is left and nothing is open. Returns the hub that it drove.
     pub(crate) fn run(self: &Arc<Self>) -> Option<HubDriver> {
         let _ = self.thread.set(thread::current().id());
+        let _survivors = Survivors(self);
         let mut events = Events::new();
         loop {
             let closing = self.flags.closing.load(Ordering::Acquire);
@@ -240,9 +245,14 @@ impl Engine {
             self.distribute(&events);
             self.fire_deadlines();
         }
-        self.state().lose(&Error::Finalized);
+        self.end(&Error::Finalized)
+    }
+
+    /// Nothing moves any more: everybody who waits is told why.
+    fn end(&self, error: &Error) -> Option<HubDriver> {
         *self.driver() = None;
         let hub = self.hub().take();
+        self.state().lose(error);
         self.flushed.set(());
         hub
     }
@@ -319,6 +329,17 @@ impl Engine {
         }
         let flushed = self.driver().as_ref().is_none_or(RankDriver::is_flushed);
         flushed && self.hub().as_ref().is_none_or(HubDriver::is_over)
+    }
+}
+
+/// Sees to it that nobody waits for an engine whose thread panics: in a waker, say, which is somebody else's code.
+struct Survivors<'e>(&'e Engine);
+
+impl Drop for Survivors<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            drop(self.0.end(&Error::disconnected("the thread of its engine panicked")));
+        }
     }
 }
 

@@ -124,10 +124,7 @@ impl State {
     ///
     /// The frame makes no sense, and the link ends.
     pub(crate) fn receive(&mut self, now: Instant, prefix: Prefix, header: &[u8]) -> Result<Receiving, Error> {
-        // The frame may open one more part of a message.
-        self.make_room();
         let incoming = self
-            .endpoint
             .handle_frame(now, prefix, header)
             .map_err(|fault| Error::Protocol { reason: nonsense(&self.hub, fault) })?;
         Ok(match incoming {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use edgempi_core::Status;
 use edgempi_core::endpoint::{Content, Outgoing};
-use edgempi_core::wire::{MAX_HEAD_LEN, Prefix};
+use edgempi_core::wire::{MAX_HEAD_LEN, PREFIX_LEN, Prefix};
 
 use super::payload::{Receiving, no_place};
 use super::{Engine, RANK_KEY, State};
@@ -101,7 +101,7 @@ impl RankDriver {
             let header_len = header.len();
             held[..header_len].copy_from_slice(header);
             self.reader.take_head(prefix);
-            let len = MAX_HEAD_LEN.min(header_len) + prefix.payload_len as usize;
+            let len = PREFIX_LEN + header_len + prefix.payload_len as usize;
             engine.counters.received.fetch_add(len as u64, Ordering::Relaxed);
             engine.counters.frames_received.fetch_add(1, Ordering::Relaxed);
             self.begin(engine, prefix, &held[..header_len]);

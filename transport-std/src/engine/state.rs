@@ -4,9 +4,9 @@ use std::ops::{Deref, DerefMut};
 use std::panic::Location;
 use std::sync::{Arc, MutexGuard};
 
-use edgempi_core::endpoint::{Config, Event};
+use edgempi_core::endpoint::{Config, Event, Incoming};
 use edgempi_core::request::{CommunicatorId, NameIds, Parts, Receive, Sent, Slot, Submission};
-use edgempi_core::wire::{GoodbyeReason, MAX_OPERATION_LEN};
+use edgempi_core::wire::{GoodbyeReason, MAX_OPERATION_LEN, Prefix};
 use edgempi_core::{Call, Category, Datatype, Endpoint, Fault, Group, Instant, Rank, Ranks, RequestId, Status};
 
 use super::held::{Called, Held};
@@ -110,12 +110,14 @@ impl DerefMut for StateGuard<'_> {
 impl Drop for StateGuard<'_> {
     fn drop(&mut self) {
         let Some(mut state) = self.0.take() else { return };
-        if state.resolutions.is_empty() {
+        if state.resolutions.is_empty() && state.dropped.is_empty() {
             return;
         }
         let resolutions = std::mem::take(&mut state.resolutions);
+        let dropped = std::mem::take(&mut state.dropped);
         let (joined, ended) = (state.joined.clone(), state.ended.clone());
         drop(state);
+        drop(dropped);
         for resolution in resolutions {
             match resolution {
                 Resolution::Request(pending, outcome) => pending.resolve(outcome),
@@ -142,6 +144,10 @@ pub(crate) struct State {
     pub(crate) ended: Signal<Result<(), Error>>,
     leaving: bool,
     resolutions: Vec<Resolution>,
+    /// Requests that were given up and not answered yet: the frames of some have to leave.
+    cancelled: Vec<RequestId>,
+    /// What is dropped once the state is unlocked: its waker may be the last of a task, which then drops anything.
+    dropped: Vec<Arc<Pending>>,
 }
 
 impl State {
@@ -172,6 +178,8 @@ impl State {
             ended: Signal::new(),
             leaving: false,
             resolutions: Vec::new(),
+            cancelled: Vec::new(),
+            dropped: Vec::new(),
         }
     }
 
@@ -235,7 +243,9 @@ impl State {
         if self.requests.len() <= id.index() {
             self.requests.resize(id.index() + 1, None);
         }
-        self.requests[id.index()] = Some(Held { id, pending, called, communicator: communicator.id, site });
+        let held = Held { id, pending, called, communicator: communicator.id, site };
+        let earlier = self.requests[id.index()].replace(held);
+        self.dropped.extend(earlier.map(|held| held.pending));
         Ok(id)
     }
 
@@ -251,8 +261,8 @@ impl State {
         &self.hub
     }
 
-    /// The request with this id; one that was cancelled is kept until its slot is used again, because its frames may
-    /// still have to leave.
+    /// The request with this id; one that was cancelled is kept until it has been answered, because its frames may still
+    /// have to leave.
     pub(crate) fn find(&self, id: RequestId) -> Option<Arc<Pending>> {
         match self.requests.get(id.index()) {
             Some(Some(held)) if held.id == id => Some(held.pending.clone()),
@@ -284,7 +294,34 @@ impl State {
     }
 
     pub(crate) fn cancel(&mut self, id: RequestId) {
-        self.endpoint.cancel(id);
+        if self.endpoint.is_open(id) {
+            self.endpoint.cancel(id);
+            self.cancelled.push(id);
+        }
+    }
+
+    /// Takes in the head of a frame.
+    pub(super) fn handle_frame(&mut self, now: Instant, prefix: Prefix, header: &[u8]) -> Result<Incoming, Fault> {
+        // The frame may open one more part of a message.
+        self.make_room();
+        let before = self.endpoint.open_requests();
+        let result = self.endpoint.handle_frame(now, prefix, header);
+        if self.endpoint.open_requests() < before && !self.cancelled.is_empty() {
+            self.forget_cancelled();
+        }
+        result
+    }
+
+    /// Nobody hears of the answer to a request that was given up; its buffers are free then.
+    fn forget_cancelled(&mut self) {
+        for id in std::mem::take(&mut self.cancelled) {
+            if self.endpoint.is_open(id) {
+                self.cancelled.push(id);
+            } else {
+                let pending = self.take(id);
+                self.dropped.extend(pending);
+            }
+        }
     }
 
     /// A part or a result can't be taken: its request fails here, and the others are told.
@@ -292,7 +329,7 @@ impl State {
         if let Some(pending) = self.find(id) {
             self.resolve(pending, Err(Error::InvalidArgument { reason }));
         }
-        self.endpoint.cancel(id);
+        self.cancel(id);
     }
 
     pub(crate) fn leave(&mut self, reason: GoodbyeReason) {

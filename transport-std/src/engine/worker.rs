@@ -34,11 +34,16 @@ impl Workers {
         if self.running > self.threads && self.threads < self.most {
             self.spawn();
         }
-        if let Some(queue) = &self.queue
-            && let Err(error) = queue.send(work)
-        {
-            // No thread could be started: better late than never.
-            let _ = self.report.send(run(error.0));
+        match &self.queue {
+            Some(queue) if self.threads > 0 => {
+                // Both ends are here, so it takes whatever comes.
+                let _ = queue.send(work);
+            }
+            // No thread could be started: better slowly than never.
+            _ => {
+                let _ = self.report.send(run(work));
+                (self.wake)();
+            }
         }
     }
 
@@ -77,4 +82,65 @@ pub(crate) fn run(work: Work) -> Done {
 fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it did not say why")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bytes::Bytes;
+    use edgempi_core::endpoint::{Config, Outgoing, Reach};
+    use edgempi_core::hub::{self, Applied, Hub, Registry};
+    use edgempi_core::request::{CommunicatorId, NameIds, NewNames, Receive, Sent, Slot, Submission};
+    use edgempi_core::wire::{MAX_HEAD_LEN, Prefix};
+    use edgempi_core::{Call, Datatype, Endpoint, Group, Instant, Rank};
+
+    use super::*;
+
+    /// What a hub of one rank hands out when that rank calls the only operation there is.
+    fn some_work() -> Work {
+        let mut registry = Registry::new();
+        registry.insert_fn("op", 1, |_: Applied<'_, ()>, inputs: Vec<(Rank, ())>| Ok::<_, String>(inputs));
+        let now = Instant::ZERO;
+        let mut hub = Hub::new(now, hub::Config::new(1), registry);
+        let peer = hub.connect(now);
+        let mut endpoint = Endpoint::new(now, Config::host(Rank::new(0), 1), [Slot::FREE; 1]);
+        let world = CommunicatorId { id: 0, rank: Rank::new(0), size: 1 };
+        let call = Call::User { name: "op", version: 1, group: Group::ALL };
+        let new = NewNames { operation: true, ..NewNames::default() };
+        let names = NameIds { operation: 1, new, ..NameIds::default() };
+        let (sent, receive) = (Sent::Equal(0), Receive::AtMost(0));
+        let submission = Submission::new(world, &call, Datatype::Object, sent, receive, false, names, 0);
+        endpoint.submit(&submission.expect("it is valid")).expect("there is a slot");
+        let mut head = [0; MAX_HEAD_LEN];
+        loop {
+            let reach = Reach::Everything;
+            while let Some(Outgoing { head_len, payload, .. }) = endpoint.poll_transmit(now, &mut head, reach, |_| 6) {
+                let (prefix, header) = head[..head_len].split_first_chunk().expect("a frame has a prefix");
+                let payload = payload.map_or(Bytes::new(), |_| Bytes::from_static(b"\x01\0\0\0op"));
+                hub.handle_frame(now, peer, Prefix::decode(*prefix), header, payload);
+            }
+            if let Some(work) = hub.poll_work() {
+                return work;
+            }
+            let (frame, payload) = hub.poll_transmit(peer).expect("the hub has an answer");
+            let len = frame.encode(payload.len() as u32, &mut head);
+            let (prefix, header) = head[..len].split_first_chunk().expect("a frame has a prefix");
+            endpoint.handle_frame(now, Prefix::decode(*prefix), header).expect("it makes sense");
+            let _ = endpoint.poll_event();
+        }
+    }
+
+    #[test]
+    fn work_is_done_even_if_the_system_has_no_thread_for_it() {
+        let woken = Arc::new(AtomicUsize::new(0));
+        let wakes = woken.clone();
+        let mut workers = Workers::new(Arc::new(move || {
+            wakes.fetch_add(1, Ordering::SeqCst);
+        }));
+        workers.most = 0;
+        workers.push(some_work());
+        assert!(workers.pop().is_some());
+        assert_eq!((woken.load(Ordering::SeqCst), workers.running), (1, 0));
+    }
 }
