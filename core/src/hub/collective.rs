@@ -195,6 +195,7 @@ impl Hub {
             unanswered: size,
             phase,
             streams: Vec::new(),
+            drained: 0,
             unopened: VecDeque::new(),
             plan,
             window: 0,
@@ -335,7 +336,7 @@ impl Hub {
     }
 
     /// Keeps an operation that is not over.
-    pub(super) fn put_back(&mut self, operation: Box<Operation>) {
+    pub(super) fn put_back(&mut self, mut operation: Box<Operation>) {
         let over = match &operation.phase {
             Phase::Failed(..) => {
                 let communicator = operation.key.map_or(WORLD, |key| key.communicator);
@@ -355,7 +356,6 @@ impl Hub {
         if let Some(key) = operation.key {
             self.names.remove(&key);
         }
-        let mut operation = operation;
         self.return_windows(&mut operation);
     }
 

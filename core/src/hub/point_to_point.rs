@@ -169,6 +169,7 @@ impl Hub {
             unanswered: 2,
             phase: Phase::Gathering,
             streams: alloc::vec![super::stream::Stream::default()],
+            drained: 0,
             unopened: VecDeque::new(),
             plan: Plan::Route,
             window: 0,
