@@ -56,7 +56,8 @@ fn main() -> ExitCode {
 
 /// Prints the table, a row for each of `sizes`.
 fn table(sizes: &[String]) -> Result<(), Box<dyn Error>> {
-    let sizes: Vec<String> = if sizes.is_empty() { SIZES.map(|size| size.to_string()).to_vec() } else { sizes.to_vec() };
+    let sizes: Vec<String> =
+        if sizes.is_empty() { SIZES.map(|size| size.to_string()).to_vec() } else { sizes.to_vec() };
     println!("| ranks | join and leave | one barrier | memory | one allreduce of {ELEMENTS} f32 | memory |");
     println!("|---|---|---|---|---|---|");
     for size in &sizes {
@@ -82,7 +83,8 @@ fn table(sizes: &[String]) -> Result<(), Box<dyn Error>> {
 fn run_alone(size: &str, load: Load) -> Result<(f64, u64), Box<dyn Error>> {
     let output = Command::new(std::env::current_exe()?).args([size, load.name()]).output()?;
     let text = String::from_utf8(output.stdout)?;
-    let (seconds, kib) = text.trim().split_once(' ').ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    let (seconds, kib) =
+        text.trim().split_once(' ').ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
     Ok((seconds.parse()?, kib.parse()?))
 }
 
