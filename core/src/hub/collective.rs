@@ -214,6 +214,7 @@ impl Hub {
             phase,
             given: Vec::new(),
             streams: Vec::new(),
+            drained: 0,
             unopened: VecDeque::new(),
             plan,
             window: 0,

@@ -377,6 +377,8 @@ pub(super) struct Operation {
     pub(super) given: Vec<(usize, Stream)>,
     /// All streams, once it has started.
     pub(super) streams: Vec<Stream>,
+    /// How many of them, from the front, have passed everything on, once every participant has its answer.
+    pub(super) drained: usize,
     /// Streams that wait until giver and receivers have room for an open part.
     pub(super) unopened: VecDeque<usize>,
     pub(super) plan: Plan,
@@ -555,9 +557,15 @@ impl Operation {
         (1..size).flat_map(|step| (0..size).map(move |from| from * size + (from + step) % size)).collect()
     }
 
-    /// Whether every byte has been passed on.
-    pub(super) fn is_drained(&self) -> bool {
-        !self.streams.iter().any(|stream| stream.holds_bytes() && !stream.lanes.is_empty())
+    /// Whether every byte has been passed on. Asked once every participant has its answer: from then on nothing more
+    /// comes, so that a stream that was found empty need not be looked at again.
+    pub(super) fn is_drained(&mut self) -> bool {
+        debug_assert_eq!(self.unanswered, 0);
+        let holds = |stream: &Stream| stream.holds_bytes() && !stream.lanes.is_empty();
+        while self.streams.get(self.drained).is_some_and(|stream| !holds(stream)) {
+            self.drained += 1;
+        }
+        self.drained >= self.streams.len()
     }
 
     /// Inputs of the user's code, in the group's order.

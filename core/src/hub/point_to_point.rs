@@ -172,6 +172,7 @@ impl Hub {
             phase: Phase::Gathering,
             given: Vec::new(),
             streams: Vec::new(),
+            drained: 0,
             unopened: VecDeque::new(),
             plan: Plan::Route,
             window: 0,

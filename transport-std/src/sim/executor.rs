@@ -18,8 +18,9 @@ use super::stopped::{Failure, Reason, Waiting};
 use super::world::{Step, World};
 use crate::error::Error;
 
-/// How often programs may be polled, all ranks together, without any time passing.
-const MOST_POLLS: u64 = 10_000_000;
+/// How often programs may be polled, all ranks together, without any time passing: this, and more for each rank.
+const MOST_POLLS: u64 = 1_000_000;
+const MOST_POLLS_OF_RANK: u64 = 1000;
 
 thread_local! {
     static POLLING: Cell<bool> = const { Cell::new(false) };
@@ -114,7 +115,7 @@ impl<T, F: Future<Output = Result<T, Error>>> Executor<F, T> {
         self.polls = if self.polled_at == world.now { self.polls + 1 } else { 1 };
         self.polled_at = world.now;
         let who = Rank::new(rank as u32);
-        if self.polls > MOST_POLLS {
+        if self.polls > MOST_POLLS + MOST_POLLS_OF_RANK * world.sides.len() as u64 {
             return Err(Reason::Spinning { rank: who, polls: self.polls });
         }
         world.note_work();
