@@ -2,7 +2,7 @@
 
 use core::fmt::Write as _;
 
-use edgempi_core::Communicator as _;
+use edgempi_core::{Communicator as _, Rank};
 use edgempi_embassy::Comm;
 use fedavg_round::{Activations, BATCH, INPUTS, Options, Perceptron, ROUNDS, Scratch, Shard, Split, fingerprint};
 use static_cell::ConstStaticCell;
@@ -11,7 +11,7 @@ use crate::world::{CallMemory, in_world};
 use crate::{Arguments, Board, Failure};
 
 /// Units of the hidden layer: few enough for 16 kB of RAM. Hosts say `--hidden 8`.
-const HIDDEN: usize = 8;
+pub(crate) const HIDDEN: usize = 8;
 /// Images of the largest shard: all of them, for a world of one.
 const IMAGES: usize = LABELS.len();
 
@@ -19,11 +19,44 @@ static PIXELS: &[u8; IMAGES * INPUTS] = include_bytes!(concat!(env!("OUT_DIR"), 
 static LABELS: &[u8; 1297] = include_bytes!(concat!(env!("OUT_DIR"), "/labels"));
 
 /// Everything that training needs, so that none of it is on the stack.
-struct Model {
-    weights: [f32; Perceptron::<HIDDEN>::LEN],
-    batch: [Activations<HIDDEN>; BATCH],
-    rows: [u16; IMAGES],
-    order: [u16; IMAGES / 2],
+pub(crate) struct Model {
+    pub(crate) weights: [f32; Perceptron::<HIDDEN>::LEN],
+    pub(crate) batch: [Activations<HIDDEN>; BATCH],
+    pub(crate) rows: [u16; IMAGES],
+    pub(crate) order: [u16; IMAGES / 2],
+}
+
+impl Model {
+    /// Gives it away, once.
+    pub(crate) fn take() -> &'static mut Self {
+        static MODEL: ConstStaticCell<Model> = ConstStaticCell::new(Model {
+            weights: [0.0; _],
+            batch: [Activations::ZERO; _],
+            rows: [0; _],
+            order: [0; _],
+        });
+        MODEL.take()
+    }
+}
+
+/// The images of a rank of `size`, whose order has to fit `order`.
+pub(crate) fn deal<'a>(
+    split: Split,
+    rank: Rank,
+    size: u32,
+    seed: u64,
+    rows: &'a mut [u16; IMAGES],
+    order: &[u16],
+) -> Result<Shard<'a>, Failure> {
+    if rank.get() >= size {
+        return Err(Failure::Argument { argument: "rank" });
+    }
+    let rows = split.rows(LABELS, rank, size, seed, rows);
+    let shard = Shard::new(PIXELS.as_chunks().0, LABELS).select(rows);
+    if shard.len() > order.len() {
+        return Err(Failure::Argument { argument: "size" });
+    }
+    Ok(shard)
 }
 
 /// Trains beside hosts that run the example `fedavg`. The arguments `rounds`, `epochs`, `rate`, `seed`, and `split` (iid
@@ -38,13 +71,7 @@ pub async fn fedavg<B: Board>(board: B) -> Result<(), Failure> {
 }
 
 async fn learn<B: Board>(comm: &Comm<'_>, console: &mut B::Console, arguments: &Arguments<'_>) -> Result<(), Failure> {
-    static MODEL: ConstStaticCell<Model> = ConstStaticCell::new(Model {
-        weights: [0.0; _],
-        batch: [Activations::ZERO; _],
-        rows: [0; _],
-        order: [0; _],
-    });
-    let Model { weights, batch, rows, order } = MODEL.take();
+    let Model { weights, batch, rows, order } = Model::take();
     let usual = Options::DEFAULT;
     let options = Options {
         epochs: arguments.find("epochs")?.unwrap_or(usual.epochs),
@@ -58,12 +85,7 @@ async fn learn<B: Board>(comm: &Comm<'_>, console: &mut B::Console, arguments: &
         Some(_) => return Err(Failure::Argument { argument: "split" }),
     };
 
-    let rows = split.rows(LABELS, comm.rank(), comm.size(), options.seed, rows);
-    let shard = Shard::new(PIXELS.as_chunks().0, LABELS).select(rows);
-    if shard.len() > order.len() {
-        // The order of so many images does not fit.
-        return Err(Failure::Argument { argument: "size" });
-    }
+    let shard = deal(split, comm.rank(), comm.size(), options.seed, rows, order)?;
     let mut scratch = Scratch { order, batch };
     fedavg_round::start::<_, HIDDEN>(comm, weights, options.seed).await?;
     for number in 0..rounds {

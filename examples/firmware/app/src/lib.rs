@@ -4,13 +4,17 @@
 //! - [`echo`]: sends back what comes. It is what an image costs that has a link to a host, and nothing else.
 //! - [`smoke`]: lets a host try what the board provides. Run it first when porting.
 //! - [`hello`]: the first calls of MPI, beside hosts that run the example `hello`.
+//! - [`calls`]: every call of the library, beside hosts that make the same ones.
+//! - [`epoch`]: one epoch of `fedavg`'s training, without other ranks.
 //! - [`fedavg`]: learns to read digits, beside hosts that run the example `fedavg`.
 #![no_std]
 #![warn(missing_docs)]
 
 mod arguments;
 mod board;
+mod calls;
 mod echo;
+mod epoch;
 mod failure;
 mod fedavg;
 mod hello;
@@ -21,7 +25,9 @@ mod world;
 
 pub use arguments::Arguments;
 pub use board::{Board, Outcome};
+pub use calls::calls;
 pub use echo::echo;
+pub use epoch::epoch;
 pub use failure::Failure;
 pub use fedavg::fedavg;
 pub use hello::hello;
