@@ -1,5 +1,7 @@
 //! Boards in one world with hosts.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use edgempi::{Builder, World};
 use edgempi_core::Rank;
 use edgempi_tests::emulator::{self, AN385, AN386, Board, LM3S6965EVB, MACHINES, MICROBIT, Machine, Member};
@@ -26,8 +28,10 @@ fn beside_hosts(machines: &[&Machine], application: &str, host: impl Fn(&World) 
         Ok(worlds) => worlds,
         Err(error) => panic!("{error}; {:?}", boards.into_iter().map(Member::succeeded).collect::<Vec<_>>()),
     };
-    on_ranks(worlds, host);
+    // What the boards say explains what hosts complain of.
+    let hosts = catch_unwind(AssertUnwindSafe(|| on_ranks(worlds, host)));
     boards.into_iter().for_each(|board| drop(board.succeeded()));
+    assert!(hosts.is_ok(), "a host failed");
     hub.ended();
 }
 
