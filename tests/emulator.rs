@@ -249,13 +249,29 @@ impl Member {
     ///
     /// If it ends otherwise, or too much time passes.
     pub fn succeeded(self) -> String {
-        let Self { board, bridge } = self;
-        let name = board.name.clone();
-        let (success, said) = board.end();
-        drop(bridge);
+        let (name, (success, said)) = self.end();
         assert!(success, "{name} said:\n{said}");
         said
     }
+
+    fn end(self) -> (String, (bool, String)) {
+        let Self { board, bridge } = self;
+        let name = board.name.clone();
+        let ended = board.end();
+        drop(bridge);
+        (name, ended)
+    }
+}
+
+/// [`Member::succeeded`] of several; if one fails, what the others say may say why.
+///
+/// # Panics
+///
+/// As that does.
+pub fn all_succeeded(members: Vec<Member>) -> Vec<String> {
+    let ended: Vec<_> = members.into_iter().map(Member::end).collect();
+    assert!(ended.iter().all(|(_, (success, _))| *success), "not all boards end well: {ended:#?}");
+    ended.into_iter().map(|(_, (_, said))| said).collect()
 }
 
 /// Runs an image whose link leads here, and waits until it's open: until the board says the application's name.

@@ -4,7 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use edgempi::{Builder, World};
 use edgempi_core::Rank;
-use edgempi_tests::emulator::{self, AN385, AN386, Board, LM3S6965EVB, MACHINES, MICROBIT, Machine, Member};
+use edgempi_tests::emulator::{
+    self, AN385, AN386, Board, LM3S6965EVB, MACHINES, MICROBIT, Machine, Member, all_succeeded,
+};
 use edgempi_tests::job::{HubProcess, rank, run};
 use edgempi_tests::{LoneHub, joining, on_ranks};
 use fedavg_round::{Activations, Options, Perceptron, Scratch, Shard, Split, Training, fingerprint};
@@ -26,11 +28,11 @@ fn beside_hosts(machines: &[&Machine], application: &str, host: impl Fn(&World) 
     let worlds: Result<Vec<World>, _> = inits.into_iter().map(|init| init.wait()).collect();
     let worlds = match worlds {
         Ok(worlds) => worlds,
-        Err(error) => panic!("{error}; {:?}", boards.into_iter().map(Member::succeeded).collect::<Vec<_>>()),
+        Err(error) => panic!("{error}; {:?}", all_succeeded(boards)),
     };
     // What the boards say explains what hosts complain of.
     let hosts = catch_unwind(AssertUnwindSafe(|| on_ranks(worlds, host)));
-    boards.into_iter().for_each(|board| drop(board.succeeded()));
+    all_succeeded(boards);
     assert!(hosts.is_ok(), "a host failed");
     hub.ended();
 }
@@ -63,8 +65,7 @@ fn every_kind_of_board_says_hello_in_one_world_with_the_hosts_example() {
         .zip(HOSTS..)
         .map(|(machine, rank)| emulator::join(machine, "hello", address, rank, size, &[]))
         .collect();
-    for (board, rank) in boards.into_iter().zip(HOSTS..) {
-        let said = board.succeeded();
+    for (said, rank) in all_succeeded(boards).into_iter().zip(HOSTS..) {
         assert!(said.contains(&format!("hello, world: this is rank {rank} of {size}, a board")), "{said}");
     }
     for host in hosts {
@@ -83,8 +84,7 @@ fn learn(machines: &[&Machine], arguments: (&[&'static str], &[&str])) {
     let address = hub.address.parse().expect("an address");
     let join = |(machine, rank): (&&Machine, u32)| emulator::join(machine, "fedavg", address, rank, size, of_boards);
     let boards: Vec<Member> = machines.iter().zip(HOSTS..).map(join).collect();
-    for board in boards {
-        let said = board.succeeded();
+    for said in all_succeeded(boards) {
         assert!(said.contains(&format!("weights {alone}")), "hosts alone have {alone}:\n{said}");
     }
     let hosts: Vec<_> = hosts.into_iter().map(|host| host.end().succeeded()).collect();

@@ -91,7 +91,10 @@ async fn learn<B: Board>(comm: &Comm<'_>, console: &mut B::Console, arguments: &
     for number in 0..rounds {
         let report = fedavg_round::round(comm, weights, &shard, &mut scratch, &options, number).await?;
         if number == 0 || number + 1 == rounds {
-            let _ = writeln!(console, "round {}/{rounds}: loss {:.4} before averaging", number + 1, report.loss);
+            // To format a float takes a kilobyte of stack, more than the smallest board can spare.
+            let loss = (report.loss * 10_000.0) as u32;
+            let (whole, rest) = (loss / 10_000, loss % 10_000);
+            let _ = writeln!(console, "round {}/{rounds}: loss {whole}.{rest:04} before averaging", number + 1);
         }
     }
     let _ = writeln!(console, "weights {:016x}", fingerprint(weights));
