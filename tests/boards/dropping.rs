@@ -2,8 +2,8 @@
 //! does not: the next call works.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -22,8 +22,10 @@ const SIZE: u32 = 2;
 /// Room for what leaves the board: a message of many elements takes many polls.
 const CAPACITY: usize = 600;
 const LENS: [usize; 2] = [3, 1500];
+/// Bytes that move in one poll, about.
+const STEP: usize = 150;
 /// No call takes so many polls.
-const ENDLESS: u32 = 1000;
+const ENDLESS: u32 = 10_000;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
@@ -122,7 +124,7 @@ impl Space {
             Kind::Gather(root) if root == rank => (own, both.clone(), both),
             Kind::Gather(_) => (own, empty.clone(), empty),
             Kind::Scatter(root) if root == rank => (both, none, own),
-            Kind::Scatter(root) => (empty, none, given(root, 2 * len)[..0].iter().chain(&own).copied().collect()),
+            Kind::Scatter(_) => (empty, none, own),
             Kind::Allgather => (own, vec![0.0; 2 * len], both),
             // Both blocks of a rank are what it gives.
             Kind::Alltoall => ([own.clone(), own].concat(), vec![0.0; 2 * len], both),
@@ -273,14 +275,15 @@ impl Side for Comm<'_> {
 }
 
 /// Polls until the call is done, or has moved something so often.
-fn poll_some(mut call: Attempt<'_>, most: u32, moved: impl Fn() -> u64) -> Option<Outcome> {
+fn poll_some(mut call: Attempt<'_>, most: u32, meter: &impl Meter) -> Option<Outcome> {
     let (mut polls, mut idle) = (0, Instant::now());
     while polls < most {
-        let before = moved();
+        meter.allow(STEP);
+        let before = meter.moved();
         if let Poll::Ready(outcome) = call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             return Some(outcome);
         }
-        if moved() != before {
+        if meter.moved() != before {
             (polls, idle) = (polls + 1, Instant::now());
         } else {
             // Its last byte may have left long before the other side gives up, too.
@@ -292,42 +295,58 @@ fn poll_some(mut call: Attempt<'_>, most: u32, moved: impl Fn() -> u64) -> Optio
 }
 
 /// One call on one side, of which one side polls it only so often. Returns whether that one has seen its end.
-fn attempt<S: Side + Communicator>(comm: &S, trial: &Trial, most: Option<u32>, moved: impl Fn() -> u64) -> bool {
+fn attempt<S: Side + Communicator>(comm: &S, trial: &Trial, most: Option<u32>, meter: &impl Meter) -> bool {
     let mut space = Space::new(trial);
-    // All are in step, and say whether they came to the end.
-    let agree = |is_done: bool| {
-        let sums = async {
-            let mut sums = [u32::from(is_done), trial.number, trial.rank + 1];
-            comm.allreduce_in_place(&mut sums, ReduceOp::Sum)
-                .await
-                .unwrap_or_else(|error| panic!("{trial:?}: {error}"));
-            assert_eq!(sums[1..], [2 * trial.number, 3], "{trial:?}");
-            sums[0]
-        };
-        drive(sums) > 0
-    };
     let call = comm.start(trial, &mut space);
     if let Some(most) = most {
-        let ended = poll_some(call, most, moved);
+        let ended = poll_some(call, most, meter);
+        meter.allow(usize::MAX);
         assert!(matches!(ended, None | Some(Outcome::Done)), "{trial:?}: {ended:?}");
         if ended.is_some() {
             space.check(trial);
         }
-        return agree(ended.is_some());
+        return drive(agree(comm, trial, ended.is_some()));
     }
-    // Nobody may ever answer a message; it waits while other calls go on.
-    let is_message = matches!(trial.kind, Kind::Message(_) | Kind::Sendrecv);
-    let other_is_done = is_message.then(|| agree(false));
-    let ended = match other_is_done {
-        Some(false) => poll_briefly(call),
-        _ => poll_some(call, ENDLESS, moved),
+    let (ended, other_is_done) = match trial.kind {
+        // Nobody may ever answer; that does not keep other calls from their end.
+        Kind::Message(_) | Kind::Sendrecv => beside(call, agree(comm, trial, false)),
+        _ => {
+            let ended = poll_some(call, ENDLESS, meter);
+            meter.allow(usize::MAX);
+            (ended, drive(agree(comm, trial, false)))
+        }
     };
     match ended {
         Some(Outcome::Done) => space.check(trial),
-        Some(Outcome::Cancelled) | None => {}
+        Some(Outcome::Cancelled) => {}
+        None => assert!(!other_is_done, "{trial:?} has ended on the other side alone"),
         Some(Outcome::Failed) => panic!("{trial:?} failed"),
     }
-    other_is_done.unwrap_or_else(|| agree(false))
+    other_is_done
+}
+
+/// All are in step, and say whether the one that may give up has not.
+async fn agree<C: Communicator>(comm: &C, trial: &Trial, is_done: bool) -> bool {
+    let mut sums = [u32::from(is_done), trial.number, trial.rank + 1];
+    let result = comm.allreduce_in_place(&mut sums, ReduceOp::Sum).await;
+    result.unwrap_or_else(|error| panic!("{trial:?}: {error}"));
+    assert_eq!(sums[1..], [2 * trial.number, 3], "{trial:?}");
+    sums[0] > 0
+}
+
+/// Polls a call until all agree that it is given up, or that it is done, and then it is.
+fn beside(mut call: Attempt<'_>, agreed: impl Future<Output = bool>) -> (Option<Outcome>, bool) {
+    let (mut ended, mut agreed) = (None, pin!(agreed));
+    let other_is_done = drive(poll_fn(|context| {
+        if ended.is_none()
+            && let Poll::Ready(outcome) = call.as_mut().poll(context)
+        {
+            ended = Some(outcome);
+        }
+        agreed.as_mut().poll(context)
+    }));
+    let rest = |call: Attempt<'_>| if other_is_done { Some(drive(call)) } else { poll_briefly(call) };
+    (ended.or_else(|| rest(call)), other_is_done)
 }
 
 /// Whether a message has come, or failed, that may never come.
@@ -338,29 +357,71 @@ fn poll_briefly(mut call: Attempt<'_>) -> Option<Outcome> {
     })
 }
 
-/// A port that counts what goes through it.
-struct Counted {
-    port: SocketPort,
-    moved: Rc<Cell<u64>>,
+/// What has moved on a rank's link.
+trait Meter {
+    fn moved(&self) -> u64;
+
+    /// How many bytes may come and go in the next poll, about.
+    fn allow(&self, _bytes: usize) {}
 }
 
-impl Port for Counted {
+impl Meter for edgempi::World {
+    fn moved(&self) -> u64 {
+        let traffic = self.traffic();
+        traffic.sent + traffic.received
+    }
+}
+
+/// A board's.
+struct Budget {
+    moved: Cell<u64>,
+    left: Cell<usize>,
+}
+
+impl Budget {
+    fn spend(&self, bytes: usize) {
+        self.moved.set(self.moved.get() + bytes as u64);
+        self.left.set(self.left.get().saturating_sub(bytes));
+    }
+}
+
+impl Meter for Budget {
+    fn moved(&self) -> u64 {
+        self.moved.get()
+    }
+
+    fn allow(&self, bytes: usize) {
+        self.left.set(bytes);
+    }
+}
+
+/// A port over which little goes at a time, so that a poll ends in the middle of a frame, too.
+struct Slow<'b> {
+    port: SocketPort,
+    budget: &'b Budget,
+}
+
+impl Port for Slow<'_> {
     type Error = std::io::Error;
 
     fn poll_read(&mut self, context: &mut Context<'_>, bytes: &mut [u8]) -> Poll<std::io::Result<usize>> {
-        let read = self.port.poll_read(context, bytes);
+        let room = bytes.len().min(self.budget.left.get());
+        if room == 0 {
+            return Poll::Pending;
+        }
+        let read = self.port.poll_read(context, &mut bytes[..room]);
         if let Poll::Ready(Ok(n)) = read {
-            self.moved.set(self.moved.get() + n as u64);
+            self.budget.spend(n);
         }
         read
     }
 
     fn poll_free(&mut self, context: &mut Context<'_>, wanted: usize) -> Poll<std::io::Result<usize>> {
-        self.port.poll_free(context, wanted)
+        if self.budget.left.get() == 0 { Poll::Pending } else { self.port.poll_free(context, wanted) }
     }
 
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.moved.set(self.moved.get() + bytes.len() as u64);
+        self.budget.spend(bytes.len());
         self.port.write(bytes)
     }
 
@@ -403,24 +464,21 @@ fn give_up(board_drops: bool) {
     let address = hub.address;
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            let mut memory = Memory::<4, 512>::new();
-            let moved = Rc::new(Cell::new(0));
-            let port = Counted { port: SocketPort::connect(address.port(), CAPACITY), moved: Rc::clone(&moved) };
+            // Those given up last keep their places until the hub has heard of it.
+            let mut memory = Memory::<8, 1024>::new();
+            let budget = Budget { moved: Cell::new(0), left: Cell::new(usize::MAX) };
+            let port = Slow { port: SocketPort::connect(address.port(), CAPACITY), budget: &budget };
             let options = Options::new(1, SIZE);
             let world = drive(join(port, StdClock(Instant::now()), &mut memory, &options)).expect("a board joins");
             let comm = world.comm();
-            let count = trials(1, board_drops, |trial, most| attempt(&comm, trial, most, || moved.get()));
-            assert!(!board_drops || count > 300, "only {count} trials");
+            let count = trials(1, board_drops, |trial, most| attempt(&comm, trial, most, &budget));
+            assert!(!board_drops || count > 500, "only {count} trials");
             drop(comm);
             drive(world.finalize()).expect("a board leaves");
         });
         let world = Builder::new().config(joining(address, SIZE, 0)).init().wait().expect("a host joins");
         let comm = world.comm();
-        let moved = || {
-            let traffic = world.traffic();
-            traffic.sent + traffic.received
-        };
-        trials(0, board_drops, |trial, most| attempt(&comm, trial, most, moved));
+        trials(0, board_drops, |trial, most| attempt(&comm, trial, most, &world));
         world.finalize().wait().expect("the host leaves");
     });
     hub.ended();
