@@ -90,6 +90,8 @@ enum Outcome {
     Failed,
 }
 
+type Fill = Box<dyn FnMut(usize, &mut [u8])>;
+type Take = Box<dyn FnMut(usize, &[u8])>;
 type Attempt<'a> = Pin<Box<dyn Future<Output = Outcome> + 'a>>;
 
 /// The buffers of a call, and what is in them when it is done.
@@ -99,8 +101,8 @@ struct Space {
     expected: Vec<f32>,
     send: Vec<u8>,
     receive: Vec<u8>,
-    fill: Box<dyn FnMut(usize, &mut [u8])>,
-    take: Box<dyn FnMut(usize, &[u8])>,
+    fill: Fill,
+    take: Take,
     taken: Rc<RefCell<Vec<u8>>>,
 }
 

@@ -1,6 +1,7 @@
 //! The engine of boards on a host: boards over plain sockets and host ranks in one world.
 
 mod dropping;
+mod faults;
 mod lossy_line;
 
 use std::future::Future;
