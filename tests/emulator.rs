@@ -1,13 +1,15 @@
 //! Boards under QEMU, connected to a test.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::bridge::Bridge;
 
 /// No image of a test runs longer, unless it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -212,6 +214,64 @@ fn read_lines(from: impl Read + Send + 'static, to: Sender<String>) {
             }
         }
     });
+}
+
+/// Runs an image as rank `rank` of a world of `size` whose hub is at `hub`; a board without a network by way of a bridge.
+///
+/// # Panics
+///
+/// If QEMU doesn't start.
+pub fn join(machine: &Machine, application: &str, hub: SocketAddr, rank: u32, size: u32, arguments: &[&str]) -> Member {
+    let (address, rank, size) =
+        (format!("hub=10.0.2.2:{}", hub.port()), format!("rank={rank}"), format!("size={size}"));
+    let arguments = [&[rank.as_str(), &size, &address], arguments].concat();
+    match machine.line {
+        Line::Network => Member { board: Board::start(machine, application, &arguments, "null"), bridge: None },
+        Line::Serial => {
+            let bridge = Bridge::start(hub);
+            let serial = format!("tcp:{}", bridge.address);
+            Member { board: Board::start(machine, application, &arguments, &serial), bridge: Some(bridge) }
+        }
+    }
+}
+
+/// A board in a world, with the bridge that it may need.
+#[derive(Debug)]
+pub struct Member {
+    board: Board,
+    bridge: Option<Bridge>,
+}
+
+impl Member {
+    /// Waits until the board has ended well, and returns what it said.
+    ///
+    /// # Panics
+    ///
+    /// If it ends otherwise, or too much time passes.
+    pub fn succeeded(self) -> String {
+        let (name, (success, said)) = self.end();
+        assert!(success, "{name} said:\n{said}");
+        said
+    }
+
+    fn end(self) -> (String, (bool, String)) {
+        let Self { board, bridge } = self;
+        let name = board.name.clone();
+        let ended = board.end();
+        drop(bridge);
+        (name, ended)
+    }
+}
+
+/// [`Member::succeeded`] of several; if one fails, what the others say may say why.
+///
+/// # Panics
+///
+/// As that does.
+pub fn all_succeeded(members: Vec<Member>) -> Vec<String> {
+    let ended: Vec<_> = members.into_iter().map(Member::end).collect();
+    assert!(ended.iter().all(|(_, (success, _))| *success), "not all boards end well: {ended:#?}");
+    ended.into_iter().map(|(_, (_, said))| said).collect()
 }
 
 /// Runs an image whose link leads here, and waits until it's open: until the board says the application's name.

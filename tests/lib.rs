@@ -1,5 +1,6 @@
 //! What the tests have in common: the programs under test, and how to run several as one world.
 
+pub mod bridge;
 pub mod emulator;
 pub mod job;
 pub mod process;
@@ -101,8 +102,13 @@ pub struct LoneHub {
 impl LoneHub {
     /// Serves one world of `size` ranks.
     pub fn start(size: u32) -> Self {
+        Self::start_with(size, Registry::new())
+    }
+
+    /// The same, which knows `operations`.
+    pub fn start_with(size: u32, operations: Registry) -> Self {
         let config = Config::new().listen("127.0.0.1:0").rank(0).size(size).wait(PATIENCE).world("");
-        let server = Server::bind(&config, Registry::new()).expect("a free port");
+        let server = Server::bind(&config, operations).expect("a free port");
         let (address, stop) = (server.local_addr(), server.stop());
         Self { address, stop, serving: Some(thread::spawn(move || server.serve())) }
     }

@@ -214,8 +214,8 @@ impl Status {
 pub trait Communicator {
     /// What goes wrong.
     type Error: core::error::Error;
-    /// A call in progress.
-    type Transfer<'a>: Future<Output = Result<Status, Self::Error>>
+    /// A call in progress. It can be moved between polls, so that an algorithm may poll it by hand.
+    type Transfer<'a>: Future<Output = Result<Status, Self::Error>> + Unpin
     where
         Self: 'a;
     /// A pause in arithmetic.

@@ -4,6 +4,10 @@ use core::task::Waker;
 
 use edgempi_core::Instant;
 
+/// The waker of those who look by themselves. A static: `Waker::noop()` may be another one wherever it is written, and
+/// then the two can't be told to be alike.
+pub(crate) static NOBODY: &Waker = Waker::noop();
+
 /// A clock, and an alarm for whoever waits.
 ///
 /// The library asks for an alarm only to keep promises about silence; a missed one costs nothing but that. So a

@@ -88,7 +88,7 @@ impl<'e> Comm<'e> {
     ///
     /// # Errors
     ///
-    /// `TooLarge` if it does not fit `scratch`.
+    /// `TooLarge` with the bytes that it takes if it does not fit `scratch`, `InvalidArgument` if postcard can't encode it.
     pub fn send_object<'a, T: Serialize + ?Sized>(
         &'a self,
         dest: impl Into<Rank>,
@@ -323,29 +323,32 @@ impl Drop for Split<'_, '_> {
 /// Bytes that a value is encoded into. (postcard's own slice can panic.)
 struct Space<'a> {
     bytes: &'a mut [u8],
+    /// How many bytes the value takes, whether or not there is room for them.
     len: usize,
 }
 
 impl<'a> Flavor for Space<'a> {
-    type Output = &'a [u8];
+    type Output = Result<&'a [u8], Error>;
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        let place = self.bytes.get_mut(self.len).ok_or(postcard::Error::SerializeBufferFull)?;
-        *place = byte;
+        if let Some(place) = self.bytes.get_mut(self.len) {
+            *place = byte;
+        }
         self.len += 1;
         Ok(())
     }
 
-    fn finalize(self) -> postcard::Result<&'a [u8]> {
+    fn finalize(self) -> postcard::Result<Self::Output> {
         let Self { bytes, len } = self;
-        bytes.get(..len).ok_or(postcard::Error::SerializeBufferFull)
+        let needed = Error::with(Category::TooLarge, len as u64);
+        Ok(bytes.get(..len).ok_or(needed))
     }
 }
 
 fn encode<'a, T: Serialize + ?Sized>(value: &T, scratch: &'a mut [u8]) -> Result<&'a [u8], Error> {
-    let room = scratch.len() as u64;
     let space = Space { bytes: scratch, len: 0 };
-    postcard::serialize_with_flavor(value, space).map_err(|_| Error::with(Category::TooLarge, room))
+    // What remains is a value that can't be encoded at all.
+    postcard::serialize_with_flavor(value, space).unwrap_or(Err(Error::new(Category::InvalidArgument)))
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {

@@ -13,7 +13,7 @@ use edgempi_core::request::{CommunicatorId, NameIds, NewNames, Slot};
 use edgempi_core::wire::{GoodbyeReason, Layout, MAX_HEAD_LEN, PREFIX_LEN, Prefix};
 use edgempi_core::{Call, Category, Datatype, Endpoint, Rank, RequestId, Status};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, NOBODY};
 use crate::error::Error;
 use crate::hand::{Hand, Source, count, ranks};
 use crate::memory::{Entry, NameEntry, Parts, Place, Reason, Stage};
@@ -590,7 +590,7 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
 
     /// Whoever looks by itself, and has no waker, needs no alarm; some clocks take only their executor's wakers.
     fn alarm(&self, context: &Context<'_>, at: edgempi_core::Instant) {
-        if !context.waker().will_wake(Waker::noop()) {
+        if !NOBODY.will_wake(context.waker()) {
             self.clock.wake_at(at, context.waker());
         }
     }
@@ -636,8 +636,7 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
             entry.start(request);
         }
         // Its first frame leaves now if there is room: the buffers are at hand.
-        let waker = Waker::noop();
-        let mut context = Context::from_waker(waker);
+        let mut context = Context::from_waker(NOBODY);
         self.write_now(&mut context, Some(AtHand { request, hand }));
         Ok(request)
     }
@@ -719,6 +718,11 @@ impl<P: Port, C: Clock> Drive for RefCell<Engine<'_, P, C>> {
         let result = match entry.stage {
             Stage::Waiting | Stage::Free => {
                 match &mut entry.waker {
+                    // The port may know nobody now who waits to be woken.
+                    waker if NOBODY.will_wake(context.waker()) => {
+                        *waker = None;
+                        engine.wake_another();
+                    }
                     Some(waker) => waker.clone_from(context.waker()),
                     waker => *waker = Some(context.waker().clone()),
                 }
@@ -738,7 +742,7 @@ impl<P: Port, C: Clock> Drive for RefCell<Engine<'_, P, C>> {
         let waits = entry_of(engine.entries, request).is_some_and(|entry| entry.stage == Stage::Waiting);
         if waits {
             engine.endpoint.cancel(request);
-            engine.write_now(&mut Context::from_waker(Waker::noop()), None);
+            engine.write_now(&mut Context::from_waker(NOBODY), None);
         }
         engine.release(request);
     }

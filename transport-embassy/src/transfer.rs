@@ -2,10 +2,11 @@
 
 use core::future::Future;
 use core::pin::Pin;
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Poll};
 
 use edgempi_core::{RequestId, Status};
 
+use crate::clock::NOBODY;
 use crate::engine::Drive;
 use crate::error::Error;
 use crate::hand::{Hand, Sink};
@@ -48,7 +49,7 @@ impl<'a> Transfer<'a> {
     ///
     /// A loop that waits in another way, in `WFI` say, has to know of the port's interrupts: nobody wakes it.
     pub fn test(&mut self) -> Option<Result<Status, Error>> {
-        match Pin::new(self).poll(&mut Context::from_waker(Waker::noop())) {
+        match Pin::new(self).poll(&mut Context::from_waker(NOBODY)) {
             Poll::Ready(result) => Some(result),
             Poll::Pending => None,
         }

@@ -11,7 +11,7 @@ use edgempi_core::request::CommunicatorId;
 use edgempi_core::wire::{GoodbyeReason, MAX_HEAD_LEN, MAX_HELLO_PAYLOAD, RankKind};
 use edgempi_core::{Buffers, Call, Category, Datatype, Instant, Rank, RequestId};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, NOBODY};
 use crate::comm::Comm;
 use crate::engine::{Drive, Engine};
 use crate::error::Error;
@@ -199,7 +199,7 @@ impl<P: Port, C: Clock> Drop for World<'_, P, C> {
             && engine.lost().is_none()
         {
             engine.leave(GoodbyeReason::Dropped);
-            engine.drive(&mut Context::from_waker(core::task::Waker::noop()), None);
+            engine.drive(&mut Context::from_waker(NOBODY), None);
         }
     }
 }
@@ -243,7 +243,7 @@ impl<P: Port, C: Clock> Future for Finalize<'_, P, C> {
 ///
 /// Returns its output when it is done.
 pub fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
-    match Pin::new(future).poll(&mut Context::from_waker(core::task::Waker::noop())) {
+    match Pin::new(future).poll(&mut Context::from_waker(NOBODY)) {
         Poll::Ready(output) => Some(output),
         Poll::Pending => None,
     }

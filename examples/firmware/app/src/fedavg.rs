@@ -2,7 +2,7 @@
 
 use core::fmt::Write as _;
 
-use edgempi_core::Communicator as _;
+use edgempi_core::{Communicator as _, Rank};
 use edgempi_embassy::Comm;
 use fedavg_round::{Activations, BATCH, INPUTS, Options, Perceptron, ROUNDS, Scratch, Shard, Split, fingerprint};
 use static_cell::ConstStaticCell;
@@ -19,10 +19,30 @@ static LABELS: &[u8; 1297] = include_bytes!(concat!(env!("OUT_DIR"), "/labels"))
 /// Everything that training needs, so that none of it is on the stack: a network with `HIDDEN` units in its hidden
 /// layer, which all ranks must have (hosts: `--hidden`), and so `WEIGHTS` weights.
 pub struct Model<const HIDDEN: usize, const WEIGHTS: usize> {
-    weights: [f32; WEIGHTS],
-    batch: [Activations<HIDDEN>; BATCH],
-    rows: [u16; IMAGES],
-    order: [u16; IMAGES / 3 + 1],
+    pub(crate) weights: [f32; WEIGHTS],
+    pub(crate) batch: [Activations<HIDDEN>; BATCH],
+    pub(crate) rows: [u16; IMAGES],
+    pub(crate) order: [u16; IMAGES / 3 + 1],
+}
+
+/// The images of a rank of `size`, whose order has to fit `order`.
+pub(crate) fn deal<'a>(
+    split: Split,
+    rank: Rank,
+    size: u32,
+    seed: u64,
+    rows: &'a mut [u16; IMAGES],
+    order: &[u16],
+) -> Result<Shard<'a>, Failure> {
+    if rank.get() >= size {
+        return Err(Failure::Argument { argument: "rank" });
+    }
+    let rows = split.rows(LABELS, rank, size, seed, rows);
+    let shard = Shard::new(PIXELS.as_chunks().0, LABELS).select(rows);
+    if shard.len() > order.len() {
+        return Err(Failure::Argument { argument: "size" });
+    }
+    Ok(shard)
 }
 
 /// The network of the host's example.
@@ -32,8 +52,12 @@ pub type Small = Model<8, { Perceptron::<8>::LEN }>;
 
 impl<const HIDDEN: usize, const WEIGHTS: usize> Model<HIDDEN, WEIGHTS> {
     /// One that nobody uses yet.
-    pub const UNUSED: Self =
-        Self { weights: [0.0; WEIGHTS], batch: [Activations::ZERO; BATCH], rows: [0; IMAGES], order: [0; IMAGES / 3 + 1] };
+    pub const UNUSED: Self = Self {
+        weights: [0.0; WEIGHTS],
+        batch: [Activations::ZERO; BATCH],
+        rows: [0; IMAGES],
+        order: [0; IMAGES / 3 + 1],
+    };
 }
 
 /// Trains beside hosts that run the example `fedavg`. The arguments `rounds`, `epochs`,
@@ -77,18 +101,16 @@ async fn learn<B: Board, const HIDDEN: usize, const WEIGHTS: usize>(
         Some(_) => return Err(Failure::Argument { argument: "split" }),
     };
 
-    let rows = split.rows(LABELS, comm.rank(), comm.size(), options.seed, rows);
-    let shard = Shard::new(PIXELS.as_chunks().0, LABELS).select(rows);
-    if shard.len() > order.len() {
-        // The order of so many images does not fit.
-        return Err(Failure::Argument { argument: "size" });
-    }
+    let shard = deal(split, comm.rank(), comm.size(), options.seed, rows, order)?;
     let mut scratch = Scratch { order, batch };
     fedavg_round::start::<_, HIDDEN>(comm, weights, options.seed).await?;
     for number in 0..rounds {
         let report = fedavg_round::round(comm, weights, &shard, &mut scratch, &options, number).await?;
         if number == 0 || number + 1 == rounds {
-            let _ = writeln!(console, "round {}/{rounds}: loss {:.4} before averaging", number + 1, report.loss);
+            // To format a float takes a kilobyte of stack, more than the smallest board can spare.
+            let loss = (report.loss * 10_000.0) as u32;
+            let (whole, rest) = (loss / 10_000, loss % 10_000);
+            let _ = writeln!(console, "round {}/{rounds}: loss {whole}.{rest:04} before averaging", number + 1);
         }
     }
     let _ = writeln!(console, "weights {:016x}", fingerprint(weights));

@@ -1,5 +1,9 @@
 //! The engine of boards on a host: boards over plain sockets and host ranks in one world.
 
+mod dropping;
+mod faults;
+mod lossy_line;
+
 use std::future::Future;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -172,7 +176,7 @@ async fn every_call<C: Communicator>(comm: &C, len: usize) -> Result<(), C::Erro
             assert_eq!(number[0], status.source.get() * 10);
             seen += number[0];
         }
-        assert_eq!(seen, (0..size).map(|rank| rank * 10).sum());
+        assert_eq!(seen, (0..size).map(|rank| rank * 10).sum::<u32>());
     } else {
         comm.send(0, rank, &[rank * 10]).await?;
     }

@@ -1,4 +1,7 @@
-//! Images for boards, run under QEMU: what each board's support promises to applications.
+//! Images for boards, run under QEMU: what each board's support promises to applications, and boards in worlds.
+
+mod host;
+mod worlds;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
