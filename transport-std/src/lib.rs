@@ -2,6 +2,8 @@
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
 
+#[cfg(feature = "bridge")]
+pub mod bridge;
 mod buffers;
 mod codec;
 mod comm;

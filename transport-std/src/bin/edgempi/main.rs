@@ -9,6 +9,7 @@ use anstream::{AutoStream, ColorChoice};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+mod bridge;
 mod config;
 mod example;
 mod hub;
@@ -36,6 +37,7 @@ struct Arguments {
 enum Command {
     Run(run::Arguments),
     Hub(hub::Arguments),
+    Bridge(bridge::Arguments),
     Config(config::Arguments),
 }
 
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
     let code = match arguments.command {
         Command::Run(arguments) => run::execute(&arguments),
         Command::Hub(arguments) => hub::execute(&arguments),
+        Command::Bridge(arguments) => bridge::execute(&arguments),
         Command::Config(arguments) => config::execute(&arguments),
     };
     ExitCode::from(code)
