@@ -542,7 +542,7 @@ fn parse_listen(text: &str) -> Result<(String, Option<u16>), String> {
 }
 
 /// Host and port of `host`, `host:port`, `[IPv6]:port`, `[IPv6]` or a bare IPv6 address.
-fn split_address(text: &str) -> Option<(String, Option<u16>)> {
+pub(crate) fn split_address(text: &str) -> Option<(String, Option<u16>)> {
     let is_name = |host: &str| {
         !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
     };

@@ -46,6 +46,17 @@ pub enum Error {
         /// What the system said.
         reason: String,
     },
+    /// A bridge can't use its serial line.
+    #[error(
+        "can not open the serial line {line}: {reason}; it is a device such as /dev/ttyUSB0, an address to dial such as \
+         127.0.0.1:4000, or one to listen on such as listen:127.0.0.1:4000"
+    )]
+    SerialLine {
+        /// The device or address.
+        line: String,
+        /// What the system said.
+        reason: String,
+    },
     /// The hub does not want this rank, or has given it up.
     #[error("the hub at {address} refused: {reason}")]
     Refused {
@@ -183,6 +194,7 @@ impl Error {
             Self::Config(_) => "Config",
             Self::Connect { .. } => "Connect",
             Self::Listen { .. } => "Listen",
+            Self::SerialLine { .. } => "SerialLine",
             Self::Refused { .. } => "Refused",
             Self::Disconnected { .. } => "Disconnected",
             Self::RankFailed { .. } => "RankFailed",

@@ -226,6 +226,7 @@
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
 
+#[cfg(feature = "bridge")]
 pub mod bridge;
 mod buffers;
 mod codec;

@@ -240,6 +240,7 @@ impl Check {
         self.0.update(bytes);
     }
 
+    #[inline(never)] // 40 bytes less on a Cortex-M3
     pub(super) fn value(&self) -> u32 {
         self.0.clone().finalize()
     }

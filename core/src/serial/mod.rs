@@ -27,11 +27,30 @@
 //! [`reconnect`](SerialLink::reconnect) once it has put its own state in order; so no byte of one session can be taken
 //! for one of another.
 //!
+//! # How fast
+//!
+//! Percent of the line's bytes that reach a reader, one way / both ways at once, over 115,200 baud with windows of 4
+//! frames, by payload of a frame (`cargo test --release -p edgempi-core --test serial -- --ignored --nocapture` prints
+//! this for other windows, too):
+//!
+//! | bad bytes | 48 | 112 | 240 | 496 | 1008 |
+//! |---|---|---|---|---|---|
+//! | none | 79 / 78 | 90 / 90 | 95 / 95 | 97 / 97 | 98 / 98 |
+//! | 1 in 10,000 | 78 / 76 | 88 / 87 | 92 / 92 | 92 / 91 | 88 / 85 |
+//! | 1 in 1,000 | 73 / 66 | 78 / 73 | 71 / 67 | 49 / 46 | 21 / 18 |
+//! | 1 in 500 | 67 / 58 | 66 / 60 | 47 / 44 | 22 / 16 | 6 / 2 |
+//! | 1 in 200 | 47 / 42 | 32 / 29 | 12 / 9 | 3 / 0 | 0 / 0 |
+//!
+//! Out-of-order frames are kept, because that pays: at 1 bad byte in 1,000 and 240 bytes of payload a window of 4 would
+//! get through 49 / 41 percent if they were sent again. A window of 8 gets 74 / 72, and more than
+//! 74 there can't be.
+//!
 //! # Memory
 //!
 //! Each frame of a window takes [`Frame`]'s few bytes beside its payload, in memory of the caller. Payload is copied
 //! once each way: from the writer into the window, from the window to the reader; encoding and decoding happen on the
-//! way to and from the line. The ends may differ in both sizes: the smaller ones count.
+//! way to and from the line. The ends may differ in both sizes: the smaller ones count. The link itself takes a few
+//! hundred bytes, and 5 kB of text on a Cortex-M3.
 //!
 //! ```
 //! use core::time::Duration;

@@ -13,6 +13,8 @@ use polling::{Event, Poller};
 
 pub(crate) use memory::memory_pair;
 pub use memory::{MemoryLink, Wake};
+#[cfg(feature = "bridge")]
+pub(crate) use tcp::dial;
 pub(crate) use tcp::{connect, listen};
 
 /// The names that `EDGEMPI_PROTO` may say.

@@ -86,6 +86,11 @@ pub(crate) fn connect(address: &Address, wait: Duration) -> Result<TcpLink, Erro
 
 fn try_connect(address: &Address, left: Duration) -> io::Result<TcpLink> {
     let timeout = left.clamp(Duration::from_millis(10), Duration::from_secs(5));
+    dial(address, timeout).and_then(TcpLink::new)
+}
+
+/// Connects once, to the first of the address' candidates that answers within `timeout`.
+pub(crate) fn dial(address: &Address, timeout: Duration) -> io::Result<TcpStream> {
     let candidates: Vec<SocketAddr> = (address.host.as_str(), address.port).to_socket_addrs()?.collect();
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for candidate in candidates {
@@ -93,7 +98,7 @@ fn try_connect(address: &Address, left: Duration) -> io::Result<TcpLink> {
             Ok(stream) if is_self_connected(&stream) => {
                 last = io::Error::new(io::ErrorKind::ConnectionRefused, "nobody listens there");
             }
-            Ok(stream) => return TcpLink::new(stream),
+            Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }
     }

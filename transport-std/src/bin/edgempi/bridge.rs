@@ -1,126 +1,74 @@
-//! `edgempi bridge`: brings a board on a serial line to a hub.
+//! `edgempi bridge`: a hub for a board that has nothing but a serial line.
 
-use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::thread;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
-use edgempi::bridge::Bridge;
-use edgempi::config::{Config, ConfigError};
-use serial2::SerialPort;
+use edgempi::Error;
+use edgempi::bridge::{Bridge, DEFAULT_BAUD, Line};
+use edgempi::config::Config;
 
-use crate::say;
+use crate::{say, signals};
 
-/// How long to wait before a line that was lost is opened again.
-const PAUSE: Duration = Duration::from_millis(500);
-/// How long a read of a device may take; then it is read again.
-const READ_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Bring a board on a serial line to a hub
+/// Carry the frames of a board on a serial line to a hub
 ///
-/// Serves until it is interrupted: session after session on the line, each with a connection to the hub of its own.
+/// Serves until it is interrupted: opens the line again when it is lost, and connects to the hub whenever the board
+/// begins a session.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
-    edgempi bridge --serial /dev/ttyACM0 --hub 192.0.2.1:61642    a board on USB\n  \
-    edgempi bridge --serial listen:127.0.0.1:7000 --hub HOST      an emulated board that dials 127.0.0.1:7000\n\n\
-    RUST_LOG=info says when boards come and go.")]
+    edgempi bridge --serial /dev/ttyUSB0 --baud 921600 --hub 192.0.2.1\n  \
+    edgempi bridge --serial 127.0.0.1:4000            dial an emulator (QEMU: -serial tcp:127.0.0.1:4000,server=on)\n  \
+    edgempi bridge --serial listen:127.0.0.1:4000     wait for one (QEMU: -serial tcp:127.0.0.1:4000)")]
 pub struct Arguments {
-    /// The line: a device, the address of a program that listens (host:port), or listen:ADDR to wait for one that dials
-    #[arg(long, value_name = "LINE")]
+    /// The board's line: a device, an address host:port to dial, or listen:host:port (port 0 is any free port)
+    #[arg(long, value_name = "DEVICE|ADDR")]
     serial: String,
 
-    /// Bits a second, for a device
-    #[arg(long, value_name = "RATE", default_value_t = 115_200)]
+    /// Bits per second of a device; 8 data bits, no parity, 1 stop bit
+    #[arg(long, value_name = "RATE", default_value_t = DEFAULT_BAUD, value_parser = clap::value_parser!(u32).range(1..))]
     baud: u32,
 
-    /// Where the hub is, as host:port or host [default: EDGEMPI_ADDR, or 127.0.0.1, with EDGEMPI_PORT]
+    /// Address of the hub, as host or host:port [default: EDGEMPI_ADDR, or 127.0.0.1, with EDGEMPI_PORT]
     #[arg(long, value_name = "ADDR")]
     hub: Option<String>,
 }
 
-/// A way to open the line, again and again.
-enum Line {
-    Device { path: String, baud: u32 },
-    Dial(String),
-    Listen(TcpListener),
-}
-
-type Halves = (Box<dyn Read + Send>, Box<dyn Write>);
-
-impl Line {
-    fn parse(text: &str, baud: u32) -> io::Result<Self> {
-        if let Some(address) = text.strip_prefix("listen:") {
-            return TcpListener::bind(address).map(Self::Listen);
+impl Arguments {
+    /// The configuration that the arguments ask for. A bridge is no rank; see [`crate::hub`].
+    fn config(&self) -> Config {
+        let config = Config::new().rank(0);
+        match &self.hub {
+            Some(hub) => config.addr(hub),
+            None => config,
         }
-        let is_address = !text.contains(['/', '\\']) && text.contains(':');
-        Ok(if is_address { Self::Dial(text.to_owned()) } else { Self::Device { path: text.to_owned(), baud } })
-    }
-
-    fn open(&self) -> io::Result<Halves> {
-        let stream = match self {
-            Self::Device { path, baud } => {
-                let mut port = SerialPort::open(path, *baud)?;
-                port.set_read_timeout(READ_TIMEOUT)?;
-                return Ok((Box::new(port.try_clone()?), Box::new(port)));
-            }
-            Self::Dial(address) => TcpStream::connect(address)?,
-            Self::Listen(listener) => listener.accept()?.0,
-        };
-        stream.set_nodelay(true)?;
-        Ok((Box::new(stream.try_clone()?), Box::new(stream)))
     }
 }
 
-/// Serves, and returns the exit code if it can't.
+/// Serves, and returns the exit code.
 pub fn execute(arguments: &Arguments) -> u8 {
-    let hub = match hub(arguments) {
-        Ok(hub) => hub,
+    let bridge =
+        Line::parse(&arguments.serial, arguments.baud).and_then(|line| Bridge::open(line, &arguments.config()));
+    let bridge = match bridge {
+        Ok(bridge) => bridge,
         Err(error) => {
+            let is_setting = matches!(error, Error::Config(_));
             say(error);
-            return 2;
+            return if is_setting { 2 } else { 1 };
         }
     };
-    let line = match Line::parse(&arguments.serial, arguments.baud) {
-        Ok(line) => line,
-        Err(error) => {
-            say(format_args!("can't use the line {}: {error}", arguments.serial));
-            return 1;
-        }
-    };
-    match &line {
-        Line::Listen(listener) => match listener.local_addr() {
-            Ok(address) => say(format_args!("bridge to the hub at {hub}; waiting for a line at {address}")),
-            Err(error) => say(error),
-        },
-        Line::Device { .. } | Line::Dial(_) => {
-            say(format_args!("bridge between {} and the hub at {hub}", arguments.serial));
-        }
+    let (stop, code) = (bridge.stop(), Arc::new(AtomicU8::new(0)));
+    let signalled = code.clone();
+    let listening = signals::listen(move |signal| {
+        signalled.store(128 + signal.number(), Ordering::SeqCst);
+        stop.stop();
+    });
+    if let Err(error) = listening {
+        say(format_args!("signals can not be handled: {error}"));
+        return 1;
     }
-    let mut bridge = Bridge::new(hub);
-    let mut told = false;
-    loop {
-        match line.open() {
-            Ok((reader, writer)) => {
-                told = false;
-                let error = bridge.serve(reader, writer);
-                tracing::info!("the line is lost: {error}");
-            }
-            // Said once, however long it takes: a board may be plugged in later.
-            Err(error) if !told => {
-                told = true;
-                say(format_args!("the line {} can't be opened: {error}; trying again", arguments.serial));
-            }
-            Err(_) => {}
-        }
-        thread::sleep(PAUSE);
+    say(format_args!("bridge from the serial line {} to the hub at {}", bridge.line(), bridge.hub()));
+    if let Err(error) = bridge.serve() {
+        say(error);
+        return 1;
     }
-}
-
-fn hub(arguments: &Arguments) -> Result<edgempi::config::Address, ConfigError> {
-    // A bridge has no rank; any will do for the address.
-    let mut config = Config::new().size(1).rank(0);
-    if let Some(hub) = &arguments.hub {
-        config = config.addr(hub);
-    }
-    Ok(config.resolve(edgempi::link::NAMES)?.hub())
+    code.load(Ordering::SeqCst)
 }
