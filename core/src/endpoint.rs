@@ -215,6 +215,9 @@ pub struct Endpoint<S> {
     last_heard: Instant,
     pinged: Option<Instant>,
     event: Option<Event>,
+    /// The request that the event ends. Its slot is not used again before the event has been taken: until then the
+    /// driver may look for what it keeps there.
+    finished: Option<u16>,
 }
 
 impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
@@ -242,6 +245,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             last_heard: now,
             pinged: None,
             event: None,
+            finished: None,
         };
         endpoint.adopt(0);
         endpoint
@@ -427,20 +431,23 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             Down::Fail(fail) => {
                 self.settle_sequence(fail.sequence, fail.queue_limit)?;
                 let Some((index, slot)) = self.find(fail.request) else { return Err(PROTOCOL) };
-                let cancelled = slot.marks.has(Marks::CANCELLED);
-                self.release(index);
-                if cancelled {
+                if slot.marks.has(Marks::CANCELLED) {
+                    self.release(index);
                     return Ok(Incoming::Discard { len });
                 }
-                self.event = Some(Event::Fail { request: fail.request, fault: fail.fault() });
+                self.finish(index, Event::Fail { request: fail.request, fault: fail.fault() });
                 Ok(Incoming::Reason { len })
             }
         }
     }
 
-    /// The event of the last frame, to be taken after its payload.
+    /// The event of the last frame, to be taken after its payload. The name of a request that has ended is not given
+    /// to another one before that.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
+        if let Some(index) = self.finished.take() {
+            self.release(index);
+        }
         self.event.take()
     }
 
@@ -652,12 +659,11 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             Status { source: self.config.rank, tag: Tag(0), bytes: came }
         };
         let Some((_, slot)) = self.find(complete.request) else { return Err(PROTOCOL) };
-        let cancelled = slot.marks.has(Marks::CANCELLED);
-        self.release(index);
-        if cancelled {
+        if slot.marks.has(Marks::CANCELLED) {
+            self.release(index);
             return Ok(Incoming::Discard { len });
         }
-        self.event = Some(Event::Complete { request: complete.request, status });
+        self.finish(index, Event::Complete { request: complete.request, status });
         Ok(match complete.layout {
             Layout::Empty => Incoming::Nothing,
             layout => Incoming::Result { request: complete.request, layout, len },
@@ -743,7 +749,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
                     }
                     self.pop_ready();
                 }
-                State::Free => {
+                State::Finished | State::Free => {
                     self.pop_ready();
                 }
             }
@@ -834,7 +840,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             Slot { state: State::Open, .. } => index,
             part => part.owner,
         };
-        let owner_slot = self.slot_mut(owner)?;
+        let owner_slot = self.slot_mut(owner).filter(|slot| slot.state == State::Open)?;
         let request = RequestId::new(owner, owner_slot.generation);
         if owner_slot.marks.clear(Marks::CANCEL) {
             return Some((Up::Cancel(Cancel { request }), None));
@@ -962,6 +968,16 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             }
         }
         self.retire(index);
+    }
+
+    /// A request has its answer; its slot is free once `event` has been taken.
+    fn finish(&mut self, index: u16, event: Event) {
+        self.settle(index);
+        if let Some(slot) = self.slot_mut(index) {
+            slot.state = State::Finished;
+        }
+        self.finished = Some(index);
+        self.event = Some(event);
     }
 
     /// Frees a request's slot and those of its parts.
