@@ -160,6 +160,11 @@ pub enum Event {
         /// Why.
         fault: Fault,
     },
+    /// The hub has answered a request that was given up: nothing of it will come or go any more.
+    Released {
+        /// Which.
+        request: RequestId,
+    },
     /// The hub does not want this rank.
     Rejected(Fault),
     /// The hub is done with this rank.
@@ -347,7 +352,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
     }
 
     /// Gives a request up: its bytes are discarded from now on, and the hub is told. Its slot is free again once
-    /// the hub has answered. The answer is no longer reported.
+    /// the hub has answered, which [`Event::Released`] says whatever the answer is.
     pub fn cancel(&mut self, request: RequestId) {
         let Some((index, slot)) = self.find(request) else { return };
         if !slot.marks.has(Marks::CANCELLED) {
@@ -432,7 +437,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
                 self.settle_sequence(fail.sequence, fail.queue_limit)?;
                 let Some((index, slot)) = self.find(fail.request) else { return Err(PROTOCOL) };
                 if slot.marks.has(Marks::CANCELLED) {
-                    self.release(index);
+                    self.finish(index, Event::Released { request: fail.request });
                     return Ok(Incoming::Discard { len });
                 }
                 self.finish(index, Event::Fail { request: fail.request, fault: fail.fault() });
@@ -660,7 +665,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         };
         let Some((_, slot)) = self.find(complete.request) else { return Err(PROTOCOL) };
         if slot.marks.has(Marks::CANCELLED) {
-            self.release(index);
+            self.finish(index, Event::Released { request: complete.request });
             return Ok(Incoming::Discard { len });
         }
         self.finish(index, Event::Complete { request: complete.request, status });

@@ -225,7 +225,7 @@ impl State {
         &self.hub
     }
 
-    /// The request with this id; one that was cancelled is kept until its slot is used again, because its frames may
+    /// The request with this id; one that was cancelled is kept until the hub has answered, because its frames may
     /// still have to leave.
     pub(super) fn find(&self, id: RequestId) -> Option<Arc<Pending>> {
         match self.requests.get(id.index()) {
@@ -301,6 +301,8 @@ impl State {
                     self.resolve(pending, Err(Error::from_hub(fault, reason)));
                 }
             }
+            // With it goes the memory that it used.
+            Event::Released { request } => drop(self.take(request)),
             Event::Rejected(Fault { category, .. }) => {
                 let address = self.hub.clone();
                 self.lose(&Error::Refused { category, address, reason });
