@@ -61,12 +61,12 @@ fn the_memory_of_a_request_that_was_given_up_is_free_once_the_hub_has_answered()
         let comm = world.comm();
         let before = memory();
         if comm.rank() == 0 {
-            drop(comm.allreduce_in_place(&mut vec![1u32; NUMBERS], Sum));
+            drop(comm.allreduce_in_place(&mut vec![0u32; NUMBERS], Sum));
             comm.send(1, 0, [0u8]).wait().unwrap();
         } else {
             // Not before it has been given up.
             comm.recv::<u8>(0, 0).wait().unwrap();
-            assert!(comm.allreduce(vec![1u32; NUMBERS], Sum).wait().is_err());
+            assert!(comm.allreduce(vec![0u32; NUMBERS], Sum).wait().is_err());
         }
         // What is in front of a barrier's answer has come with it.
         comm.barrier().wait().unwrap();
