@@ -203,6 +203,11 @@ pub enum Event {
         /// Why.
         fault: Fault,
     },
+    /// The hub has answered a request that was given up: nothing of it will come or go any more.
+    Released {
+        /// Which.
+        request: RequestId,
+    },
     /// The hub does not want this rank.
     Rejected(Fault),
     /// The hub is done with this rank.
@@ -261,6 +266,9 @@ pub struct Endpoint<S> {
     pinged: Option<Instant>,
     event: Option<Event>,
     lacks: Option<RequestId>,
+    /// The request that the event ends. Its slot is not used again before the event has been taken: until then the
+    /// driver may look for what it keeps there.
+    finished: Option<u16>,
 }
 
 impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
@@ -291,6 +299,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             pinged: None,
             event: None,
             lacks: None,
+            finished: None,
         };
         endpoint.adopt(0);
         endpoint
@@ -331,15 +340,6 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
     /// How many requests are open.
     pub fn open_requests(&self) -> u32 {
         self.open
-    }
-
-    /// Whether a request's slot is its own: it has not been answered. A cancelled one tells so that its frames have left,
-    /// and that none will come for it.
-    pub fn is_open(&self, request: RequestId) -> bool {
-        let slot = self.slots.as_ref().get(request.index());
-        slot.is_some_and(|slot| {
-            slot.generation == request.generation() && matches!(slot.state, State::Queued | State::Open)
-        })
     }
 
     /// Starts a request. It is answered by one [`Event::Complete`] or [`Event::Fail`], unless it is
@@ -403,7 +403,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
     }
 
     /// Gives a request up: its bytes are discarded from now on, and the hub is told. Its slot is free again once
-    /// the hub has answered. The answer is no longer reported.
+    /// the hub has answered, which [`Event::Released`] says whatever the answer is.
     pub fn cancel(&mut self, request: RequestId) {
         let Some((index, slot)) = self.find(request) else { return };
         if !slot.marks.has(Marks::CANCELLED) {
@@ -489,22 +489,25 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             Down::Fail(fail) => {
                 self.settle_sequence(fail.sequence, fail.queue_limit)?;
                 let Some((index, slot)) = self.find(fail.request) else { return Err(PROTOCOL) };
-                let cancelled = slot.marks.has(Marks::CANCELLED);
-                self.release(index);
-                if cancelled {
+                if slot.marks.has(Marks::CANCELLED) {
+                    self.finish(index, Event::Released { request: fail.request });
                     return Ok(Incoming::Discard { len });
                 }
-                self.event = Some(Event::Fail { request: fail.request, fault: fail.fault() });
+                self.finish(index, Event::Fail { request: fail.request, fault: fail.fault() });
                 Ok(Incoming::Reason { len })
             }
         }
     }
 
-    /// The event of the last frame, to be taken after its payload.
+    /// The event of the last frame, to be taken after its payload. The name of a request that has ended is not given
+    /// to another one before that.
     ///
     /// The value returned may change after: `handle_frame`.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
+        if let Some(index) = self.finished.take() {
+            self.release(index);
+        }
         self.event.take()
     }
 
@@ -740,12 +743,11 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             Status { source: self.config.rank, tag: Tag(0), bytes: came }
         };
         let Some((_, slot)) = self.find(complete.request) else { return Err(PROTOCOL) };
-        let cancelled = slot.marks.has(Marks::CANCELLED);
-        self.release(index);
-        if cancelled {
+        if slot.marks.has(Marks::CANCELLED) {
+            self.finish(index, Event::Released { request: complete.request });
             return Ok(Incoming::Discard { len });
         }
-        self.event = Some(Event::Complete { request: complete.request, status });
+        self.finish(index, Event::Complete { request: complete.request, status });
         Ok(match complete.layout {
             Layout::Empty => Incoming::Nothing,
             layout => Incoming::Result { request: complete.request, layout, len },
@@ -839,7 +841,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
                         }
                     }
                 }
-                State::Free => {
+                State::Finished | State::Free => {
                     self.pop_ready();
                 }
             }
@@ -941,7 +943,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
     fn transmit_open(&mut self, index: u16, request: RequestId, reach: Reach) -> Next {
         let max_payload = self.max_payload;
         let owner = request.index() as u16;
-        let Some(owner_slot) = self.slot_mut(owner) else { return Next::Nothing };
+        let owner_slot = self.slot_mut(owner).filter(|slot| slot.state == State::Open);
+        let Some(owner_slot) = owner_slot else { return Next::Nothing };
         if owner_slot.marks.clear(Marks::CANCEL) {
             return Next::Frame(Up::Cancel(Cancel { request }), None);
         }
@@ -1085,6 +1088,16 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             }
         }
         self.retire(index);
+    }
+
+    /// A request has its answer; its slot is free once `event` has been taken.
+    fn finish(&mut self, index: u16, event: Event) {
+        self.settle(index);
+        if let Some(slot) = self.slot_mut(index) {
+            slot.state = State::Finished;
+        }
+        self.finished = Some(index);
+        self.event = Some(event);
     }
 
     /// Frees a request's slot and those of its parts.

@@ -371,6 +371,8 @@ pub(crate) enum State {
     Queued,
     /// A request that the hub has, or is about to have.
     Open,
+    /// A request that has its answer, while the driver takes that in.
+    Finished,
     /// One more part that an open request sends.
     UpPart,
     /// One more part that an open request receives.

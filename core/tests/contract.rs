@@ -5,11 +5,11 @@ mod world;
 use std::time::Duration;
 
 use bytes::Bytes;
-use edgempi_core::endpoint::{Config, Reach};
+use edgempi_core::endpoint::{Config, Event, Incoming, Reach};
 use edgempi_core::hub::{self, Hub, PeerId, Registry};
-use edgempi_core::request::{CallCode, Slot};
-use edgempi_core::wire::{Cancel, Down, MAX_HEAD_LEN, Ping, Prefix, Submit, SubmitFlags, Up};
-use edgempi_core::{Call, Endpoint, Instant, Rank, ReduceOp, SplitRequest, SplitResult, Tag};
+use edgempi_core::request::{CallCode, CommunicatorId, NameIds, Receive, Sent, Slot, Submission};
+use edgempi_core::wire::{Cancel, Down, Fail, MAX_HEAD_LEN, Ping, Prefix, Submit, SubmitFlags, Up, VERSION, Welcome};
+use edgempi_core::{Call, Category, Datatype, Endpoint, Instant, Rank, ReduceOp, SplitRequest, SplitResult, Tag};
 use world::{Ask, Random, World, ask, barrier, bcast, hello, request_id, submit};
 
 #[test]
@@ -40,6 +40,73 @@ fn a_slot_that_is_used_again_has_another_name() {
         let request = world.ask(0, barrier());
         world.settle();
         assert!(names.insert(request), "{request:?} names two requests");
+    }
+}
+
+/// An endpoint with this many slots in a world of one that has been let in.
+fn joined(slots: usize) -> Endpoint<Vec<Slot>> {
+    let config = Config { max_silence: Duration::ZERO, ..Config::host(Rank::new(0), 1) };
+    let mut endpoint = Endpoint::new(Instant::ZERO, config, vec![Slot::FREE; slots]);
+    let hello = endpoint.poll_transmit(Instant::ZERO, &mut [0; MAX_HEAD_LEN], Reach::Everything, |_| 0);
+    assert!(hello.is_some());
+    let welcome = Welcome {
+        version: VERSION,
+        session: 1,
+        incarnation: 1,
+        max_payload: 1000,
+        max_message: 1000,
+        max_requests: 10,
+        queue_size: 1000,
+        max_silence: 0,
+    };
+    let _ = hear(&mut endpoint, Down::Welcome(welcome), 0);
+    assert!(matches!(endpoint.poll_event(), Some(Event::Welcome(_))));
+    endpoint
+}
+
+/// The head of a frame reaches an endpoint.
+fn hear(endpoint: &mut Endpoint<Vec<Slot>>, frame: Down, payload: u32) -> Incoming {
+    let mut head = [0; MAX_HEAD_LEN];
+    let len = frame.encode(payload, &mut head);
+    let (prefix, header) = head[..len].split_first_chunk().unwrap();
+    endpoint.handle_frame(Instant::ZERO, Prefix::decode(*prefix), header).unwrap()
+}
+
+#[test]
+fn a_request_that_has_ended_keeps_its_name_until_its_event_has_been_taken() {
+    let barrier = Submission::new(
+        CommunicatorId { id: 0, rank: Rank::new(0), size: 1 },
+        &Call::Barrier,
+        Datatype::Object,
+        Sent::Equal(0),
+        Receive::Exactly(0),
+        false,
+        NameIds::default(),
+        0,
+    )
+    .unwrap();
+    let mut endpoint = joined(1);
+    for sequence in 1..20 {
+        let request = endpoint.submit(&barrier).unwrap();
+        assert!(endpoint.poll_transmit(Instant::ZERO, &mut [0; MAX_HEAD_LEN], Reach::Everything, |_| 0).is_some());
+        // The reason is still on its way when somebody starts the next call.
+        let fail = Fail {
+            request,
+            sequence,
+            acknowledged: 0,
+            category: Category::Remote,
+            rank: Rank::new(0),
+            count: 0,
+            len: 0,
+            max: 0,
+            queue_limit: 0,
+        };
+        assert_eq!(hear(&mut endpoint, Down::Fail(fail), 100), Incoming::Reason { len: 100 });
+        assert_eq!(endpoint.submit(&barrier).unwrap_err().category, Category::TooManyRequests);
+        endpoint.cancel(request);
+        assert!(endpoint.poll_transmit(Instant::ZERO, &mut [0; MAX_HEAD_LEN], Reach::Everything, |_| 0).is_none());
+        assert!(matches!(endpoint.poll_event(), Some(Event::Fail { request: ended, .. }) if ended == request));
+        assert_eq!((endpoint.open_requests(), endpoint.free_slots()), (0, 1));
     }
 }
 

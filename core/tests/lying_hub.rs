@@ -168,6 +168,9 @@ impl Liar {
                 assert!(self.open.iter().any(|(open, _)| *open == request), "it was answered before");
                 self.open.retain(|(open, _)| *open != request);
             }
+            Some(Event::Released { request }) => {
+                assert!(!self.open.iter().any(|(open, _)| *open == request), "nobody gave it up");
+            }
             Some(Event::Goodbye(_) | Event::Rejected(_)) => self.over = true,
             Some(Event::Welcome(_)) | None => {}
         }

@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use edgempi_tests::{released, say};
+use edgempi::Sum;
+use edgempi_tests::{on_ranks, released, say, tcp_worlds};
 
 use super::{HubProcess, alone, bytes_in};
 
@@ -45,4 +46,31 @@ fn a_gibibyte_is_reduced_over_four_ranks_by_a_hub_of_less_than_64_mebibytes() {
         assert!(process.wait().expect("the rank ends").success(), "rank {rank} failed");
     }
     assert!(most < 64 << 20, "the hub had {most} bytes");
+}
+
+#[test]
+fn the_memory_of_a_request_that_was_given_up_is_free_once_the_hub_has_answered() {
+    const NUMBERS: usize = 64 << 20;
+    let _alone = alone();
+    let memory = || bytes_in("/proc/self/status", "VmRSS:");
+    if memory().is_none() {
+        say("SKIPPED: the memory of a request that was given up: this system does not say how much a process has");
+        return;
+    }
+    let held = on_ranks(tcp_worlds(2), |world| {
+        let comm = world.comm();
+        let before = memory();
+        if comm.rank() == 0 {
+            drop(comm.allreduce_in_place(&mut vec![0u32; NUMBERS], Sum));
+            comm.send(1, 0, [0u8]).wait().unwrap();
+        } else {
+            // Not before it has been given up.
+            comm.recv::<u8>(0, 0).wait().unwrap();
+            assert!(comm.allreduce(vec![0u32; NUMBERS], Sum).wait().is_err());
+        }
+        // What is in front of a barrier's answer has come with it.
+        comm.barrier().wait().unwrap();
+        memory().unwrap_or(0).saturating_sub(before.unwrap_or(0))
+    });
+    assert!(held[0] < NUMBERS as u64, "{} bytes are still there", held[0]);
 }

@@ -389,7 +389,8 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
     /// A frame has come whole.
     fn finish(&mut self) {
         match self.endpoint.poll_event() {
-            None => {}
+            // A request that was given up has nobody here any more.
+            None | Some(Event::Released { .. }) => {}
             Some(Event::Welcome(_)) => {
                 self.joined = true;
                 self.wake_watcher();

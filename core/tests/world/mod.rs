@@ -274,6 +274,7 @@ impl World {
         assert_eq!((status.operations, status.queued, status.windows), (0, 0, 0), "{status:?}");
         for (rank, node) in self.nodes.iter().enumerate() {
             assert_eq!(node.error, None, "rank {rank}");
+            assert!(node.held.is_empty(), "rank {rank} has not heard the end of something");
             assert_eq!(node.endpoint.open_requests(), 0, "rank {rank}");
             assert_eq!(node.endpoint.free_slots(), node.endpoint.capacity(), "rank {rank}");
         }
@@ -624,6 +625,9 @@ impl Node {
             Some(Event::Fail { request, fault }) => {
                 self.held.remove(&request);
                 assert!(self.outcomes.insert(request, Outcome::Failed { fault, text }).is_none());
+            }
+            Some(Event::Released { request }) => {
+                assert!(self.held.remove(&request).is_some_and(|held| held.cancelled), "nobody gave it up");
             }
             Some(Event::Rejected(fault)) => self.rejected = Some((fault, text)),
             Some(Event::Goodbye(reason)) => self.goodbye = Some(reason),

@@ -144,8 +144,6 @@ pub(crate) struct State {
     pub(crate) ended: Signal<Result<(), Error>>,
     leaving: bool,
     resolutions: Vec<Resolution>,
-    /// Requests that were given up and not answered yet: the frames of some have to leave.
-    cancelled: Vec<RequestId>,
     /// What is dropped once the state is unlocked: its waker may be the last of a task, which then drops anything.
     dropped: Vec<Arc<Pending>>,
 }
@@ -178,7 +176,6 @@ impl State {
             ended: Signal::new(),
             leaving: false,
             resolutions: Vec::new(),
-            cancelled: Vec::new(),
             dropped: Vec::new(),
         }
     }
@@ -294,34 +291,14 @@ impl State {
     }
 
     pub(crate) fn cancel(&mut self, id: RequestId) {
-        if self.endpoint.is_open(id) {
-            self.endpoint.cancel(id);
-            self.cancelled.push(id);
-        }
+        self.endpoint.cancel(id);
     }
 
     /// Takes in the head of a frame.
     pub(super) fn handle_frame(&mut self, now: Instant, prefix: Prefix, header: &[u8]) -> Result<Incoming, Fault> {
         // The frame may open one more part of a message.
         self.make_room();
-        let before = self.endpoint.open_requests();
-        let result = self.endpoint.handle_frame(now, prefix, header);
-        if self.endpoint.open_requests() < before && !self.cancelled.is_empty() {
-            self.forget_cancelled();
-        }
-        result
-    }
-
-    /// Nobody hears of the answer to a request that was given up; its buffers are free then.
-    fn forget_cancelled(&mut self) {
-        for id in std::mem::take(&mut self.cancelled) {
-            if self.endpoint.is_open(id) {
-                self.cancelled.push(id);
-            } else {
-                let pending = self.take(id);
-                self.dropped.extend(pending);
-            }
-        }
+        self.endpoint.handle_frame(now, prefix, header)
     }
 
     /// A part or a result can't be taken: its request fails here, and the others are told.
@@ -374,6 +351,11 @@ impl State {
                 if let Some(pending) = self.take(request) {
                     self.resolve(pending, Err(Error::from_hub(fault, reason)));
                 }
+            }
+            // With it goes the memory that it used.
+            Event::Released { request } => {
+                let pending = self.take(request);
+                self.dropped.extend(pending);
             }
             Event::Rejected(Fault { category, .. }) => {
                 let address = self.hub.clone();
