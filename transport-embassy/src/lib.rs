@@ -38,8 +38,8 @@
 //!
 //! What is promised about order, loss and dropped calls is in [`edgempi_core::delivery`].
 //!
-//! The engine is tested on hosts, over sockets with small buffers, a lossy serial line, embassy-net and smoltcp
-//! (`tests/boards`), and as images for emulated boards (`examples/firmware`, `tests/firmware`).
+//! **Not there yet**: serial lines, and images for boards in this repository. The engine is tested on hosts, over sockets
+//! with small buffers (`tests/boards.rs`); that it compiles for a Cortex-M3 is tested too (`tests/run firmware`).
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

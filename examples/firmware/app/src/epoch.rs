@@ -12,7 +12,6 @@ use crate::{Arguments, Board, Failure};
 /// # Errors
 ///
 /// If an argument is bad.
-#[expect(clippy::unused_async, reason = "so are all applications")]
 pub async fn epoch<B: Board>(board: B) -> Result<(), Failure> {
     let arguments = Arguments::new(board.arguments());
     let (rank, size): (u32, u32) = (arguments.need("rank")?, arguments.need("size")?);
