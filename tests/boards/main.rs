@@ -3,6 +3,7 @@
 mod dropping;
 mod faults;
 mod lossy_line;
+mod stacks;
 
 use std::future::Future;
 use std::io::{ErrorKind, Read, Write};

@@ -14,7 +14,6 @@ use crate::{Arguments, Board, Failure};
 /// # Errors
 ///
 /// If an argument is bad.
-#[expect(clippy::unused_async, reason = "so are all applications")]
 pub async fn epoch<B: Board>(board: B) -> Result<(), Failure> {
     static MODEL: ConstStaticCell<Small> = ConstStaticCell::new(Small::UNUSED);
     let arguments = Arguments::new(board.arguments());
