@@ -166,7 +166,7 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
             entry.wake();
         }
         if let Some(at) = self.endpoint.poll_timeout() {
-            self.alarm(context, at);
+            self.clock.wake_at(at, context.waker());
         }
         Ok(())
     }
@@ -583,16 +583,9 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
     pub(crate) fn wake_at(&self, context: &Context<'_>, at: edgempi_core::Instant) -> bool {
         let passed = self.clock.now() >= at;
         if !passed {
-            self.alarm(context, at);
-        }
-        passed
-    }
-
-    /// Whoever looks by itself, and has no waker, needs no alarm; some clocks take only their executor's wakers.
-    fn alarm(&self, context: &Context<'_>, at: edgempi_core::Instant) {
-        if !context.waker().will_wake(Waker::noop()) {
             self.clock.wake_at(at, context.waker());
         }
+        passed
     }
 
     pub(crate) fn now(&self) -> edgempi_core::Instant {
