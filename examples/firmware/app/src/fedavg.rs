@@ -32,18 +32,14 @@ struct Model {
 /// # Errors
 ///
 /// If an argument is bad, the link, or a call.
-pub async fn fedavg<B: Board>(board: B) -> Result<(), Failure> {
+pub fn fedavg<B: Board>(board: B) -> impl Future<Output = Result<(), Failure>> {
     static MEMORY: ConstStaticCell<CallMemory> = ConstStaticCell::new(CallMemory::new());
-    in_world(board, MEMORY.take(), learn::<B>).await
+    in_world(board, MEMORY.take(), learn::<B>)
 }
 
 async fn learn<B: Board>(comm: &Comm<'_>, console: &mut B::Console, arguments: &Arguments<'_>) -> Result<(), Failure> {
-    static MODEL: ConstStaticCell<Model> = ConstStaticCell::new(Model {
-        weights: [0.0; _],
-        batch: [Activations::ZERO; _],
-        rows: [0; _],
-        order: [0; _],
-    });
+    static MODEL: ConstStaticCell<Model> =
+        ConstStaticCell::new(Model { weights: [0.0; _], batch: [Activations::ZERO; _], rows: [0; _], order: [0; _] });
     let Model { weights, batch, rows, order } = MODEL.take();
     let usual = Options::DEFAULT;
     let options = Options {

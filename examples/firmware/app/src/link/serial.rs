@@ -15,9 +15,6 @@ const WINDOW: usize = 2;
 /// As long as the rank itself may be silent.
 const MAX_SILENCE: core::time::Duration = core::time::Duration::from_secs(60);
 
-
-
-
 /// A line that always leads to the same host. Its two halves can be taken apart.
 pub struct Serial<R, W> {
     /// What comes from the host.
