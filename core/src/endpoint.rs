@@ -175,11 +175,12 @@ pub struct Outgoing {
     pub done: Option<RequestId>,
 }
 
-/// What has happened.
+/// What has happened. Numbered from 1, so that none at all is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Event {
     /// The hub has let this rank in.
-    Welcome(Welcome),
+    Welcome(Welcome) = 1,
     /// A part of a result will come, and how long it is.
     Part {
         /// Whose.
@@ -210,6 +211,7 @@ pub enum Event {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 enum Phase {
     /// Hello has not left.
     Start,
@@ -232,11 +234,10 @@ struct List {
     tail: u16,
 }
 
-/// A rank's state machine over `S`, the memory of its requests: `&mut [Slot]` on a board, a `Vec<Slot>` on a host.
+/// A rank's state machine over `S`, the memory of its requests: `[Slot; N]` on a board, a `Vec<Slot>` on a host.
 #[derive(Debug)]
-pub struct Endpoint<S> {
+pub struct Endpoint<S: ?Sized> {
     config: Config,
-    slots: S,
     free: List,
     ready: List,
     /// Requests that are not free.
@@ -261,39 +262,77 @@ pub struct Endpoint<S> {
     pinged: Option<Instant>,
     event: Option<Event>,
     lacks: Option<RequestId>,
+    // The last, so that an `Endpoint<[Slot; N]>` is an `Endpoint<[Slot]>`, too.
+    slots: S,
 }
 
-impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
-    /// A rank that has said nothing yet. `slots` is memory for its requests, one for each that is open, and one more for
-    /// each part beyond the first of a message that has several; all of them [`Slot::FREE`].
-    pub fn new(now: Instant, config: Config, slots: S) -> Self {
-        let mut endpoint = Self {
-            config,
-            slots,
-            free: List::default(),
-            ready: List::default(),
+impl<S> Endpoint<S> {
+    /// An endpoint that is still to be [started](Self::start). All zeros if `slots` is, so that a static of it costs no
+    /// flash.
+    pub const fn idle(slots: S) -> Self {
+        Self {
+            config: Config {
+                size: 0,
+                max_payload: 0,
+                max_message: 0,
+                open_parts: 0,
+                receive_window: 0,
+                max_silence: Duration::ZERO,
+                ..Config::host(Rank::new(0), 0)
+            },
+            free: List { head: 0, tail: 0 },
+            ready: List { head: 0, tail: 0 },
             open: 0,
             unsettled: 0,
             phase: Phase::Start,
-            max_payload: 64,
-            max_message: u64::MAX,
-            max_requests: u32::MAX,
+            max_payload: 0,
+            max_message: 0,
+            max_requests: 0,
             hub_silence: 0,
-            pause: u64::from((millis(config.max_silence) / 3).max(1)) * 1000,
+            pause: 0,
             queue_sent: 0,
             queue_limit: 0,
             sequence: 0,
             acknowledged: 0,
             pong: false,
             ping: false,
-            last_sent: now,
-            last_heard: now,
+            last_sent: Instant::from_micros(0),
+            last_heard: Instant::from_micros(0),
             pinged: None,
             event: None,
             lacks: None,
-        };
-        endpoint.adopt(0);
+            slots,
+        }
+    }
+}
+
+impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
+    /// A rank that has said nothing yet. `slots` is memory for its requests, one for each that is open, and one more for
+    /// each part beyond the first of a message that has several; all of them [`Slot::FREE`].
+    pub fn new(now: Instant, config: Config, slots: S) -> Self {
+        let mut endpoint = Self::idle(slots);
+        endpoint.start(now, config);
         endpoint
+    }
+}
+
+impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
+    /// Begins anew, as a rank that has said nothing yet; whatever the slots held is forgotten.
+    pub fn start(&mut self, now: Instant, config: Config) {
+        self.config = config;
+        (self.free, self.ready) = (List::default(), List::default());
+        (self.open, self.unsettled) = (0, 0);
+        self.phase = Phase::Start;
+        (self.max_payload, self.max_message, self.max_requests) = (64, u64::MAX, u32::MAX);
+        self.hub_silence = 0;
+        self.pause = u64::from((millis(config.max_silence) / 3).max(1)) * 1000;
+        (self.queue_sent, self.queue_limit) = (0, 0);
+        (self.sequence, self.acknowledged) = (0, 0);
+        (self.pong, self.ping) = (false, false);
+        (self.last_sent, self.last_heard, self.pinged) = (now, now, None);
+        (self.event, self.lacks) = (None, None);
+        self.slots.as_mut().fill(Slot::FREE);
+        self.adopt(0);
     }
 
     /// Lets `grow` add slots behind those that are there. At most 65,535 are used.

@@ -45,14 +45,14 @@ struct Receiving {
 pub(crate) struct Engine<'m, P, C> {
     port: P,
     clock: C,
-    endpoint: Endpoint<&'m mut [Slot]>,
+    endpoint: &'m mut Endpoint<[Slot]>,
     entries: &'m mut [Entry],
     scratch: &'m mut [u8],
     names: &'m mut [NameEntry],
     reason: &'m mut Reason,
     world: &'m str,
     /// The head that is coming in, how much of it is here, and header bytes beyond it that a later version sends.
-    head: [u8; MAX_HEAD_LEN],
+    head: &'m mut [u8; MAX_HEAD_LEN],
     head_len: usize,
     surplus: usize,
     receiving: Option<Receiving>,
@@ -103,12 +103,12 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
         mut config: edgempi_core::endpoint::Config,
         world: &'m str,
     ) -> Self {
-        let Parts { slots, entries, scratch, names, reason } = memory;
+        let Parts { endpoint, head, entries, scratch, names, reason } = memory;
         config.receive_window = receive_window(scratch.len(), entries.len()) as u32;
         config.world_len = world.len() as u32;
-        let now = clock.now();
+        endpoint.start(clock.now(), config);
         Self {
-            endpoint: Endpoint::new(now, config, slots),
+            endpoint,
             port,
             clock,
             entries,
@@ -116,7 +116,7 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
             names,
             reason,
             world,
-            head: [0; MAX_HEAD_LEN],
+            head,
             head_len: 0,
             surplus: 0,
             receiving: None,
