@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::hand::{Hand, Source};
 use crate::memory::{Entry, NameEntry, Parts, Place, Reason, Stage};
-use crate::names::{Table, hash_of_communicator};
+use crate::names::{Hash, Table};
 use crate::port::Port;
 
 /// Pieces of frames moved in one poll, each way, before somebody else gets a turn.
@@ -703,7 +703,7 @@ impl<P: Port, C: Clock> Drive for RefCell<Engine<'_, P, C>> {
 
     fn forget(&self, communicator: u64) {
         if let Ok(mut engine) = self.try_borrow_mut() {
-            let hash = hash_of_communicator(communicator);
+            let hash = Hash::of_communicator(communicator).get();
             // Groups keep their numbers: the hub knows them.
             for name in engine.names.iter_mut().filter(|name| name.hash == hash) {
                 (name.hash, name.started, name.told) = (0, 0, false);

@@ -3,7 +3,7 @@
 use edgempi_core::endpoint::Content;
 use edgempi_core::request::{NameIds, NewNames};
 use edgempi_core::wire::MAX_HEAD_LEN;
-use edgempi_core::{Category, Group, Rank, Ranks};
+use edgempi_core::{Category, Group, Ranks};
 
 use crate::engine::PROTOCOL;
 use crate::error::Error;
@@ -62,22 +62,30 @@ impl<'a> Names<'a> {
         (self.functions.write)(self, content, put)
     }
 
-    /// The counts of both sides, then the ranks of both.
-    fn words(&self) -> impl Iterator<Item = u32> {
-        let (sources, destinations) = (&self.group.sources, &self.group.destinations);
-        let counts = [count(sources, self.size) as u32, count(destinations, self.size) as u32];
-        counts.into_iter().chain(ranks(sources, self.size)).chain(ranks(destinations, self.size))
+    /// Gives out the counts of both sides, then the ranks of both, as they travel.
+    fn words(&self, give: &mut dyn FnMut(u32) -> Result<(), Error>) -> Result<(), Error> {
+        let sides = [self.group.sources, self.group.destinations];
+        for side in sides {
+            give(count(side, self.size) as u32)?;
+        }
+        for side in sides {
+            for index in 0..count(side, self.size) {
+                give(rank(side, index))?;
+            }
+        }
+        Ok(())
     }
 }
 
 impl Table<'_> {
     /// The place of a communicator, where its collectives are counted.
     pub(crate) fn everybody(&mut self) -> Result<usize, Error> {
-        self.find(hash_of_communicator(self.communicator)).map(|(index, _)| index)
+        self.find(Hash::of_communicator(self.communicator)).map(|(index, _)| index)
     }
 
     /// The place of a name, and whether the hub has still to be told.
-    fn find(&mut self, hash: u64) -> Result<(usize, bool), Error> {
+    fn find(&mut self, hash: Hash) -> Result<(usize, bool), Error> {
+        let hash = hash.get();
         let max = self.names.len() as u64;
         let known = self.names.iter().position(|name| name.hash == hash);
         let index = known.or_else(|| self.names.iter().position(|name| name.hash == 0));
@@ -90,22 +98,25 @@ impl Table<'_> {
 
 fn number(names: &mut Names<'_>, table: &mut Table<'_>) -> Result<(NameIds, usize), Error> {
     let everybody = table.everybody()?;
-    let (group, size) = (names.group, names.size);
     let needed = MAX_HEAD_LEN + group_len(names).max(operation_len(names));
     if needed > table.capacity {
         return Err(Error::with(Category::TooLarge, needed as u64));
     }
-    let letters = core::iter::once(names.version).chain(names.name.bytes().map(u32::from));
-    let (operation, new_operation) = table.find(hash(3, letters))?;
+    let letters = names.name.bytes().fold(Hash::new(3).word(names.version), |hash, letter| hash.word(letter.into()));
+    let (operation, new_operation) = table.find(letters)?;
     names.numbers = (everybody, operation);
     let new = NewNames { group: false, operation: new_operation, site: false };
     let mut ids = NameIds { operation: operation as u16 + 1, new, ..NameIds::default() };
-    let is_all = |side| count(side, size) == size as usize && ranks(side, size).eq(0..size);
-    if is_all(&group.sources) && is_all(&group.destinations) {
+    if is_all(names.group.sources, names.size) && is_all(names.group.destinations, names.size) {
         // All ranks are no group of their own: such calls are counted, and compared, with the built-in ones.
         return Ok((ids, everybody));
     }
-    let (counter, new_group) = table.find(hash(2, halves(table.communicator).into_iter().chain(names.words())))?;
+    let mut hash = Hash::of(2, table.communicator);
+    names.words(&mut |word| {
+        hash = hash.word(word);
+        Ok(())
+    })?;
+    let (counter, new_group) = table.find(hash)?;
     names.numbers.0 = counter;
     (ids.group, ids.new.group) = (counter as u16 + 1, new_group);
     Ok((ids, counter))
@@ -120,7 +131,7 @@ fn len(names: &Names<'_>, content: Content) -> usize {
 }
 
 fn group_len(names: &Names<'_>) -> usize {
-    8 + 4 * (count(&names.group.sources, names.size) + count(&names.group.destinations, names.size))
+    8 + 4 * (count(names.group.sources, names.size) + count(names.group.destinations, names.size))
 }
 
 fn operation_len(names: &Names<'_>) -> usize {
@@ -133,41 +144,54 @@ fn write(names: &Names<'_>, content: Content, put: Put<'_>) -> Result<usize, Err
         put(names.name.as_bytes())?;
         return Ok(names.numbers.1);
     }
-    for word in names.words() {
-        put(&word.to_le_bytes())?;
-    }
+    names.words(&mut |word| put(&word.to_le_bytes()))?;
     Ok(names.numbers.0)
 }
 
-/// The ranks of one side of a group, in order.
-fn ranks<'r>(side: &'r Ranks<'_>, size: u32) -> impl Iterator<Item = u32> + 'r {
-    let all = if matches!(side, Ranks::All) { 0..size } else { 0..0 };
-    let list: &[Rank] = match side {
-        Ranks::All => &[],
-        Ranks::List(list) => list,
-    };
-    all.chain(list.iter().map(|rank| rank.get()))
-}
-
 /// How many ranks one side of a group has.
-fn count(side: &Ranks<'_>, size: u32) -> usize {
+fn count(side: Ranks<'_>, size: u32) -> usize {
     match side {
         Ranks::All => size as usize,
         Ranks::List(list) => list.len(),
     }
 }
 
-pub(crate) fn hash_of_communicator(id: u64) -> u64 {
-    hash(1, halves(id).into_iter())
+/// The rank at `index` of one side.
+fn rank(side: Ranks<'_>, index: usize) -> u32 {
+    match side {
+        Ranks::All => index as u32,
+        Ranks::List(list) => list.get(index).map_or(0, |rank| rank.get()),
+    }
 }
 
-fn halves(id: u64) -> [u32; 2] {
-    [id as u32, (id >> 32) as u32]
+fn is_all(side: Ranks<'_>, size: u32) -> bool {
+    count(side, size) == size as usize && (0..size).all(|number| rank(side, number as usize) == number)
 }
 
-/// FNV-1a over words, never 0.
-fn hash(kind: u32, words: impl Iterator<Item = u32>) -> u64 {
-    let start = 0xcbf2_9ce4_8422_2325_u64;
-    let step = |hash: u64, word: u32| (hash ^ u64::from(word)).wrapping_mul(0x0000_0100_0000_01b3);
-    core::iter::once(kind).chain(words).fold(start, step).max(1)
+/// FNV-1a over words.
+#[derive(Clone, Copy)]
+pub(crate) struct Hash(u64);
+
+impl Hash {
+    const fn new(kind: u32) -> Self {
+        Self(0xcbf2_9ce4_8422_2325).word(kind)
+    }
+
+    fn of(kind: u32, communicator: u64) -> Self {
+        Self::new(kind).word(communicator as u32).word((communicator >> 32) as u32)
+    }
+
+    /// That of a communicator.
+    pub(crate) fn of_communicator(communicator: u64) -> Self {
+        Self::of(1, communicator)
+    }
+
+    const fn word(self, word: u32) -> Self {
+        Self((self.0 ^ word as u64).wrapping_mul(0x0000_0100_0000_01b3))
+    }
+
+    /// As it stands in the table; never 0.
+    pub(crate) fn get(self) -> u64 {
+        self.0.max(1)
+    }
 }
