@@ -66,8 +66,8 @@ impl Machine {
 /// Whether boards can be emulated here. The first call builds all images. Where they can't be had, this says why, and the
 /// test has to end.
 pub fn available() -> bool {
-    match images() {
-        Ok(_) => true,
+    match found() {
+        Ok(()) => true,
         Err(why) => {
             let test = thread::current().name().unwrap_or_default().to_owned();
             // Past the test harness, which keeps what is printed.
@@ -75,6 +75,15 @@ pub fn available() -> bool {
             false
         }
     }
+}
+
+/// As [`available`], for programs that are no test.
+///
+/// # Errors
+///
+/// Why they can't be had.
+pub fn found() -> Result<(), &'static str> {
+    images().map(|_| ())
 }
 
 /// The folder of all images, or why there is none.

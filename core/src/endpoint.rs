@@ -158,7 +158,7 @@ impl Reach {
 
 /// What an open request has to send.
 enum Next {
-    Frame(Up, Option<(Content, usize)>),
+    Frame(Outgoing),
     Nothing,
     /// Bytes that are out of reach.
     OutOfReach,
@@ -175,11 +175,23 @@ pub struct Outgoing {
     pub done: Option<RequestId>,
 }
 
-/// What has happened.
+impl Outgoing {
+    /// Writes the head of a frame. Inlined where a frame is made: then its kind is known, and none is copied about.
+    #[inline(always)]
+    fn encode(head: &mut [u8; MAX_HEAD_LEN], frame: Up, payload: Option<(Content, usize)>) -> Self {
+        let payload_len = payload.map_or(0, |(_, len)| len);
+        // Payloads are cut to the hub's max_payload, a u32.
+        let head_len = frame.encode(payload_len as u32, head);
+        Self { head_len, payload: payload.filter(|(_, len)| *len > 0), done: None }
+    }
+}
+
+/// What has happened. Numbered from 1, so that none at all is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Event {
     /// The hub has let this rank in.
-    Welcome(Welcome),
+    Welcome(Welcome) = 1,
     /// A part of a result will come, and how long it is.
     Part {
         /// Whose.
@@ -215,6 +227,7 @@ pub enum Event {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 enum Phase {
     /// Hello has not left.
     Start,
@@ -237,11 +250,10 @@ struct List {
     tail: u16,
 }
 
-/// A rank's state machine over `S`, the memory of its requests: `&mut [Slot]` on a board, a `Vec<Slot>` on a host.
+/// A rank's state machine over `S`, the memory of its requests: `[Slot; N]` on a board, a `Vec<Slot>` on a host.
 #[derive(Debug)]
-pub struct Endpoint<S> {
+pub struct Endpoint<S: ?Sized> {
     config: Config,
-    slots: S,
     free: List,
     ready: List,
     /// Requests that are not free.
@@ -269,40 +281,78 @@ pub struct Endpoint<S> {
     /// The request that the event ends. Its slot is not used again before the event has been taken: until then the
     /// driver may look for what it keeps there.
     finished: Option<u16>,
+    // The last, so that an `Endpoint<[Slot; N]>` is an `Endpoint<[Slot]>`, too.
+    slots: S,
 }
 
-impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
-    /// A rank that has said nothing yet. `slots` is memory for its requests, one for each that is open, and one more for
-    /// each part beyond the first of a message that has several; all of them [`Slot::FREE`].
-    pub fn new(now: Instant, config: Config, slots: S) -> Self {
-        let mut endpoint = Self {
-            config,
-            slots,
-            free: List::default(),
-            ready: List::default(),
+impl<S> Endpoint<S> {
+    /// An endpoint that is still to be [started](Self::start). All zeros if `slots` is, so that a static of it costs no
+    /// flash.
+    pub const fn idle(slots: S) -> Self {
+        Self {
+            config: Config {
+                size: 0,
+                max_payload: 0,
+                max_message: 0,
+                open_parts: 0,
+                receive_window: 0,
+                max_silence: Duration::ZERO,
+                ..Config::host(Rank::new(0), 0)
+            },
+            free: List { head: 0, tail: 0 },
+            ready: List { head: 0, tail: 0 },
             open: 0,
             unsettled: 0,
             phase: Phase::Start,
-            max_payload: 64,
-            max_message: u64::MAX,
-            max_requests: u32::MAX,
+            max_payload: 0,
+            max_message: 0,
+            max_requests: 0,
             hub_silence: 0,
-            pause: u64::from((millis(config.max_silence) / 3).max(1)) * 1000,
+            pause: 0,
             queue_sent: 0,
             queue_limit: 0,
             sequence: 0,
             acknowledged: 0,
             pong: false,
             ping: false,
-            last_sent: now,
-            last_heard: now,
+            last_sent: Instant::from_micros(0),
+            last_heard: Instant::from_micros(0),
             pinged: None,
             event: None,
             lacks: None,
             finished: None,
-        };
-        endpoint.adopt(0);
+            slots,
+        }
+    }
+}
+
+impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
+    /// A rank that has said nothing yet. `slots` is memory for its requests, one for each that is open, and one more for
+    /// each part beyond the first of a message that has several; all of them [`Slot::FREE`].
+    pub fn new(now: Instant, config: Config, slots: S) -> Self {
+        let mut endpoint = Self::idle(slots);
+        endpoint.start(now, config);
         endpoint
+    }
+}
+
+impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
+    /// Begins anew, as a rank that has said nothing yet; whatever the slots held is forgotten.
+    pub fn start(&mut self, now: Instant, config: Config) {
+        self.config = config;
+        (self.free, self.ready) = (List::default(), List::default());
+        (self.open, self.unsettled) = (0, 0);
+        self.phase = Phase::Start;
+        (self.max_payload, self.max_message, self.max_requests) = (64, u64::MAX, u32::MAX);
+        self.hub_silence = 0;
+        self.pause = u64::from((millis(config.max_silence) / 3).max(1)) * 1000;
+        (self.queue_sent, self.queue_limit) = (0, 0);
+        (self.sequence, self.acknowledged) = (0, 0);
+        (self.pong, self.ping) = (false, false);
+        (self.last_sent, self.last_heard, self.pinged) = (now, now, None);
+        (self.event, self.lacks, self.finished) = (None, None, None);
+        self.slots.as_mut().fill(Slot::FREE);
+        self.adopt(0);
     }
 
     /// Lets `grow` add slots behind those that are there. At most 65,535 are used.
@@ -482,12 +532,12 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
                 Ok(Incoming::Discard { len })
             }
             Down::Pong(_) => Ok(Incoming::Discard { len }),
-            Down::Part(part) => self.on_part(part, len),
-            Down::Data(data) => self.on_data(data, len),
-            Down::Credit(credit) => self.on_credit(credit, len),
-            Down::Complete(complete) => self.on_complete(complete, len),
+            Down::Part(part) => self.on_part(part, len).ok_or(PROTOCOL),
+            Down::Data(data) => self.on_data(data, len).ok_or(PROTOCOL),
+            Down::Credit(credit) => self.on_credit(credit, len).ok_or(PROTOCOL),
+            Down::Complete(complete) => self.on_complete(complete, len).ok_or(PROTOCOL),
             Down::Fail(fail) => {
-                self.settle_sequence(fail.sequence, fail.queue_limit)?;
+                self.settle_sequence(fail.sequence, fail.queue_limit).ok_or(PROTOCOL)?;
                 let Some((index, slot)) = self.find(fail.request) else { return Err(PROTOCOL) };
                 if slot.marks.has(Marks::CANCELLED) {
                     self.finish(index, Event::Released { request: fail.request });
@@ -527,15 +577,9 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         reach: Reach,
         mut name_len: impl FnMut(Content) -> usize,
     ) -> Option<Outgoing> {
-        let (frame, payload, done) = self.next_frame(reach, &mut name_len)?;
+        let outgoing = self.next_frame(now, head, reach, &mut name_len)?;
         self.last_sent = now;
-        if matches!(frame, Up::Ping(_)) {
-            self.pinged.get_or_insert(now);
-        }
-        let payload_len = payload.map_or(0, |(_, len)| len);
-        // Payloads are cut to the hub's max_payload, a u32.
-        let head_len = frame.encode(payload_len as u32, head);
-        Some(Outgoing { head_len, payload: payload.filter(|(_, len)| *len > 0), done })
+        Some(outgoing)
     }
 
     /// A request with something to send that the last [`poll_transmit`](Self::poll_transmit) could not reach.
@@ -602,12 +646,14 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         Ok(Incoming::Discard { len: payload_len })
     }
 
-    fn on_part(&mut self, part: Part, payload_len: usize) -> Result<Incoming, Fault> {
-        let Some((index, slot)) = self.find(part.request) else { return Ok(Incoming::Discard { len: payload_len }) };
+    // `None` from these is a hub that broke the protocol: a fault of 32 bytes would be copied at each return.
+
+    fn on_part(&mut self, part: Part, payload_len: usize) -> Option<Incoming> {
+        let Some((index, slot)) = self.find(part.request) else { return Some(Incoming::Discard { len: payload_len }) };
         if payload_len != 0 || slot.state != State::Open {
-            return Err(PROTOCOL);
+            return None;
         }
-        let len = usize::try_from(part.len).map_err(|_| PROTOCOL)?;
+        let len = usize::try_from(part.len).ok()?;
         let cancelled = slot.marks.has(Marks::CANCELLED);
         let allowed = match unpack(slot.roles >> 2) {
             Parts::None => false,
@@ -615,10 +661,10 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             Parts::EachOther => part.part < slot.size && fits(slot, len, slot.receive / (slot.size as usize).max(1)),
         };
         let (before, limit) = (slot.announced, slot.receive);
-        let announced = before.checked_add(len).filter(|announced| *announced <= limit).ok_or(PROTOCOL)?;
+        let announced = before.checked_add(len).filter(|announced| *announced <= limit)?;
         slot.announced = announced;
         if !allowed || self.part_slot(index, part.part, State::DownPart).is_some() {
-            return Err(PROTOCOL);
+            return None;
         }
         // What comes unasked is bounded for the whole request, so only its first part may begin at once.
         let window = match self.config.receive_window {
@@ -631,20 +677,20 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         if !cancelled {
             self.event = Some(Event::Part { request: part.request, part: part.part, len });
         }
-        Ok(Incoming::Nothing)
+        Some(Incoming::Nothing)
     }
 
-    fn on_data(&mut self, data: Data, len: usize) -> Result<Incoming, Fault> {
-        let Some((owner, request_slot)) = self.find(data.request) else { return Ok(Incoming::Discard { len }) };
+    fn on_data(&mut self, data: Data, len: usize) -> Option<Incoming> {
+        let Some((owner, request_slot)) = self.find(data.request) else { return Some(Incoming::Discard { len }) };
         let cancelled = request_slot.marks.has(Marks::CANCELLED);
         let unlimited = SubmitFlags::from_bits(request_slot.flags).has(SubmitFlags::UNLIMITED);
-        let index = self.part_slot(owner, data.part, State::DownPart).ok_or(PROTOCOL)?;
-        let slot = self.slot_mut(index).ok_or(PROTOCOL)?;
+        let index = self.part_slot(owner, data.part, State::DownPart)?;
+        let slot = self.slot_mut(index)?;
         let offset = slot.down.offset;
-        let end = offset.checked_add(len).ok_or(PROTOCOL)?;
+        let end = offset.checked_add(len)?;
         let allowed = if unlimited { slot.down.len } else { slot.down.limit };
         if data.offset != offset as u64 || end > allowed {
-            return Err(PROTOCOL);
+            return None;
         }
         slot.down.offset = end;
         let finished = end == slot.down.len;
@@ -652,13 +698,13 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             self.close_part(owner, index);
         }
         if cancelled {
-            return Ok(Incoming::Discard { len });
+            return Some(Incoming::Discard { len });
         }
-        Ok(Incoming::Payload { request: data.request, part: data.part, offset, len })
+        Some(Incoming::Payload { request: data.request, part: data.part, offset, len })
     }
 
-    fn on_credit(&mut self, credit: Credit, payload_len: usize) -> Result<Incoming, Fault> {
-        let discard = Ok(Incoming::Discard { len: payload_len });
+    fn on_credit(&mut self, credit: Credit, payload_len: usize) -> Option<Incoming> {
+        let discard = Some(Incoming::Discard { len: payload_len });
         if credit.request == RequestId::NONE {
             self.queue_limit = self.queue_limit.max(credit.limit);
             return discard;
@@ -667,8 +713,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         if slot.state != State::Open || slot.marks.has(Marks::CANCELLED) || slot.unsent == 0 {
             return discard;
         }
-        let limit = usize::try_from(credit.limit).map_err(|_| PROTOCOL)?;
-        let len = usize::try_from(credit.len).map_err(|_| PROTOCOL)?;
+        let limit = usize::try_from(credit.limit).ok()?;
+        let len = usize::try_from(credit.len).ok()?;
         let allowed = match unpack(slot.roles) {
             Parts::None => false,
             Parts::One => credit.part == 0 && len == slot.send,
@@ -678,7 +724,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             Parts::EachOther => credit.part < slot.size && len == slot.send / (slot.size as usize).max(1),
         };
         if !allowed || limit > len {
-            return Err(PROTOCOL);
+            return None;
         }
         let index = match self.part_slot(index, credit.part, State::UpPart) {
             Some(index) => index,
@@ -691,7 +737,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             && limit > slot.up.limit
         {
             if limit > slot.up.len {
-                return Err(PROTOCOL);
+                return None;
             }
             slot.up.limit = limit;
             self.push_ready(index);
@@ -699,18 +745,18 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         discard
     }
 
-    fn on_complete(&mut self, complete: Complete, len: usize) -> Result<Incoming, Fault> {
+    fn on_complete(&mut self, complete: Complete, len: usize) -> Option<Incoming> {
         self.settle_sequence(complete.sequence, complete.queue_limit)?;
         let window = self.config.receive_window as usize;
-        let Some((index, slot)) = self.find(complete.request) else { return Err(PROTOCOL) };
+        let Some((index, slot)) = self.find(complete.request) else { return None };
         let roles = unpack(slot.roles >> 2);
         let came = match complete.layout {
             Layout::Empty => slot.announced,
-            _ if slot.announced > 0 => return Err(PROTOCOL),
+            _ if slot.announced > 0 => return None,
             Layout::Single | Layout::Equal => len,
             Layout::Varied => {
-                let table = (slot.size as usize).checked_mul(8).ok_or(PROTOCOL)?;
-                len.checked_sub(table).ok_or(PROTOCOL)?
+                let table = (slot.size as usize).checked_mul(8)?;
+                len.checked_sub(table)?
             }
         };
         let layout_fits = match complete.layout {
@@ -731,81 +777,83 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         };
         let within_window = flags.has(SubmitFlags::UNLIMITED) || len <= window;
         if !layout_fits || !length_fits || !within_window || complete.bytes != came as u64 {
-            return Err(PROTOCOL);
+            return None;
         }
         let is_recv = slot.call == CallCode::Recv as u8;
         if self.is_receiving(index) {
-            return Err(PROTOCOL);
+            return None;
         }
         let status = if is_recv {
             Status { source: complete.source, tag: complete.tag, bytes: came }
         } else {
             Status { source: self.config.rank, tag: Tag(0), bytes: came }
         };
-        let Some((_, slot)) = self.find(complete.request) else { return Err(PROTOCOL) };
+        let Some((_, slot)) = self.find(complete.request) else { return None };
         if slot.marks.has(Marks::CANCELLED) {
             self.finish(index, Event::Released { request: complete.request });
-            return Ok(Incoming::Discard { len });
+            return Some(Incoming::Discard { len });
         }
         self.finish(index, Event::Complete { request: complete.request, status });
-        Ok(match complete.layout {
+        Some(match complete.layout {
             Layout::Empty => Incoming::Nothing,
             layout => Incoming::Result { request: complete.request, layout, len },
         })
     }
 
-    fn settle_sequence(&mut self, sequence: u32, queue_limit: u64) -> Result<(), Fault> {
+    fn settle_sequence(&mut self, sequence: u32, queue_limit: u64) -> Option<()> {
         if sequence != self.acknowledged.wrapping_add(1) {
-            return Err(PROTOCOL);
+            return None;
         }
         self.acknowledged = sequence;
         self.queue_limit = self.queue_limit.max(queue_limit);
-        Ok(())
+        Some(())
     }
 
-    #[allow(clippy::type_complexity, reason = "the three members of Outgoing before its head is encoded")]
     fn next_frame(
         &mut self,
+        now: Instant,
+        head: &mut [u8; MAX_HEAD_LEN],
         reach: Reach,
         name_len: &mut impl FnMut(Content) -> usize,
-    ) -> Option<(Up, Option<(Content, usize)>, Option<RequestId>)> {
+    ) -> Option<Outgoing> {
         match self.phase {
             Phase::Start => {
                 self.phase = Phase::Greeting;
                 let payload = Some((Content::World, self.config.world_len as usize));
-                return Some((Up::Hello(self.hello()), payload, None));
+                return Some(Outgoing::encode(head, Up::Hello(self.hello()), payload));
             }
             Phase::Greeting | Phase::Closed => return None,
             Phase::Joined | Phase::Leaving(_) | Phase::Left => {}
         }
         let acknowledged = self.acknowledged;
         if core::mem::take(&mut self.pong) {
-            return Some((Up::Pong(Ping { acknowledged }), None, None));
+            return Some(Outgoing::encode(head, Up::Pong(Ping { acknowledged }), None));
         }
         if core::mem::take(&mut self.ping) {
-            return Some((Up::Ping(Ping { acknowledged }), None, None));
+            self.pinged.get_or_insert(now);
+            return Some(Outgoing::encode(head, Up::Ping(Ping { acknowledged }), None));
         }
         if self.phase == Phase::Left {
             return None;
         }
-        if let Some(frame) = self.next_ready(reach, name_len) {
-            return Some(frame);
+        if let Some(outgoing) = self.next_ready(head, reach, name_len) {
+            return Some(outgoing);
         }
         if let Phase::Leaving(reason) = self.phase
             && (self.unsettled == 0 || reason != GoodbyeReason::Finished)
         {
             self.phase = Phase::Left;
-            return Some((Up::Goodbye(Goodbye { reason }), None, None));
+            return Some(Outgoing::encode(head, Up::Goodbye(Goodbye { reason }), None));
         }
         None
     }
 
-    #[allow(clippy::type_complexity, reason = "as above")]
     fn next_ready(
         &mut self,
+        head: &mut [u8; MAX_HEAD_LEN],
         reach: Reach,
         name_len: &mut impl FnMut(Content) -> usize,
-    ) -> Option<(Up, Option<(Content, usize)>, Option<RequestId>)> {
+    ) -> Option<Outgoing> {
         self.lacks = None;
         let mut first_put_off = None;
         while let Some(index) = self.peek_ready() {
@@ -825,15 +873,15 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
                             continue;
                         }
                         slot.marks.clear(mark);
-                        return Some((Up::Name(name), Some((content, len)), None));
+                        return Some(Outgoing::encode(head, Up::Name(name), Some((content, len))));
                     }
-                    return Some(self.transmit_submit(index, request, reach));
+                    return self.transmit_submit(head, index, request, reach);
                 }
                 State::Open | State::UpPart | State::DownPart => {
                     let owner = if slot.state == State::Open { index } else { slot.owner };
                     let request = RequestId::new(owner, self.slot_mut(owner)?.generation);
-                    match self.transmit_open(index, request, reach) {
-                        Next::Frame(frame, payload) => return Some((frame, payload, None)),
+                    match self.transmit_open(head, index, request, reach) {
+                        Next::Frame(outgoing) => return Some(outgoing),
                         Next::Nothing => self.pop_ready(),
                         Next::OutOfReach => {
                             self.put_off(request);
@@ -860,10 +908,11 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
 
     fn transmit_submit(
         &mut self,
+        head: &mut [u8; MAX_HEAD_LEN],
         index: u16,
         request: RequestId,
         reach: Reach,
-    ) -> (Up, Option<(Content, usize)>, Option<RequestId>) {
+    ) -> Option<Outgoing> {
         let (max_payload, max_message) = (self.max_payload, self.max_message);
         let room = self.queue_limit.saturating_sub(self.queue_sent);
         self.sequence = self.sequence.wrapping_add(1);
@@ -871,10 +920,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         self.pop_ready();
         let mut cost = 0;
         let mut done = None;
-        let Some(slot) = self.slot_mut(index) else {
-            // Unreachable: `index` came from the ready list.
-            return (Up::Cancel(Cancel { request }), None, None);
-        };
+        let slot = self.slot_mut(index)?;
         let mut flags = SubmitFlags::from_bits(slot.flags);
         let is_send = slot.call == CallCode::Send as u8;
         let varied = flags.has(SubmitFlags::VARIED);
@@ -936,23 +982,25 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         if cancel {
             self.push_ready(index);
         }
-        (Up::Submit(submit), Some((Content::Inline(request), table + inline)), done)
+        let payload = Some((Content::Inline(request), table + inline));
+        Some(Outgoing { done, ..Outgoing::encode(head, Up::Submit(submit), payload) })
     }
 
     /// What an open request, or one of its parts at `index`, has to send next.
-    fn transmit_open(&mut self, index: u16, request: RequestId, reach: Reach) -> Next {
+    fn transmit_open(&mut self, head: &mut [u8; MAX_HEAD_LEN], index: u16, request: RequestId, reach: Reach) -> Next {
         let max_payload = self.max_payload;
         let owner = request.index() as u16;
         let owner_slot = self.slot_mut(owner).filter(|slot| slot.state == State::Open);
         let Some(owner_slot) = owner_slot else { return Next::Nothing };
         if owner_slot.marks.clear(Marks::CANCEL) {
-            return Next::Frame(Up::Cancel(Cancel { request }), None);
+            return Next::Frame(Outgoing::encode(head, Up::Cancel(Cancel { request }), None));
         }
         let cancelled = owner_slot.marks.has(Marks::CANCELLED);
         let Some(slot) = self.slot_mut(index) else { return Next::Nothing };
         if slot.marks.clear(Marks::CREDIT) && !cancelled {
             let Progress { part, limit, len, .. } = slot.down;
-            return Next::Frame(Up::Credit(Credit { request, part, limit: limit as u64, len: len as u64 }), None);
+            let credit = Credit { request, part, limit: limit as u64, len: len as u64 };
+            return Next::Frame(Outgoing::encode(head, Up::Credit(credit), None));
         }
         let Progress { part, offset, limit, len } = slot.up;
         if offset >= limit || cancelled || slot.state == State::DownPart {
@@ -981,7 +1029,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
             self.push_ready(index);
         }
         let frame = Up::Data(Data { request, part, offset: offset as u64 });
-        Next::Frame(frame, Some((Content::Part { request, part, offset }, n)))
+        Next::Frame(Outgoing::encode(head, frame, Some((Content::Part { request, part, offset }, n))))
     }
 
     fn hello(&self) -> Hello {
@@ -1035,20 +1083,20 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
     }
 
     /// Opens a part of the request at `index`, in its own slot if that has room.
-    fn open_part(&mut self, index: u16, state: State, progress: Progress) -> Result<u16, Fault> {
+    fn open_part(&mut self, index: u16, state: State, progress: Progress) -> Option<u16> {
         if progress.len == 0 {
             // An empty part is over before it begins.
-            return Ok(index);
+            return Some(index);
         }
-        let slot = self.slot_mut(index).ok_or(PROTOCOL)?;
+        let slot = self.slot_mut(index)?;
         let own = if state == State::UpPart { &mut slot.up } else { &mut slot.down };
         if own.len == 0 {
             *own = progress;
-            return Ok(index);
+            return Some(index);
         }
         let first = slot.parts;
-        let further = self.pop_free().ok_or(PROTOCOL)?;
-        let slot = self.slot_mut(further).ok_or(PROTOCOL)?;
+        let further = self.pop_free()?;
+        let slot = self.slot_mut(further)?;
         let generation = slot.generation;
         *slot = Slot { generation, state, owner: index, parts: first, ..Slot::FREE };
         if state == State::UpPart {
@@ -1059,7 +1107,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         if let Some(slot) = self.slot_mut(index) {
             slot.parts = further + 1;
         }
-        Ok(further)
+        Some(further)
     }
 
     /// A part at `index` is over; `owner` is its request.

@@ -43,6 +43,11 @@ impl Clock for EmbassyClock {
     }
 
     fn wake_at(&self, at: Instant, waker: &Waker) {
+        // Some queues of timers take their executor's wakers only. Those have data; `Waker::noop`, which need not be
+        // woken, has none. (Its table has another address in each crate, so `will_wake` does not know it.)
+        if waker.data().is_null() {
+            return;
+        }
         let ticks = embassy_time::Instant::try_from_micros(at.as_micros());
         embassy_time_driver::schedule_wake(ticks.map_or(u64::MAX, |at| at.as_ticks()), waker);
     }

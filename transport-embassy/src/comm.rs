@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use crate::engine::Drive;
 use crate::error::Error;
 use crate::hand::{Hand, Sink, Source as From};
+use crate::names::Names;
 use crate::transfer::{Progress, Transfer};
 
 /// A communicator (MPI 4.1, chapter 7): ranks, and the calls between them.
@@ -45,8 +46,8 @@ impl<'e> Comm<'e> {
         Transfer::new(self.drive, started, hand)
     }
 
-    fn hand<'a>(&self, call: &Call<'a>, buffers: Buffers<'a>) -> Hand<'a> {
-        Hand::new(call, buffers, self.id.rank, self.id.size)
+    fn hand<'a>(&self, buffers: Buffers<'a>) -> Hand<'a> {
+        Hand::new(buffers, self.id.rank, self.id.size)
     }
 
     /// [`reduce_in_place`](Communicator::reduce_in_place) of `len` elements that no buffer holds (weights in flash, say):
@@ -62,7 +63,7 @@ impl<'e> Comm<'e> {
         fill: &'a mut dyn FnMut(usize, &mut [u8]),
     ) -> Transfer<'a> {
         let call = Call::Reduce { root: root.into(), op };
-        let mut hand = self.hand(&call, Buffers::None);
+        let mut hand = self.hand(Buffers::None);
         hand.source = From::Function(fill);
         self.start(&call, T::DATATYPE, hand, len.checked_mul(size_of::<T>()))
     }
@@ -79,7 +80,7 @@ impl<'e> Comm<'e> {
         take: &'a mut dyn FnMut(usize, &[u8]),
     ) -> Transfer<'a> {
         let call = Call::Allreduce { op };
-        let mut hand = self.hand(&call, Buffers::None);
+        let mut hand = self.hand(Buffers::None);
         (hand.source, hand.sink) = (From::Function(fill), Sink::Function(take));
         self.start(&call, T::DATATYPE, hand, len.checked_mul(size_of::<T>()))
     }
@@ -99,7 +100,7 @@ impl<'e> Comm<'e> {
         let call = Call::Send { dest: dest.into(), tag: tag.into() };
         match encode(value, scratch) {
             Ok(bytes) => self.transfer(call, Datatype::Object, Buffers::Send(bytes)),
-            Err(error) => self.refuse(&call, error),
+            Err(error) => self.refuse(error),
         }
     }
 
@@ -111,7 +112,7 @@ impl<'e> Comm<'e> {
         scratch: &'a mut [u8],
     ) -> Object<'a, (T, Status)> {
         let call = Call::Recv { source: source.into(), tag: tag.into() };
-        Object::new(self, call, Buffers::None, Some(scratch), |bytes, status| Ok((decode(bytes)?, status)))
+        Object::new(self, call, self.hand(Buffers::Receive(scratch)), |bytes, status| Ok((decode(bytes)?, status)))
     }
 
     /// The root's serde value reaches every rank, by way of `scratch` (MPI 4.1, chapter 6.4). `value` is `Some` at the
@@ -125,16 +126,16 @@ impl<'e> Comm<'e> {
         let root = root.into();
         let call = Call::Bcast { root };
         if root != self.id.rank {
-            return Object::new(self, call, Buffers::None, Some(scratch), |bytes, _| decode(bytes));
+            return Object::new(self, call, self.hand(Buffers::Receive(scratch)), |bytes, _| decode(bytes));
         }
         let encoded = value.ok_or(Error::new(Category::InvalidArgument)).and_then(|value| encode(value, scratch));
         match encoded {
             // The root decodes its own value: so it is owned there, too.
             Ok(bytes) => Object {
                 kept: Some(bytes),
-                ..Object::new(self, call, Buffers::Send(bytes), None, |bytes, _| decode(bytes))
+                ..Object::new(self, call, self.hand(Buffers::Send(bytes)), |bytes, _| decode(bytes))
             },
-            Err(error) => Object::refused(self, call, error),
+            Err(error) => Object::refused(self, error),
         }
     }
 
@@ -162,12 +163,16 @@ impl<'e> Comm<'e> {
         };
         let receives = group.destinations.contains(self.id.rank);
         match encoded {
-            Err(error) => Object::refused(self, call, error),
+            Err(error) => Object::refused(self, error),
             Ok(sent) => {
                 let buffers = sent.map_or(Buffers::None, Buffers::Send);
-                let receive = receives.then_some(receive);
+                let mut hand = self.hand(buffers);
+                hand.names = Some(Names::new(group, O::NAME, O::VERSION, self.id.size));
+                if receives {
+                    hand.sink = Sink::Bytes(receive);
+                }
                 let finish = if receives { |bytes: &[u8], _| decode(bytes).map(Some) } else { |_: &[u8], _| Ok(None) };
-                Object::new(self, call, buffers, receive, finish)
+                Object::new(self, call, hand, finish)
             }
         }
     }
@@ -179,20 +184,20 @@ impl<'e> Comm<'e> {
     pub fn split(&self, color: Option<u32>, key: i32) -> Split<'_, 'e> {
         let call = Call::Split;
         let (send, mut receive) = (SplitRequest { color, key }.to_bytes(), [0; SplitResult::LEN]);
-        let mut hand = self.hand(&call, Buffers::Both { send: &send, receive: &mut receive });
+        let mut hand = self.hand(Buffers::Both { send: &send, receive: &mut receive });
         let started = self.drive.submit(self.id, &call, Datatype::Object, &mut hand, None);
         Split { comm: self, started, send, receive }
     }
 
-    fn refuse<'a>(&'a self, call: &Call<'a>, error: Error) -> Transfer<'a> {
-        Transfer::new(self.drive, Err(error), self.hand(call, Buffers::None))
+    fn refuse(&self, error: Error) -> Transfer<'_> {
+        Transfer::new(self.drive, Err(error), self.hand(Buffers::None))
     }
 }
 
 impl Drop for Comm<'_> {
     fn drop(&mut self) {
         if self.id.id != 0 {
-            let mut hand = self.hand(&Call::Free, Buffers::None);
+            let mut hand = self.hand(Buffers::None);
             // If the hub is gone, so is the communicator. Nobody waits for the answer.
             if let Ok(request) = self.drive.submit(self.id, &Call::Free, Datatype::Object, &mut hand, None) {
                 self.drive.detach(request);
@@ -222,7 +227,7 @@ impl Communicator for Comm<'_> {
     }
 
     fn transfer<'a>(&'a self, call: Call<'a>, datatype: Datatype, buffers: Buffers<'a>) -> Transfer<'a> {
-        let hand = self.hand(&call, buffers);
+        let hand = self.hand(buffers);
         self.start(&call, datatype, hand, None)
     }
 
@@ -244,24 +249,14 @@ pub struct Object<'a, T> {
 }
 
 impl<'a, T> Object<'a, T> {
-    fn new(
-        comm: &'a Comm<'_>,
-        call: Call<'a>,
-        send: Buffers<'a>,
-        receive: Option<&'a mut [u8]>,
-        finish: Finish<T>,
-    ) -> Self {
-        let mut hand = comm.hand(&call, send);
-        if let Some(receive) = receive {
-            hand.sink = Sink::Bytes(receive);
-        }
+    fn new(comm: &'a Comm<'_>, call: Call<'a>, hand: Hand<'a>, finish: Finish<T>) -> Self {
         let transfer = comm.start(&call, Datatype::Object, hand, None);
         Self { transfer, kept: None, finish, value: PhantomData }
     }
 
-    fn refused(comm: &'a Comm<'_>, call: Call<'a>, error: Error) -> Self {
+    fn refused(comm: &'a Comm<'_>, error: Error) -> Self {
         let refused: Finish<T> = |_, _| Err(Error::new(Category::InvalidArgument));
-        Self { transfer: comm.refuse(&call, error), kept: None, finish: refused, value: PhantomData }
+        Self { transfer: comm.refuse(error), kept: None, finish: refused, value: PhantomData }
     }
 }
 
@@ -302,7 +297,7 @@ impl<'e> Future for Split<'_, 'e> {
             Err(error) => return Poll::Ready(Err(error)),
         };
         let buffers = Buffers::Both { send: &this.send, receive: &mut this.receive };
-        let mut hand = this.comm.hand(&Call::Split, buffers);
+        let mut hand = this.comm.hand(buffers);
         let Poll::Ready(result) = this.comm.drive.poll(context, request, &mut hand) else { return Poll::Pending };
         this.started = Err(Error::new(Category::InvalidArgument));
         Poll::Ready(result.map(|_| {

@@ -9,14 +9,15 @@ use core::task::{Context, Poll, Waker};
 
 use edgempi_core::endpoint::{Content, Event, Incoming, Outgoing, Reach};
 use edgempi_core::request::Submission;
-use edgempi_core::request::{CommunicatorId, NameIds, NewNames, Slot};
+use edgempi_core::request::{CommunicatorId, NameIds, Slot};
 use edgempi_core::wire::{GoodbyeReason, Layout, MAX_HEAD_LEN, PREFIX_LEN, Prefix};
 use edgempi_core::{Call, Category, Datatype, Endpoint, Rank, RequestId, Status};
 
 use crate::clock::{Clock, NOBODY};
 use crate::error::Error;
-use crate::hand::{Hand, Source, count, ranks};
+use crate::hand::{Hand, Source};
 use crate::memory::{Entry, NameEntry, Parts, Place, Reason, Stage};
+use crate::names::{Hash, Table};
 use crate::port::Port;
 
 /// Pieces of frames moved in one poll, each way, before somebody else gets a turn.
@@ -45,14 +46,14 @@ struct Receiving {
 pub(crate) struct Engine<'m, P, C> {
     port: P,
     clock: C,
-    endpoint: Endpoint<&'m mut [Slot]>,
+    endpoint: &'m mut Endpoint<[Slot]>,
     entries: &'m mut [Entry],
     scratch: &'m mut [u8],
     names: &'m mut [NameEntry],
     reason: &'m mut Reason,
     world: &'m str,
     /// The head that is coming in, how much of it is here, and header bytes beyond it that a later version sends.
-    head: [u8; MAX_HEAD_LEN],
+    head: &'m mut [u8; MAX_HEAD_LEN],
     head_len: usize,
     surplus: usize,
     receiving: Option<Receiving>,
@@ -103,12 +104,12 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
         mut config: edgempi_core::endpoint::Config,
         world: &'m str,
     ) -> Self {
-        let Parts { slots, entries, scratch, names, reason } = memory;
+        let Parts { endpoint, head, entries, scratch, names, reason } = memory;
         config.receive_window = receive_window(scratch.len(), entries.len()) as u32;
         config.world_len = world.len() as u32;
-        let now = clock.now();
+        endpoint.start(clock.now(), config);
         Self {
-            endpoint: Endpoint::new(now, config, slots),
+            endpoint,
             port,
             clock,
             entries,
@@ -116,7 +117,7 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
             names,
             reason,
             world,
-            head: [0; MAX_HEAD_LEN],
+            head,
             head_len: 0,
             surplus: 0,
             receiving: None,
@@ -166,7 +167,7 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
             entry.wake();
         }
         if let Some(at) = self.endpoint.poll_timeout() {
-            self.alarm(context, at);
+            self.clock.wake_at(at, context.waker());
         }
         Ok(())
     }
@@ -439,7 +440,10 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
         let mut head = [0; MAX_HEAD_LEN];
         let reach = Reach::Within { room, request: at_hand.as_ref().map(|at_hand| at_hand.request) };
         let hand = at_hand.map(|at_hand| &mut *at_hand.hand);
-        let name_len = |content| hand.as_ref().map_or(0, |hand| name_len(hand, content));
+        let name_len = |content| {
+            let names = hand.as_ref().and_then(|hand| hand.names.as_ref());
+            names.map_or(0, |names| names.len(content))
+        };
         let Some(outgoing) = self.endpoint.poll_transmit(now, &mut head, reach, name_len) else { return Ok(false) };
         let Outgoing { head_len, payload, done } = outgoing;
         self.put(head.get(..head_len).unwrap_or_default())?;
@@ -466,12 +470,13 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
     fn put_content(&mut self, hand: &mut Hand<'_>, content: Content, len: usize) -> Result<(), Error> {
         let (part, offset) = match content {
             Content::World | Content::Site(_) => return Ok(()),
-            Content::Group(_) => return self.put_group(hand),
-            Content::Operation(_) => {
-                let Some((_, name, version)) = hand.names else { return Err(PROTOCOL) };
-                self.told(hand.numbers.1);
-                self.put(&version.to_le_bytes())?;
-                return self.put(name.as_bytes());
+            Content::Group(_) | Content::Operation(_) => {
+                let Some(names) = &hand.names else { return Err(PROTOCOL) };
+                let number = names.write(content, &mut |bytes| self.put(bytes))?;
+                if let Some(name) = self.names.get_mut(number) {
+                    name.told = true;
+                }
+                return Ok(());
             }
             // Blocks of one length, without the own one: all of them, or none.
             Content::Inline(_) if hand.sends_blocks => {
@@ -498,24 +503,6 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
         }
         let bytes = hand.outgoing(part, offset, len).ok_or(PROTOCOL)?;
         self.port.write(bytes).map_err(|_| DISCONNECTED)
-    }
-
-    fn put_group(&mut self, hand: &Hand<'_>) -> Result<(), Error> {
-        let Some((group, ..)) = &hand.names else { return Err(PROTOCOL) };
-        self.told(hand.numbers.0);
-        let size = hand.size;
-        let counts = [count(&group.sources, size) as u32, count(&group.destinations, size) as u32];
-        let numbers = counts.into_iter().chain(ranks(&group.sources, size)).chain(ranks(&group.destinations, size));
-        for number in numbers {
-            self.put(&number.to_le_bytes())?;
-        }
-        Ok(())
-    }
-
-    fn told(&mut self, index: usize) {
-        if let Some(name) = self.names.get_mut(index) {
-            name.told = true;
-        }
     }
 
     /// A send's bytes are all on their way, and the hub has room for them: it is done for its caller, as long as another
@@ -623,7 +610,13 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
             sent = Sent::Equal(len);
             receive = Receive::Exactly(if role.down == Parts::None { 0 } else { len });
         }
-        let (names, counter) = self.number(communicator, hand)?;
+        let mut table = Table { names: self.names, communicator: communicator.id, capacity: self.port.capacity() };
+        let (names, counter) = match (&mut hand.names, call) {
+            (Some(names), _) => names.number(&mut table)?,
+            // Only `apply` knows what it calls.
+            (None, Call::User { .. }) => return Err(Error::new(Category::InvalidArgument)),
+            (None, _) => (NameIds::default(), table.everybody()?),
+        };
         let is_collective = !matches!(call, Call::Send { .. } | Call::Recv { .. } | Call::Free);
         let started = self.names.get(counter).map_or(0, |name| name.started);
         let in_place = matches!(hand.source, Source::InPlace);
@@ -655,47 +648,6 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
             // The port may have forgotten whom to wake.
             self.wake_another();
         }
-    }
-
-    /// The numbers of what a call names, and where its collectives are counted.
-    fn number(&mut self, communicator: CommunicatorId, hand: &mut Hand<'_>) -> Result<(NameIds, usize), Error> {
-        let id = [communicator.id as u32, (communicator.id >> 32) as u32];
-        let (everybody, _) = self.find_name(hash(1, id.into_iter()))?;
-        let Some((group, name, version)) = &hand.names else { return Ok((NameIds::default(), everybody)) };
-        let limit = self.port.capacity().saturating_sub(MAX_HEAD_LEN);
-        let longest = name_len(hand, Content::Group(RequestId::NONE)).max(4 + name.len());
-        if longest > limit {
-            return Err(Error::with(Category::TooLarge, (longest + MAX_HEAD_LEN) as u64));
-        }
-        let letters = core::iter::once(*version).chain(name.bytes().map(u32::from));
-        let (operation, new_operation) = self.find_name(hash(3, letters))?;
-        hand.numbers = (everybody, operation);
-        let new = NewNames { group: false, operation: new_operation, site: false };
-        let mut ids = NameIds { operation: operation as u16 + 1, new, ..NameIds::default() };
-        let size = hand.size;
-        let is_all = |side| count(side, size) == size as usize && ranks(side, size).eq(0..size);
-        if is_all(&group.sources) && is_all(&group.destinations) {
-            // All ranks are no group of their own: such calls are counted, and compared, with the built-in ones.
-            return Ok((ids, everybody));
-        }
-        let sources = count(&group.sources, size) as u32;
-        let numbers = id.into_iter().chain([sources]);
-        let numbers = numbers.chain(ranks(&group.sources, size)).chain(ranks(&group.destinations, size));
-        let (counter, new_group) = self.find_name(hash(2, numbers))?;
-        hand.numbers.0 = counter;
-        (ids.group, ids.new.group) = (counter as u16 + 1, new_group);
-        Ok((ids, counter))
-    }
-
-    /// The place of a name, and whether the hub has still to be told.
-    fn find_name(&mut self, hash: u64) -> Result<(usize, bool), Error> {
-        let max = self.names.len() as u64;
-        let known = self.names.iter().position(|name| name.hash == hash);
-        let index = known.or_else(|| self.names.iter().position(|name| name.hash == 0));
-        let index = index.ok_or(Error::with(Category::TooManyRequests, max))?;
-        let Some(name) = self.names.get_mut(index) else { return Err(PROTOCOL) };
-        name.hash = hash;
-        Ok((index, !name.told))
     }
 }
 
@@ -763,7 +715,7 @@ impl<P: Port, C: Clock> Drive for RefCell<Engine<'_, P, C>> {
 
     fn forget(&self, communicator: u64) {
         if let Ok(mut engine) = self.try_borrow_mut() {
-            let hash = hash(1, [communicator as u32, (communicator >> 32) as u32].into_iter());
+            let hash = Hash::of_communicator(communicator).get();
             // Groups keep their numbers: the hub knows them.
             for name in engine.names.iter_mut().filter(|name| name.hash == hash) {
                 (name.hash, name.started, name.told) = (0, 0, false);
@@ -786,7 +738,7 @@ impl<P: Port, C: Clock> Engine<'_, P, C> {
     }
 }
 
-const PROTOCOL: Error = Error::new(Category::Protocol);
+pub(crate) const PROTOCOL: Error = Error::new(Category::Protocol);
 const DISCONNECTED: Error = Error::new(Category::Disconnected);
 /// A function of the caller's, or a waker, called back into the library.
 const REENTERED: Error = Error::new(Category::InvalidArgument);
@@ -816,20 +768,4 @@ fn read_some<P: Port>(
         Poll::Ready(Ok(0) | Err(_)) => Err(DISCONNECTED),
         Poll::Ready(Ok(n)) => Ok(Some(n)),
     }
-}
-
-fn name_len(hand: &Hand<'_>, content: Content) -> usize {
-    let Some((group, name, _)) = &hand.names else { return 0 };
-    match content {
-        Content::Group(_) => 8 + 4 * (count(&group.sources, hand.size) + count(&group.destinations, hand.size)),
-        Content::Operation(_) => 4 + name.len(),
-        _ => 0,
-    }
-}
-
-/// FNV-1a over words, never 0.
-fn hash(kind: u32, words: impl Iterator<Item = u32>) -> u64 {
-    let start = 0xcbf2_9ce4_8422_2325_u64;
-    let step = |hash: u64, word: u32| (hash ^ u64::from(word)).wrapping_mul(0x0000_0100_0000_01b3);
-    core::iter::once(kind).chain(words).fold(start, step).max(1)
 }

@@ -1,10 +1,11 @@
 //! The buffers of a call, at hand while its future is polled: what it sends, where its result goes.
 
 use edgempi_core::request::{Parts, Receive, Role, Sent};
-use edgempi_core::{Buffers, Call, Category, Datatype, Group, Rank, Ranks};
+use edgempi_core::{Buffers, Call, Category, Datatype, Rank};
 
 use crate::error::Error;
 use crate::memory::Place;
+use crate::names::Names;
 
 /// Writes bytes `offset..` of what is sent into a buffer; may be asked for the same range twice.
 pub(crate) type Fill<'a> = &'a mut dyn FnMut(usize, &mut [u8]);
@@ -34,16 +35,14 @@ pub(crate) struct Hand<'a> {
     /// The own rank, and the size of the communicator.
     pub(crate) own: u32,
     pub(crate) size: u32,
-    /// A user operation's group, name and version.
-    pub(crate) names: Option<(Group<'a>, &'a str, u32)>,
-    /// Where the group and the operation stand among the rank's names.
-    pub(crate) numbers: (usize, usize),
+    /// A user operation's.
+    pub(crate) names: Option<Names<'a>>,
     /// Whether there is a part for each other rank to send.
     pub(crate) sends_blocks: bool,
 }
 
 impl<'a> Hand<'a> {
-    pub(crate) fn new(call: &Call<'a>, buffers: Buffers<'a>, own: Rank, size: u32) -> Self {
+    pub(crate) fn new(buffers: Buffers<'a>, own: Rank, size: u32) -> Self {
         let (source, sink) = match buffers {
             Buffers::None => (Source::Nothing, Sink::Nothing),
             Buffers::Send(send) => (Source::Bytes(send), Sink::Nothing),
@@ -51,11 +50,7 @@ impl<'a> Hand<'a> {
             Buffers::Both { send, receive } => (Source::Bytes(send), Sink::Bytes(receive)),
             Buffers::InPlace(bytes) => (Source::InPlace, Sink::Bytes(bytes)),
         };
-        let names = match *call {
-            Call::User { name, version, group } => Some((group, name, version)),
-            _ => None,
-        };
-        Self { source, sink, own: own.get(), size, names, numbers: (0, 0), sends_blocks: false }
+        Self { source, sink, own: own.get(), size, names: None, sends_blocks: false }
     }
 
     /// The bytes of a part to be sent, if they are in memory.
@@ -168,23 +163,5 @@ impl<'a> Hand<'a> {
             _ => Receive::Exactly(room),
         };
         Ok((Sent::Equal(sends), receive))
-    }
-}
-
-/// The ranks of one side of a group, in order.
-pub(crate) fn ranks<'r>(side: &'r Ranks<'_>, size: u32) -> impl Iterator<Item = u32> + 'r {
-    let all = if matches!(side, Ranks::All) { 0..size } else { 0..0 };
-    let list: &[Rank] = match side {
-        Ranks::All => &[],
-        Ranks::List(list) => list,
-    };
-    all.chain(list.iter().map(|rank| rank.get()))
-}
-
-/// How many ranks one side of a group has.
-pub(crate) fn count(side: &Ranks<'_>, size: u32) -> usize {
-    match side {
-        Ranks::All => size as usize,
-        Ranks::List(list) => list.len(),
     }
 }

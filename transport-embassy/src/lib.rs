@@ -51,6 +51,7 @@ mod engine;
 mod error;
 mod hand;
 mod memory;
+mod names;
 pub mod port;
 mod transfer;
 mod world;

@@ -2,7 +2,8 @@
 
 use core::task::Waker;
 use edgempi_core::request::Slot;
-use edgempi_core::{RequestId, Status};
+use edgempi_core::wire::MAX_HEAD_LEN;
+use edgempi_core::{Endpoint, RequestId, Status};
 
 use crate::error::Error;
 
@@ -28,7 +29,8 @@ const REASON: usize = 120;
 /// # let _ = memory;
 /// ```
 pub struct Memory<const N: usize, const SCRATCH: usize = 1024> {
-    slots: [Slot; N],
+    endpoint: Endpoint<[Slot; N]>,
+    head: [u8; MAX_HEAD_LEN],
     entries: [Entry; N],
     scratch: [u8; SCRATCH],
     names: [NameEntry; NAMES],
@@ -48,7 +50,8 @@ impl<const N: usize, const SCRATCH: usize> Memory<N, SCRATCH> {
     pub const fn new() -> Self {
         const { Self::FITS };
         Self {
-            slots: [Slot::FREE; N],
+            endpoint: Endpoint::idle([Slot::FREE; N]),
+            head: [0; MAX_HEAD_LEN],
             entries: [const { Entry::FREE }; N],
             scratch: [0; SCRATCH],
             names: [NameEntry::FREE; NAMES],
@@ -61,16 +64,15 @@ impl<const N: usize, const SCRATCH: usize> Memory<N, SCRATCH> {
         self.reason.as_str()
     }
 
-    /// Clears what an earlier world has left.
+    /// Clears what an earlier world has left; the endpoint is to be started.
     pub(crate) fn parts(&mut self) -> Parts<'_> {
-        self.slots.fill(Slot::FREE);
         for entry in &mut self.entries {
             *entry = Entry::FREE;
         }
         self.names.fill(NameEntry::FREE);
         self.reason.len = 0;
-        let Self { slots, entries, scratch, names, reason } = self;
-        Parts { slots, entries, scratch, names, reason }
+        let Self { endpoint, head, entries, scratch, names, reason } = self;
+        Parts { endpoint, head, entries, scratch, names, reason }
     }
 }
 
@@ -82,7 +84,9 @@ impl<const N: usize, const SCRATCH: usize> Default for Memory<N, SCRATCH> {
 
 /// The memory, its sizes put aside.
 pub(crate) struct Parts<'m> {
-    pub(crate) slots: &'m mut [Slot],
+    pub(crate) endpoint: &'m mut Endpoint<[Slot]>,
+    /// The head of a frame that is coming in.
+    pub(crate) head: &'m mut [u8; MAX_HEAD_LEN],
     pub(crate) entries: &'m mut [Entry],
     pub(crate) scratch: &'m mut [u8],
     pub(crate) names: &'m mut [NameEntry],

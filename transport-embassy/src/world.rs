@@ -125,7 +125,7 @@ impl<'m, P: Port, C: Clock> World<'m, P, C> {
         barrier: &mut Option<RequestId>,
         until: Instant,
     ) -> Poll<Result<(), Error>> {
-        let mut hand = Hand::new(&Call::Barrier, Buffers::None, self.id.rank, self.id.size);
+        let mut hand = Hand::new(Buffers::None, self.id.rank, self.id.size);
         if let Some(request) = barrier {
             return self.engine.poll(context, *request, &mut hand).map_ok(|_| ());
         }

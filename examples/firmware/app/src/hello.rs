@@ -22,9 +22,9 @@ const MOST_RANKS: usize = 64;
 /// # Errors
 ///
 /// If an argument is bad, the link, or a call.
-pub async fn hello<B: Board>(board: B) -> Result<(), Failure> {
+pub fn hello<B: Board>(board: B) -> impl Future<Output = Result<(), Failure>> {
     static MEMORY: ConstStaticCell<CallMemory> = ConstStaticCell::new(CallMemory::new());
-    in_world(board, MEMORY.take(), greet::<B>).await
+    in_world(board, MEMORY.take(), greet::<B>)
 }
 
 async fn greet<B: Board>(comm: &Comm<'_>, console: &mut B::Console, _: &Arguments<'_>) -> Result<(), Failure> {

@@ -20,8 +20,8 @@ static MEMORY: ConstStaticCell<CallMemory> = ConstStaticCell::new(CallMemory::ne
 /// # Errors
 ///
 /// If an argument is bad, the link, or a call.
-pub async fn size_basic<B: Board>(board: B) -> Result<(), Failure> {
-    in_world(board, MEMORY.take(), basic::<B>).await
+pub fn size_basic<B: Board>(board: B) -> impl Future<Output = Result<(), Failure>> {
+    in_world(board, MEMORY.take(), basic::<B>)
 }
 
 async fn basic<B: Board>(comm: &Comm<'_>, _: &mut B::Console, _: &Arguments<'_>) -> Result<(), Failure> {
@@ -37,8 +37,8 @@ async fn basic<B: Board>(comm: &Comm<'_>, _: &mut B::Console, _: &Arguments<'_>)
 /// # Errors
 ///
 /// If an argument is bad, the link, or a call.
-pub async fn size_all<B: Board>(board: B) -> Result<(), Failure> {
-    in_world(board, MEMORY.take(), all::<B>).await
+pub fn size_all<B: Board>(board: B) -> impl Future<Output = Result<(), Failure>> {
+    in_world(board, MEMORY.take(), all::<B>)
 }
 
 /// An operation that no hub knows: the call's way there and back is the same.

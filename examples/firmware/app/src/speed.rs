@@ -3,13 +3,13 @@
 use core::fmt::Write as _;
 
 use edgempi_core::{Communicator as _, ReduceOp};
-use edgempi_embassy::Comm;
+use edgempi_embassy::{Comm, Memory};
 use embedded_io_async::{Read as _, Write as _};
 use static_cell::ConstStaticCell;
 use zerocopy::IntoBytes as _;
 
 use crate::link::Stream as _;
-use crate::world::{CallMemory, in_world};
+use crate::world::in_world;
 use crate::{Arguments, Board, Failure, Link};
 
 /// 256 kB, the longest vector.
@@ -25,7 +25,8 @@ static DATA: ConstStaticCell<[f32; ELEMENTS]> = ConstStaticCell::new([0.0; ELEME
 ///
 /// If an argument is bad, the link, or a call.
 pub async fn speed<B: Board>(board: B) -> Result<(), Failure> {
-    static MEMORY: ConstStaticCell<CallMemory> = ConstStaticCell::new(CallMemory::new());
+    // A call gets half of the scratch as its window: about what the link's own buffers hold.
+    static MEMORY: ConstStaticCell<Memory<4, 16_384>> = ConstStaticCell::new(Memory::new());
     let arguments = Arguments::new(board.arguments());
     if arguments.text("rank").is_some() {
         return in_world(board, MEMORY.take(), add_up::<B>).await;

@@ -16,9 +16,9 @@ pub type CallMemory = Memory<4, 512>;
 /// # Errors
 ///
 /// If an argument is bad, or the link; what the application returns. What the hub said of it is on the console then.
-pub async fn in_world<B: Board>(
+pub async fn in_world<B: Board, const N: usize, const SCRATCH: usize>(
     board: B,
-    memory: &'static mut CallMemory,
+    memory: &'static mut Memory<N, SCRATCH>,
     application: impl AsyncFnOnce(&Comm<'_>, &mut B::Console, &Arguments<'static>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut console = board.console();
