@@ -748,7 +748,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
     fn on_complete(&mut self, complete: Complete, len: usize) -> Option<Incoming> {
         self.settle_sequence(complete.sequence, complete.queue_limit)?;
         let window = self.config.receive_window as usize;
-        let Some((index, slot)) = self.find(complete.request) else { return None };
+        let (index, slot) = self.find(complete.request)?;
         let roles = unpack(slot.roles >> 2);
         let came = match complete.layout {
             Layout::Empty => slot.announced,
@@ -788,7 +788,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         } else {
             Status { source: self.config.rank, tag: Tag(0), bytes: came }
         };
-        let Some((_, slot)) = self.find(complete.request) else { return None };
+        let (_, slot) = self.find(complete.request)?;
         if slot.marks.has(Marks::CANCELLED) {
             self.finish(index, Event::Released { request: complete.request });
             return Some(Incoming::Discard { len });

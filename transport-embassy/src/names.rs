@@ -25,9 +25,12 @@ pub(crate) struct Names<'a> {
     functions: &'static Functions,
 }
 
+/// The numbers of a call's names, and where its collectives are counted.
+type Numbered = Result<(NameIds, usize), Error>;
+
 /// What is done with names: by pointers, so that an image that calls no user operation has none of it.
 struct Functions {
-    number: fn(&mut Names<'_>, &mut Table<'_>) -> Result<(NameIds, usize), Error>,
+    number: fn(&mut Names<'_>, &mut Table<'_>) -> Numbered,
     len: fn(&Names<'_>, Content) -> usize,
     write: fn(&Names<'_>, Content, Put<'_>) -> Result<usize, Error>,
 }

@@ -1,7 +1,7 @@
 //! Worlds of virtual ranks in one thread, in virtual time: to see what an algorithm does on a thousand boards with bad
 //! links, and to test it under faults that come again whenever they are wanted.
 //!
-//! A program is an async function of a [`Rank`], which is the ordinary [`Comm`](crate::Comm) with all of its calls, and
+//! A program is an async function of a [`Rank`], which is the ordinary [`Comm`] with all of its calls, and
 //! a clock. Between the ranks and the real hub, the very same that serves processes, are virtual links; what takes time
 //! on them takes none here. One seed decides everything that is left to chance.
 //!
