@@ -393,7 +393,13 @@ fn another_version_of_an_operation_is_refused_with_both() {
 #[test]
 fn a_hub_without_operations_says_so() {
     for worlds in [edgempi::local(3).expect("threads are left"), tcp_worlds(3)] {
-        for result in on_ranks(worlds, |world| world.comm().apply(&Same, Some(&1)).wait()) {
+        let results = on_ranks(worlds, |world| {
+            let result = world.comm().apply(&Same, Some(&1)).wait();
+            // A rank that leaves before another has called would be what that one is told of.
+            world.comm().barrier().wait().expect("the next call works");
+            result
+        });
+        for result in results {
             let error = result.expect_err("nobody registered it");
             assert!(matches!(error, Error::UnknownOperation { .. }), "{error:?}");
             assert!(error.to_string().ends_with("none of that name: nothing is registered at it"), "{error}");
