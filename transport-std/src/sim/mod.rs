@@ -81,7 +81,8 @@
 //! [silence](Class::silence) say all day that they live, though. `cargo run --release --example simulation_scale` prints
 //! this table; here on one core of a server (Xeon, 2.1 GHz), with all ranks of [`Class::server`]:
 //!
-//! TABLE
+//! `cargo run --release --example simulation_scale` prints a table of time and memory as the world grows, on the machine
+//! where it runs.
 //!
 //! The hub, in one process with its ranks, holds the vectors of an allreduce until all have come.
 //!
