@@ -79,10 +79,7 @@
 //!
 //! Only events cost time: a day of sleeping costs no more than a second of it. Ranks that promise a short
 //! [silence](Class::silence) say all day that they live, though. `cargo run --release --example simulation_scale` prints
-//! this table; here on one core of a server (Xeon, 2.1 GHz), with all ranks of [`Class::server`]:
-//!
-//! `cargo run --release --example simulation_scale` prints a table of time and memory as the world grows, on the machine
-//! where it runs.
+//! a table of time and memory as the world grows, with all ranks of [`Class::server`], on the machine where it runs.
 //!
 //! The hub, in one process with its ranks, holds the vectors of an allreduce until all have come.
 //!
