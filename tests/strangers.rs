@@ -149,6 +149,25 @@ fn a_crowd_of_strangers_does_not_keep_a_world_from_working() {
 }
 
 #[test]
+fn ranks_come_in_when_a_crowd_larger_than_the_hub_has_room_for_goes() {
+    let _watchdog = Watchdog::start();
+    let hub = LoneHub::start(2);
+    let crowd: Vec<Stranger> = (0..300).map(|_| Stranger::connect(hub.address)).collect();
+    let ranks = (0..2).map(|rank| Builder::new().config(joining(hub.address, 2, rank)).init());
+    let ranks: Vec<_> = ranks.collect();
+    // Half of the crowd is sent away, the others leave by themselves.
+    for (index, mut stranger) in crowd.into_iter().enumerate() {
+        if index % 2 == 0 && index < 200 {
+            stranger.write(b"let me in").expect("the hub reads");
+            assert_eq!(stranger.refusal().0, Category::Protocol);
+        }
+    }
+    let worlds = ranks.into_iter().map(|rank| rank.wait().expect("there is room again")).collect();
+    on_ranks(worlds, |world| world.comm().barrier().wait().expect("nothing is wrong"));
+    hub.ended();
+}
+
+#[test]
 fn strangers_come_before_the_world_is_complete() {
     let _watchdog = Watchdog::start();
     let hub = free_address();

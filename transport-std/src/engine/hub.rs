@@ -26,6 +26,10 @@ const BATCH_BYTES: usize = 1 << 20;
 /// How long a peer may take to read its last words, and why it is refused, before its link is cut.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How many connections there may be beside one for each rank. All of them take memory until they have said Hello, or
+/// not said it in time.
+const STRANGERS: usize = 256;
+
 /// How long to wait when the system refuses connections, because too many files are open, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -81,6 +85,8 @@ pub(crate) struct HubDriver {
     /// Links that are ending, and when they are looked at, the first in front.
     lingering: VecDeque<(Instant, PeerId)>,
     accepting: bool,
+    /// Whether there is no room for more connections.
+    is_full: bool,
     /// When to try again after the system refused a connection.
     accept_again: Option<Instant>,
     /// What has become of the ranks so far, and the traffic of links that are gone.
@@ -119,6 +125,7 @@ impl HubDriver {
             unwatched: Vec::new(),
             lingering: VecDeque::new(),
             accepting: true,
+            is_full: false,
             accept_again: None,
             report: Report::default(),
             begin: None,
@@ -280,8 +287,15 @@ impl HubDriver {
         if !std::mem::take(&mut self.accepting) || self.hub.is_over() {
             return false;
         }
+        let mut room = (self.hub.config().size as usize + STRANGERS).saturating_sub(self.connections.len());
         let mut links = Vec::new();
         loop {
+            if room == 0 {
+                // The others wait in the system's queue, until somebody has gone or has been sent away.
+                self.is_full = true;
+                break;
+            }
+            room -= 1;
             match listener.accept() {
                 Ok(Some(link)) => links.push(link),
                 Ok(None) => break,
@@ -294,6 +308,7 @@ impl HubDriver {
             }
         }
         if self.accept_again.is_none()
+            && !self.is_full
             && let Err(error) = listener.arm()
         {
             tracing::error!("the hub can accept no more connections: {error}");
@@ -371,6 +386,7 @@ impl HubDriver {
             self.report.traffic += traffic;
             self.keys.remove(&connection.key);
             self.connections.remove(&peer);
+            self.accepting |= std::mem::take(&mut self.is_full);
             self.unwatched.retain(|unwatched| *unwatched != peer);
             self.hub.disconnect(now, peer);
             return true;
