@@ -40,6 +40,7 @@ pub const MAX_SIZE: u32 = 1_000_000;
 
 /// One thing that can be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Field {
     /// Address of the hub.
     Addr,
@@ -72,6 +73,7 @@ impl Field {
 
 /// How a field is set, and what it means: a row of [`SETTINGS`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Setting {
     /// The field.
     pub field: Field,
@@ -86,7 +88,7 @@ pub struct Setting {
 }
 
 /// All settings, in the order of [`Field`].
-pub const SETTINGS: [Setting; 10] = [
+pub const SETTINGS: &[Setting] = &[
     Setting {
         field: Field::Addr,
         method: "addr",
@@ -412,6 +414,7 @@ impl Config {
 
 /// What [`Config::explain`] finds out.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Explanation {
     /// One row for each of [`SETTINGS`], in that order.
     pub rows: Vec<Row>,
@@ -421,6 +424,7 @@ pub struct Explanation {
 
 /// One setting as it is in effect.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Row {
     /// The setting.
     pub setting: &'static Setting,
@@ -676,7 +680,7 @@ mod tests {
         assert_eq!(resolved.wait, Duration::from_secs(30));
         assert_eq!((resolved.message_size, resolved.queue_size), (4 << 30, 4 << 20));
         assert_eq!((resolved.proto.as_str(), resolved.world.as_str()), ("tcp", ""));
-        for setting in &SETTINGS {
+        for setting in SETTINGS {
             assert_eq!(resolved.origin(setting.field), Origin::Default);
         }
     }

@@ -123,6 +123,7 @@ impl Config {
 
 /// What a running hub can say of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct HubStatus {
     /// Ranks that are there.
     pub alive: u32,
@@ -205,6 +206,12 @@ pub struct Hub {
     /// At most two for each rank.
     events: VecDeque<Event>,
     over: bool,
+}
+
+impl core::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Hub").field("size", &self.config.size).field("status", &self.status()).finish_non_exhaustive()
+    }
 }
 
 impl Hub {

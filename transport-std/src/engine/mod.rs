@@ -44,6 +44,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Frames and bytes that a rank has moved since it joined, between itself and the hub; or a hub, for all ranks of its
 /// world.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Traffic {
     /// Bytes sent, frame heads included.
     pub sent: u64,
