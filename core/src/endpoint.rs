@@ -407,6 +407,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         if !slot.marks.has(Marks::CANCELLED) {
             slot.marks.set(Marks::CANCELLED);
             slot.marks.set(Marks::CANCEL);
+            self.settle(index);
             self.push_ready(index);
         }
     }
@@ -424,8 +425,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         }
     }
 
-    /// Begins to leave: once every request that still sends or waits for a collective has been answered, Goodbye is
-    /// sent and [`Event::Goodbye`] comes when the world has finished.
+    /// Begins to leave: once every request that still sends or waits for a collective has been answered, and was not given
+    /// up, Goodbye is sent and [`Event::Goodbye`] comes when the world has finished.
     pub fn leave(&mut self, reason: GoodbyeReason) {
         match self.phase {
             Phase::Start | Phase::Greeting => self.phase = Phase::Closed,
