@@ -29,7 +29,7 @@ impl Hub {
             Phase::Running => {
                 self.serve_newcomer(operation, newcomer);
                 if operation.is_complete() {
-                    for position in core::mem::take(&mut operation.postponed) {
+                    for position in operation.take_postponed() {
                         self.answer_if_done(operation, position);
                     }
                 }
@@ -487,6 +487,9 @@ impl Hub {
             Sent::Segment { operation, .. } | Sent::Result { operation, .. } => operation,
         };
         let Some(mut operation) = self.operations.remove(&id) else { return };
+        if operation.has_failed() {
+            return self.put_back(operation);
+        }
         match sent {
             Sent::Segment { stream, end, .. } => {
                 let mut moved = false;
@@ -569,10 +572,10 @@ impl Hub {
         let inputs = operation.input_streams();
         let Plan::Fold(folding) = &mut operation.plan else { return };
         let (from, to) = (folding.folded, folding.target);
-        if folding.busy || folding.behind > 0 || from >= to {
+        if operation.at_work || folding.behind > 0 || from >= to {
             return;
         }
-        folding.busy = true;
+        operation.at_work = true;
         let pieces = operation.streams.iter().take(inputs).map(|stream| stream.pieces(from, to)).collect();
         // A range is no longer than a window or a frame.
         let job = Job::Fold { fold: folding.fold, inputs: pieces, len: (to - from) as usize };
@@ -590,12 +593,14 @@ impl Hub {
         if core::mem::replace(running, true) {
             return;
         }
+        operation.at_work = true;
         let job = Job::Apply { apply: apply.clone(), name: name.clone(), destinations, inputs };
         self.work.push_back(Work { operation: operation.id, job });
     }
 
     pub(super) fn work_done(&mut self, done: Done) {
         let Some(mut operation) = self.operations.remove(&done.operation) else { return };
+        operation.at_work = false;
         if operation.phase == Phase::Running {
             match done.result {
                 Ok(Output::Folded(bytes)) => self.folded(&mut operation, bytes),
@@ -609,7 +614,6 @@ impl Hub {
     fn folded(&mut self, operation: &mut Operation, bytes: Bytes) {
         let inputs = operation.input_streams();
         let Plan::Fold(folding) = &mut operation.plan else { return };
-        folding.busy = false;
         folding.folded = folding.target;
         let folded = folding.folded;
         for index in 0..inputs {
