@@ -7,11 +7,11 @@ use std::thread;
 use std::time::Duration;
 
 use edgempi::{Builder, Comm, Config, Element, Error, Located, Logical, Max, Rank, Request, Sum, Tag};
-use edgempi_core::RequestId;
 use edgempi_core::wire::{
     Complete, Credit, Data, Down, Fail, Layout, MAX_HEAD_LEN, PREFIX_LEN, Part, Prefix, Submit, Up, Welcome,
 };
 use edgempi_core::{Category, request::CallCode};
+use edgempi_core::{RequestId, SplitResult};
 use half::{bf16, f16};
 
 /// SplitMix64: every lie follows from the seed.
@@ -136,6 +136,11 @@ fn answer(stream: &mut TcpStream, liar: &mut Liar, sequence: &mut u32, submit: S
         let reason = liar.bytes(50);
         return send(stream, Down::Fail(fail), &reason);
     }
+    if submit.call == CallCode::Split as u8 {
+        let (rank, size) = (Rank::new(liar.near(0) as u32), liar.near(2) as u32);
+        let payload = SplitResult { id: 5, rank, size }.to_bytes();
+        return send(stream, Down::Complete(complete(request, *sequence, Layout::Single, 16)), &payload);
+    }
     let layout = match liar.below(12) {
         0 => Layout::Equal,
         1 => Layout::Varied,
@@ -212,6 +217,13 @@ fn objects(comm: &Comm, tally: &mut Tally) {
     tally.count(objects.allreduce(7u8, Sum));
 }
 
+fn splits(comm: &Comm, tally: &mut Tally) {
+    let Some(Some(part)) = tally.count(comm.split(Some(0), 0)) else { return };
+    assert!(part.rank() < part.size() && part.size() <= comm.size(), "{part:?}");
+    tally.look_at(part.allgather([1u8]));
+    tally.count(part.objects().scatter(part.rank(), Some(vec![1u8; part.size() as usize])));
+}
+
 fn against_liars(seeds: std::ops::Range<u64>, calls: impl Fn(&Comm, &mut Tally)) {
     let mut tally = Tally::default();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -255,6 +267,11 @@ every_datatype! {
     lies_in_truth_values: Logical,
     lies_in_values_with_index: Located<f64>,
     lies_in_small_values_with_index: Located<u8>,
+}
+
+#[test]
+fn lies_about_new_communicators() {
+    against_liars(0..200, splits);
 }
 
 #[test]
