@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use edgempi::hub::Registry;
 use edgempi::{Builder, Category, Error, Max, World};
-use edgempi_core::wire::{MAX_HEAD_LEN, Ping, Up};
-use edgempi_tests::stranger::{Stranger, first_barrier, hello};
+use edgempi_core::request::CallCode;
+use edgempi_core::wire::{Hello, MAX_HEAD_LEN, Ping, Submit, SubmitFlags, Up};
+use edgempi_tests::stranger::{Stranger, first_barrier, hello, receive_from};
 use edgempi_tests::{LoneHub, Watchdog, free_address, hosted, join, joining, on_ranks};
 
 /// Runs `visit` while a world works, and sees to it that the world is none the worse for it.
@@ -227,4 +228,28 @@ fn a_rank_that_never_stops_talking_does_not_keep_the_others_from_being_heard() {
     });
     drop(talker);
     on_ranks(worlds, |_| ());
+}
+
+#[test]
+fn a_rank_on_a_slow_link_lives_although_its_frame_takes_longer_than_its_silence() {
+    let _watchdog = Watchdog::start();
+    let hub = LoneHub::start(2);
+    let first = Builder::new().config(joining(hub.address, 2, 0)).init();
+    let mut slow = Stranger::join(hub.address, Hello { max_silence: 1000, ..hello(1, 2) });
+    slow.say(Up::Submit(first_barrier()), &[]).expect("the hub reads");
+    let world = first.wait().expect("both are there");
+    let receive = world.comm().recv::<u8>(1, 0);
+    let send = Submit { call: CallCode::Send as u8, send: 30, flags: SubmitFlags::EAGER, ..receive_from(0, 0) };
+    let mut head = [0; MAX_HEAD_LEN];
+    let len = Up::Submit(send).encode(30, &mut head);
+    slow.write(&head[..len]).expect("the hub reads");
+    for byte in 0..30 {
+        // Slow on purpose: three times as slow as its silence.
+        thread::sleep(Duration::from_millis(100));
+        slow.write(&[byte]).expect("the hub reads");
+    }
+    let (data, _) = receive.wait().expect("rank 1 lives");
+    assert_eq!(data, (0..30).collect::<Vec<u8>>());
+    drop(slow);
+    world.finalize().wait().expect("nothing is wrong");
 }

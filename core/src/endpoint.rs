@@ -453,8 +453,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
     /// The hub broke the protocol: the driver closes the link and calls [`disconnect`](Self::disconnect).
     pub fn handle_frame(&mut self, now: Instant, prefix: Prefix, header: &[u8]) -> Result<Incoming, Fault> {
         debug_assert!(self.event.is_none(), "drain events before the next frame");
-        self.last_heard = now;
-        self.pinged = None;
+        self.heard(now);
         let len = prefix.payload_len as usize;
         if len > self.config.max_payload as usize {
             let max = self.config.max_payload.into();
@@ -497,6 +496,12 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
                 Ok(Incoming::Reason { len })
             }
         }
+    }
+
+    /// Bytes of a payload have come, but not all: the hub lives, however slow the link is.
+    pub fn heard(&mut self, now: Instant) {
+        self.last_heard = now;
+        self.pinged = None;
     }
 
     /// The event of the last frame, to be taken after its payload.
@@ -544,7 +549,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     ///
-    /// The value returned may change after: `poll_transmit`, `handle_frame`, `handle_timeout`, `disconnect`.
+    /// The value returned may change after: `poll_transmit`, `handle_frame`, `heard`, `handle_timeout`, `disconnect`.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let joined = matches!(self.phase, Phase::Joined | Phase::Leaving(_) | Phase::Left);

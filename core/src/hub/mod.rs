@@ -8,7 +8,8 @@
 //!
 //! - [`connect`](Hub::connect) a link that has come up, [`disconnect`](Hub::disconnect) one that has gone down.
 //! - When a prefix has come, [`check_prefix`](Hub::check_prefix), before any memory is made ready for what it
-//!   announces; when the frame is whole, [`handle_frame`](Hub::handle_frame). Read every link at all times: what the
+//!   announces; when the frame is whole, [`handle_frame`](Hub::handle_frame); while it takes its time,
+//!   [`heard`](Hub::heard). Read every link at all times: what the
 //!   hub holds is bounded by credit, not by waiting.
 //! - Then drain: [`poll_work`](Hub::poll_work), to be run on any thread and handed back by
 //!   [`finish_work`](Hub::finish_work), and for each [`poll_peer`](Hub::poll_peer) whose link has room,
@@ -313,6 +314,14 @@ impl Hub {
         Err(fault)
     }
 
+    /// Bytes of a frame have come, but not all: whoever sends them lives, however slow its link is.
+    pub fn heard(&mut self, now: Instant, peer: PeerId) {
+        self.now = now;
+        if let Some(Who::Rank(rank)) = self.peers.get(&peer).map(|peer| peer.who) {
+            self.lives(rank);
+        }
+    }
+
     /// The driver could not make sense of a peer's bytes.
     pub fn reject_garbage(&mut self, now: Instant, peer: PeerId, text: &str) {
         self.now = now;
@@ -461,11 +470,7 @@ impl Hub {
             (Who::Stranger | Who::Claimant(_), Some(_)) => return Err(broken("a frame before the Hello was answered")),
             (Who::Rank(rank), Some(_)) => rank,
         };
-        let now = self.now;
-        if let Some(session) = self.session_mut(rank) {
-            session.last_heard = now;
-        }
-        self.claim_refuted(rank);
+        self.lives(rank);
         match frame {
             None => Ok(()),
             Some(Up::Hello(_)) => Err(broken("a second Hello")),
@@ -500,6 +505,15 @@ impl Hub {
 
     fn session_mut(&mut self, rank: Rank) -> Option<&mut Session> {
         self.ranks.get_mut(rank.index())
+    }
+
+    /// The process of a rank has been heard.
+    fn lives(&mut self, rank: Rank) {
+        let now = self.now;
+        if let Some(session) = self.session_mut(rank) {
+            session.last_heard = now;
+        }
+        self.claim_refuted(rank);
     }
 
     fn set_timer(&mut self, at: Instant, timer: Timer) {

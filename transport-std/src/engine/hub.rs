@@ -340,6 +340,9 @@ impl HubDriver {
                 }
             }
         }
+        if moved > 0 && connection.arriving.is_some() {
+            self.hub.heard(now, peer);
+        }
         if moved >= QUOTA {
             self.busy.push_back(peer);
         }

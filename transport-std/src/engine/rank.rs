@@ -101,6 +101,9 @@ impl RankDriver {
                 Err(error) => self.fail(engine, &error),
             }
         }
+        if moved > 0 && self.receiving.is_some() {
+            engine.state().endpoint.heard(engine.now());
+        }
         moved > 0
     }
 
