@@ -808,6 +808,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
         name_len: &mut impl FnMut(Content) -> usize,
     ) -> Option<(Up, Option<(Content, usize)>, Option<RequestId>)> {
         self.lacks = None;
+        // Calls that were made still count as made; what they are in the middle of does not hold up the last word.
+        let gives_up = matches!(self.phase, Phase::Leaving(reason) if reason != GoodbyeReason::Finished);
         let mut first_put_off = None;
         while let Some(index) = self.peek_ready() {
             if first_put_off == Some(index) {
@@ -830,6 +832,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Endpoint<S> {
                     }
                     return Some(self.transmit_submit(index, request, reach));
                 }
+                State::Open | State::UpPart | State::DownPart if gives_up => self.pop_ready(),
                 State::Open | State::UpPart | State::DownPart => {
                     let owner = if slot.state == State::Open { index } else { slot.owner };
                     let request = RequestId::new(owner, self.slot_mut(owner)?.generation);

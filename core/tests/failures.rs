@@ -227,6 +227,25 @@ fn leaving_waits_for_what_the_rank_still_sends() {
 }
 
 #[test]
+fn giving_up_is_said_at_once_in_the_middle_of_a_long_message_but_behind_calls_made_before() {
+    const DATA: u8 = 11;
+    let mut world = small(2);
+    let requests = [0, 1].map(|rank| world.ask(rank, allreduce(rank as u32, 20_000)));
+    while world.nodes[0].ups.iter().filter(|kind| **kind == DATA).count() < 3 {
+        assert!(world.step());
+    }
+    let receive = world.ask(1, recv(0, 0, 4));
+    world.ask(0, send(1, 0, "last"));
+    world.nodes[0].endpoint.leave(GoodbyeReason::Dropped);
+    let before = world.nodes[0].ups.len();
+    world.settle();
+    // A Submit, then Goodbye.
+    assert_eq!(world.nodes[0].ups[before..], [9, 30]);
+    assert_failed(&world, 1, requests[1], Category::RankFailed, 0);
+    assert_eq!(world.outcome(1, receive).bytes(), b"last");
+}
+
+#[test]
 fn leaving_does_not_wait_for_what_was_given_up() {
     let mut world = World::new(2);
     for _ in 0..1100 {
