@@ -65,6 +65,8 @@ struct Connection {
     closing: bool,
     /// Some of it was said since somebody last looked.
     wrote: bool,
+    /// Nothing can be said any more. What the other side has said, its goodbye perhaps, may still be on its way.
+    mute: bool,
     over: bool,
     traffic: Traffic,
 }
@@ -149,6 +151,7 @@ impl HubDriver {
             ending: false,
             closing: false,
             wrote: false,
+            mute: false,
             over: false,
             traffic: Traffic::default(),
         };
@@ -353,7 +356,7 @@ impl HubDriver {
     fn write(&mut self, now: Instant, peer: PeerId) -> bool {
         let Some(connection) = self.connections.get_mut(&peer) else { return false };
         let mut moved = false;
-        while connection.link.writable && !connection.over {
+        while connection.link.writable && !connection.mute && !connection.over {
             connection.collect(&mut self.hub, peer);
             if connection.out.is_empty() {
                 break;
@@ -365,7 +368,11 @@ impl HubDriver {
                 }
                 Err(error) => {
                     tracing::debug!(?peer, "link broke: {error}");
-                    connection.over = true;
+                    connection.mute = true;
+                    connection.out.clear();
+                    // Reading will end it.
+                    self.busy.push_back(peer);
+                    moved = true;
                 }
             }
         }
