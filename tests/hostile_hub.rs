@@ -7,11 +7,11 @@ use std::thread;
 use std::time::Duration;
 
 use edgempi::{Builder, Comm, Config, Element, Error, Located, Logical, Max, Rank, Request, Sum, Tag};
-use edgempi_core::RequestId;
 use edgempi_core::wire::{
-    Complete, Credit, Data, Down, Fail, Layout, MAX_HEAD_LEN, PREFIX_LEN, Part, Prefix, Submit, Up, Welcome,
+    Complete, Credit, Data, Down, Fail, Layout, MAX_HEAD_LEN, PREFIX_LEN, Part, Prefix, Reject, Submit, Up, Welcome,
 };
 use edgempi_core::{Category, request::CallCode};
+use edgempi_core::{RequestId, SplitResult};
 use half::{bf16, f16};
 
 /// SplitMix64: every lie follows from the seed.
@@ -47,8 +47,8 @@ impl Liar {
 fn send(stream: &mut TcpStream, frame: Down, payload: &[u8]) -> std::io::Result<()> {
     let mut head = [0; MAX_HEAD_LEN];
     let len = frame.encode(payload.len() as u32, &mut head);
-    stream.write_all(&head[..len])?;
-    stream.write_all(payload)
+    // At once, or the system would hold the payload back until somebody acknowledges the head.
+    stream.write_all(&[&head[..len], payload].concat())
 }
 
 fn receive(stream: &mut TcpStream) -> std::io::Result<(Option<Up>, Vec<u8>)> {
@@ -136,6 +136,11 @@ fn answer(stream: &mut TcpStream, liar: &mut Liar, sequence: &mut u32, submit: S
         let reason = liar.bytes(50);
         return send(stream, Down::Fail(fail), &reason);
     }
+    if submit.call == CallCode::Split as u8 {
+        let (rank, size) = (Rank::new(liar.near(0) as u32), liar.near(2) as u32);
+        let payload = SplitResult { id: 5, rank, size }.to_bytes();
+        return send(stream, Down::Complete(complete(request, *sequence, Layout::Single, 16)), &payload);
+    }
     let layout = match liar.below(12) {
         0 => Layout::Equal,
         1 => Layout::Varied,
@@ -212,6 +217,13 @@ fn objects(comm: &Comm, tally: &mut Tally) {
     tally.count(objects.allreduce(7u8, Sum));
 }
 
+fn splits(comm: &Comm, tally: &mut Tally) {
+    let Some(Some(part)) = tally.count(comm.split(Some(0), 0)) else { return };
+    assert!(part.rank() < part.size() && part.size() <= comm.size(), "{part:?}");
+    tally.look_at(part.allgather([1u8]));
+    tally.count(part.objects().scatter(part.rank(), Some(vec![1u8; part.size() as usize])));
+}
+
 fn against_liars(seeds: std::ops::Range<u64>, calls: impl Fn(&Comm, &mut Tally)) {
     let mut tally = Tally::default();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -228,6 +240,56 @@ fn against_liars(seeds: std::ops::Range<u64>, calls: impl Fn(&Comm, &mut Tally))
         });
     }
     assert!(tally.values > 0 && tally.errors > 0, "{tally:?}: some lies pass, some do not");
+}
+
+/// Lets a rank in, tells it to go, and hangs up without reading what it says.
+fn turn_away(mut stream: TcpStream) -> std::io::Result<()> {
+    loop {
+        match receive(&mut stream)?.0 {
+            Some(Up::Hello(_)) => {
+                let welcome = Welcome {
+                    version: edgempi_core::wire::VERSION,
+                    session: 1,
+                    incarnation: 1,
+                    max_payload: 4096,
+                    max_message: 1 << 20,
+                    max_requests: 100_000,
+                    queue_size: 1 << 40,
+                    max_silence: 20_000,
+                };
+                send(&mut stream, Down::Welcome(welcome), &[])?;
+            }
+            Some(Up::Submit(submit)) if submit.call == CallCode::Barrier as u8 => {
+                send(&mut stream, Down::Complete(complete(submit.request, 1, Layout::Empty, 0)), &[])?;
+            }
+            Some(Up::Submit(_)) => {
+                // The rank is in the middle of something.
+                receive(&mut stream)?;
+                let reject = Reject { category: Category::Timeout, len: 0, max: 0 };
+                return send(&mut stream, Down::Reject(reject), b"that is enough");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_rank_hears_why_it_has_to_go_although_it_can_not_say_anything_any_more() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    for _ in 0..20 {
+        thread::scope(|scope| {
+            scope.spawn(|| turn_away(listener.accept().expect("the rank connects").0));
+            let world = deceived(address).expect("it is let in");
+            let comm = world.comm();
+            let error = loop {
+                if let Err(error) = comm.send(1, 0, [0u8; 3000]).wait() {
+                    break error;
+                }
+            };
+            assert!(matches!(&error, Error::Refused { reason, .. } if reason == "that is enough"), "{error:?}");
+        });
+    }
 }
 
 macro_rules! every_datatype {
@@ -255,6 +317,11 @@ every_datatype! {
     lies_in_truth_values: Logical,
     lies_in_values_with_index: Located<f64>,
     lies_in_small_values_with_index: Located<u8>,
+}
+
+#[test]
+fn lies_about_new_communicators() {
+    against_liars(0..200, splits);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::edgempi;
 /// `program` in an environment without settings of ours or of a launcher.
 pub fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
-    for setting in &edgempi::config::SETTINGS {
+    for setting in edgempi::config::SETTINGS {
         for variable in setting.variables {
             command.env_remove(variable);
         }

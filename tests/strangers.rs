@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use edgempi::hub::Registry;
 use edgempi::{Builder, Category, Error, Max, World};
-use edgempi_core::wire::{MAX_HEAD_LEN, Ping, Up};
-use edgempi_tests::stranger::{Stranger, first_barrier, hello};
+use edgempi_core::request::CallCode;
+use edgempi_core::wire::{Hello, MAX_HEAD_LEN, Ping, Submit, SubmitFlags, Up};
+use edgempi_tests::stranger::{Stranger, first_barrier, hello, receive_from};
 use edgempi_tests::{LoneHub, Watchdog, free_address, hosted, join, joining, on_ranks};
 
 /// Runs `visit` while a world works, and sees to it that the world is none the worse for it.
@@ -149,6 +150,25 @@ fn a_crowd_of_strangers_does_not_keep_a_world_from_working() {
 }
 
 #[test]
+fn ranks_come_in_when_a_crowd_larger_than_the_hub_has_room_for_goes() {
+    let _watchdog = Watchdog::start();
+    let hub = LoneHub::start(2);
+    let crowd: Vec<Stranger> = (0..300).map(|_| Stranger::connect(hub.address)).collect();
+    let ranks = (0..2).map(|rank| Builder::new().config(joining(hub.address, 2, rank)).init());
+    let ranks: Vec<_> = ranks.collect();
+    // Half of the crowd is sent away, the others leave by themselves.
+    for (index, mut stranger) in crowd.into_iter().enumerate() {
+        if index % 2 == 0 && index < 200 {
+            stranger.write(b"let me in").expect("the hub reads");
+            assert_eq!(stranger.refusal().0, Category::Protocol);
+        }
+    }
+    let worlds = ranks.into_iter().map(|rank| rank.wait().expect("there is room again")).collect();
+    on_ranks(worlds, |world| world.comm().barrier().wait().expect("nothing is wrong"));
+    hub.ended();
+}
+
+#[test]
 fn strangers_come_before_the_world_is_complete() {
     let _watchdog = Watchdog::start();
     let hub = free_address();
@@ -208,4 +228,28 @@ fn a_rank_that_never_stops_talking_does_not_keep_the_others_from_being_heard() {
     });
     drop(talker);
     on_ranks(worlds, |_| ());
+}
+
+#[test]
+fn a_rank_on_a_slow_link_lives_although_its_frame_takes_longer_than_its_silence() {
+    let _watchdog = Watchdog::start();
+    let hub = LoneHub::start(2);
+    let first = Builder::new().config(joining(hub.address, 2, 0)).init();
+    let mut slow = Stranger::join(hub.address, Hello { max_silence: 1000, ..hello(1, 2) });
+    slow.say(Up::Submit(first_barrier()), &[]).expect("the hub reads");
+    let world = first.wait().expect("both are there");
+    let receive = world.comm().recv::<u8>(1, 0);
+    let send = Submit { call: CallCode::Send as u8, send: 30, flags: SubmitFlags::EAGER, ..receive_from(0, 0) };
+    let mut head = [0; MAX_HEAD_LEN];
+    let len = Up::Submit(send).encode(30, &mut head);
+    slow.write(&head[..len]).expect("the hub reads");
+    for byte in 0..30 {
+        // Slow on purpose: three times as slow as its silence.
+        thread::sleep(Duration::from_millis(100));
+        slow.write(&[byte]).expect("the hub reads");
+    }
+    let (data, _) = receive.wait().expect("rank 1 lives");
+    assert_eq!(data, (0..30).collect::<Vec<u8>>());
+    drop(slow);
+    world.finalize().wait().expect("nothing is wrong");
 }

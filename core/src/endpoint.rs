@@ -459,6 +459,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         if !slot.marks.has(Marks::CANCELLED) {
             slot.marks.set(Marks::CANCELLED);
             slot.marks.set(Marks::CANCEL);
+            self.settle(index);
             self.push_ready(index);
         }
     }
@@ -476,8 +477,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         }
     }
 
-    /// Begins to leave: once every request that still sends or waits for a collective has been answered, Goodbye is
-    /// sent and [`Event::Goodbye`] comes when the world has finished.
+    /// Begins to leave: once every request that still sends or waits for a collective has been answered, and was not given
+    /// up, Goodbye is sent and [`Event::Goodbye`] comes when the world has finished.
     pub fn leave(&mut self, reason: GoodbyeReason) {
         match self.phase {
             Phase::Start | Phase::Greeting => self.phase = Phase::Closed,
@@ -504,8 +505,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
     /// The hub broke the protocol: the driver closes the link and calls [`disconnect`](Self::disconnect).
     pub fn handle_frame(&mut self, now: Instant, prefix: Prefix, header: &[u8]) -> Result<Incoming, Fault> {
         debug_assert!(self.event.is_none(), "drain events before the next frame");
-        self.last_heard = now;
-        self.pinged = None;
+        self.heard(now);
         let len = prefix.payload_len as usize;
         if len > self.config.max_payload as usize {
             let max = self.config.max_payload.into();
@@ -547,6 +547,12 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
                 Ok(Incoming::Reason { len })
             }
         }
+    }
+
+    /// Bytes of a payload have come, but not all: the hub lives, however slow the link is.
+    pub fn heard(&mut self, now: Instant) {
+        self.last_heard = now;
+        self.pinged = None;
     }
 
     /// The event of the last frame, to be taken after its payload. The name of a request that has ended is not given
@@ -592,7 +598,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     ///
-    /// The value returned may change after: `poll_transmit`, `handle_frame`, `handle_timeout`, `disconnect`.
+    /// The value returned may change after: `poll_transmit`, `handle_frame`, `heard`, `handle_timeout`, `disconnect`.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let joined = matches!(self.phase, Phase::Joined | Phase::Leaving(_) | Phase::Left);
@@ -855,6 +861,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         name_len: &mut impl FnMut(Content) -> usize,
     ) -> Option<Outgoing> {
         self.lacks = None;
+        // Calls that were made still count as made; what they are in the middle of does not hold up the last word.
+        let gives_up = matches!(self.phase, Phase::Leaving(reason) if reason != GoodbyeReason::Finished);
         let mut first_put_off = None;
         while let Some(index) = self.peek_ready() {
             if first_put_off == Some(index) {
@@ -877,6 +885,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
                     }
                     return self.transmit_submit(head, index, request, reach);
                 }
+                State::Open | State::UpPart | State::DownPart if gives_up => self.pop_ready(),
                 State::Open | State::UpPart | State::DownPart => {
                     let owner = if slot.state == State::Open { index } else { slot.owner };
                     let request = RequestId::new(owner, self.slot_mut(owner)?.generation);

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::communicator::Call;
+use crate::communicator::{Call, SplitResult};
 use crate::datatype::{Datatype, ReduceOp};
 use crate::error::{Category, Fault};
 use crate::rank::{Rank, Source, Tag, TagSelector};
@@ -239,6 +239,21 @@ pub struct CommunicatorId {
     pub rank: Rank,
     /// How many ranks it has.
     pub size: u32,
+}
+
+impl CommunicatorId {
+    /// What became of this communicator's rank in a split: its place in a new communicator, if it is in one.
+    ///
+    /// # Errors
+    ///
+    /// `Protocol` if the hub says what can not be.
+    pub fn split(self, result: SplitResult) -> Result<Option<Self>, Fault> {
+        let SplitResult { id, rank, size } = result;
+        if size > self.size || (size > 0 && rank.get() >= size) {
+            return Err(Fault::of_size(Category::Protocol, size.into(), self.size.into()));
+        }
+        Ok((size > 0).then_some(Self { id, rank, size }))
+    }
 }
 
 impl Submission {

@@ -227,6 +227,44 @@ fn leaving_waits_for_what_the_rank_still_sends() {
 }
 
 #[test]
+fn giving_up_is_said_at_once_in_the_middle_of_a_long_message_but_behind_calls_made_before() {
+    const DATA: u8 = 11;
+    let mut world = small(2);
+    let requests = [0, 1].map(|rank| world.ask(rank, allreduce(rank as u32, 20_000)));
+    while world.nodes[0].ups.iter().filter(|kind| **kind == DATA).count() < 3 {
+        assert!(world.step());
+    }
+    let receive = world.ask(1, recv(0, 0, 4));
+    world.ask(0, send(1, 0, "last"));
+    world.nodes[0].endpoint.leave(GoodbyeReason::Dropped);
+    let before = world.nodes[0].ups.len();
+    world.settle();
+    // A Submit, then Goodbye.
+    assert_eq!(world.nodes[0].ups[before..], [9, 30]);
+    assert_failed(&world, 1, requests[1], Category::RankFailed, 0);
+    assert_eq!(world.outcome(1, receive).bytes(), b"last");
+}
+
+#[test]
+fn leaving_does_not_wait_for_what_was_given_up() {
+    let mut world = World::new(2);
+    for _ in 0..1100 {
+        // So many that the hub answers the last of them only once the other rank has called them, too.
+        let request = world.ask(0, barrier());
+        world.settle();
+        world.cancel(0, request);
+        world.settle();
+    }
+    assert!(world.nodes[0].endpoint.open_requests() > 0);
+    world.nodes[0].endpoint.leave(GoodbyeReason::Finished);
+    world.settle();
+    assert_eq!(world.hub.status().finished, 1);
+    let late = world.ask(1, barrier());
+    world.settle();
+    assert_failed(&world, 1, late, Category::Cancelled, 0);
+}
+
+#[test]
 fn leaving_does_not_wait_for_receives_and_fails_who_is_sending_to_them() {
     let mut config = hub::Config::new(2);
     (config.max_payload, config.window, config.queue_size) = (1024, 2048, 2048);

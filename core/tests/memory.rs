@@ -7,7 +7,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use edgempi_core::hub::{self, Apply, Hub, PeerId, Registry};
+use edgempi_core::endpoint::EAGER_OVERHEAD;
+use edgempi_core::hub::{self, Apply, Hub, PeerId, Registry, Work};
 use edgempi_core::request::CallCode;
 use edgempi_core::wire::{Cancel, Down, MAX_HEAD_LEN, Name, NameKind, Prefix, Submit, SubmitFlags, Up};
 use edgempi_core::{Category, Instant, Rank, SplitRequest, SplitResult, Tag};
@@ -61,6 +62,9 @@ struct Bare {
     last: Option<Category>,
     /// The last result.
     payload: Bytes,
+    /// Whether work is not done now, and what is to be done.
+    is_slow: bool,
+    work: Vec<Work>,
 }
 
 impl Bare {
@@ -79,6 +83,8 @@ impl Bare {
             answers: 0,
             last: None,
             payload: Bytes::new(),
+            is_slow: false,
+            work: Vec::new(),
         };
         for rank in 0..size {
             bare.peers.push(bare.hub.connect(Instant::ZERO));
@@ -106,6 +112,10 @@ impl Bare {
 
     fn listen(&mut self) {
         while let Some(work) = self.hub.poll_work() {
+            if self.is_slow {
+                self.work.push(work);
+                continue;
+            }
             let done = work.run();
             self.hub.finish_work(Instant::ZERO, done);
         }
@@ -293,6 +303,29 @@ fn strangers_who_claim_the_rank_of_somebody_who_does_not_read() {
     assert_eq!(pings, 1);
     claim(&mut bare);
     assert!(matches!(bare.hub.poll_transmit(bare.peers[1]), Some((Down::Ping(_), _))));
+}
+
+#[test]
+fn operations_that_are_given_up_while_the_hub_computes_them() {
+    let mut bare = assert_bounded(1, 5000, |bare, number| {
+        if number == 1 {
+            bare.say(0, Up::Name(Name { kind: NameKind::Operation, id: 1 }), b"\x01\0\0\0count");
+        }
+        bare.is_slow = true;
+        let eager = SubmitFlags::empty().with(SubmitFlags::EAGER);
+        let user = Submit { name: 1, send: 1000, receive: 1, flags: eager, ..call(number, CallCode::User) };
+        bare.call(0, user, &[0; 1000]);
+        bare.say(0, Up::Cancel(Cancel { request: user.request }), b"");
+    });
+    assert_eq!((bare.calls, bare.answers), (100, 0));
+    assert_eq!(bare.hub.status().queued, 100 * (1000 + EAGER_OVERHEAD));
+    for work in std::mem::take(&mut bare.work) {
+        let done = work.run();
+        bare.hub.finish_work(Instant::ZERO, done);
+    }
+    bare.listen();
+    assert_eq!((bare.answers, bare.last), (100, Some(Category::Cancelled)));
+    assert_eq!((bare.hub.status().operations, bare.hub.status().queued), (0, 0));
 }
 
 /// Names a group of which every rank gives to every rank.

@@ -8,7 +8,7 @@ use edgempi_core::endpoint::{Config, Reach};
 use edgempi_core::hub;
 use edgempi_core::hub::{Event, Registry};
 use edgempi_core::wire::{GoodbyeReason, Up};
-use edgempi_core::{Category, Rank, RequestId};
+use edgempi_core::{Category, Instant, Rank, RequestId};
 use world::{Outcome, Stranger, World, barrier, hello, recv, send};
 
 /// A world whose hub is not quite the usual one.
@@ -29,7 +29,7 @@ fn assert_failed(world: &World, rank: usize, request: RequestId, category: Categ
 fn ranks_that_do_not_come_in_time_have_failed() {
     let mut config = hub::Config::new(3);
     config.join_wait = Some(Duration::from_secs(5));
-    let now = edgempi_core::Instant::from_micros(1);
+    let now = Instant::from_micros(1);
     let mut world = World { hub: hub::Hub::new(now, config, Registry::new()), nodes: Vec::new(), now };
     world.wait(Duration::from_secs(100));
     assert_eq!(world.hub.status().failed, 0, "nobody has come, so nobody waits");
@@ -53,7 +53,7 @@ fn ranks_that_do_not_come_in_time_have_failed() {
 fn a_world_that_lost_everybody_before_it_was_complete_does_not_wait_for_the_rest() {
     let mut config = hub::Config::new(3);
     config.join_wait = Some(Duration::from_secs(500));
-    let now = edgempi_core::Instant::from_micros(1);
+    let now = Instant::from_micros(1);
     let mut world = World { hub: hub::Hub::new(now, config, Registry::new()), nodes: Vec::new(), now };
     let first = world.join(Config::host(Rank::new(0), 3));
     world.wait(Duration::from_secs(100));
@@ -148,6 +148,39 @@ fn a_rank_that_falls_silent_has_failed_after_the_silence_it_announced() {
     world.wait(Duration::from_millis(200));
     assert_failed(&world, 0, request, Category::RankFailed, 1);
     assert!(world.outcome(0, request).fault().1.contains("silent for 9 s"));
+}
+
+#[test]
+fn a_rank_whose_frame_takes_longer_than_its_silence_lives() {
+    let mut world = World::with(hub::Config::new(2), Registry::new(), |_, config| {
+        config.max_silence = Duration::from_secs(9);
+    });
+    let request = world.ask(0, barrier());
+    world.settle();
+    world.nodes[1].stalled = true;
+    let peer = world.nodes[1].peer;
+    // Nor can somebody else have its rank meanwhile.
+    let twin = world.join(Config::host(Rank::new(1), 2));
+    for _ in 0..50 {
+        world.wait(Duration::from_millis(900));
+        world.hub.heard(world.now, peer);
+    }
+    assert!(!world.is_done(0, request));
+    assert_eq!(world.nodes[twin].rejected.clone().unwrap().0.category, Category::RankTaken);
+    world.wait(Duration::from_secs(10));
+    assert_failed(&world, 0, request, Category::RankFailed, 1);
+}
+
+#[test]
+fn a_hub_whose_frame_takes_longer_than_its_silence_lives() {
+    let mut endpoint = World::new(1).nodes.remove(0).endpoint;
+    let mut head = [0; edgempi_core::wire::MAX_HEAD_LEN];
+    for second in 1..200 {
+        let now = Instant::from_micros(second * 1_000_000);
+        endpoint.heard(now);
+        assert_eq!(endpoint.handle_timeout(now), Ok(()));
+        while endpoint.poll_transmit(now, &mut head, Reach::Everything, |_| 0).is_some() {}
+    }
 }
 
 #[test]

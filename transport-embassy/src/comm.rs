@@ -300,9 +300,10 @@ impl<'e> Future for Split<'_, 'e> {
         let mut hand = this.comm.hand(buffers);
         let Poll::Ready(result) = this.comm.drive.poll(context, request, &mut hand) else { return Poll::Pending };
         this.started = Err(Error::new(Category::InvalidArgument));
-        Poll::Ready(result.map(|_| {
-            let SplitResult { id, rank, size } = SplitResult::from_bytes(this.receive);
-            (size > 0).then(|| Comm::new(this.comm.drive, CommunicatorId { id, rank, size }))
+        Poll::Ready(result.and_then(|_| {
+            let place = this.comm.id.split(SplitResult::from_bytes(this.receive));
+            let place = place.map_err(|_| Error::new(Category::Protocol))?;
+            Ok(place.map(|id| Comm::new(this.comm.drive, id)))
         }))
     }
 }

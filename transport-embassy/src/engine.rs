@@ -178,7 +178,10 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
             let n = if got < len { self.read_payload(context, at_hand, destination, len, got)? } else { Some(0) };
             let Some(n) = n else { return Ok(false) };
             match &mut self.receiving {
-                Some(receiving) if got + n < len => receiving.got = got + n,
+                Some(receiving) if got + n < len => {
+                    receiving.got = got + n;
+                    self.endpoint.heard(self.clock.now());
+                }
                 _ => {
                     self.receiving = None;
                     self.finish();

@@ -85,6 +85,12 @@ impl Stop {
     }
 }
 
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Server({} ranks at {})", self.resolved.size, self.address)
+    }
+}
+
 impl Server {
     /// Listens as `config` says, or the environment.
     ///

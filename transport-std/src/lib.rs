@@ -223,7 +223,7 @@
 //!
 //! - `command` (default): the binary `edgempi`. A program that only uses the library can do without what it needs, with
 //!   `default-features = false`.
-#![warn(missing_docs)]
+#![warn(missing_debug_implementations, missing_docs)]
 #![deny(unsafe_code)]
 
 #[cfg(feature = "bridge")]
@@ -261,3 +261,19 @@ pub use engine::Traffic;
 pub use error::Error;
 pub use request::{Request, block_on};
 pub use world::{Builder, Finalize, Init, World, init, local};
+
+/// Requests may be awaited on any thread, and communicators shared among all: a promise that a change in some field would
+/// break without a word.
+const _: () = {
+    const fn travels<T: Send>() {}
+    const fn is_shared<T: Send + Sync>() {}
+    travels::<Request<'static, Vec<f32>>>();
+    travels::<Request<'static, Option<Comm>>>();
+    travels::<Init>();
+    travels::<Finalize>();
+    is_shared::<Comm>();
+    is_shared::<World>();
+    is_shared::<Error>();
+    is_shared::<hub::Server>();
+    is_shared::<hub::Stop>();
+};

@@ -52,6 +52,7 @@ pub fn init() -> Init {
 /// # Ok::<(), edgempi::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
+#[must_use]
 pub struct Builder {
     config: Config,
     registry: Registry,
@@ -170,6 +171,12 @@ pub struct Init {
     given_up: Arc<AtomicBool>,
 }
 
+impl std::fmt::Debug for Init {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Init")
+    }
+}
+
 /// What the engine's thread hands over.
 #[derive(Clone)]
 struct Joined {
@@ -248,6 +255,7 @@ impl Drop for Init {
 /// ranks are told that this one has failed. Where it hosts the hub, that goes on for the others as long as the process
 /// lives.
 #[derive(Debug)]
+#[must_use = "a rank whose world is dropped without finalize() counts as failed"]
 pub struct World {
     comm: Comm,
     engine: Arc<Engine>,
@@ -320,6 +328,12 @@ pub struct Finalize {
     ended: Signal<()>,
     engine: Arc<Engine>,
     result: Option<Result<(), Error>>,
+}
+
+impl std::fmt::Debug for Finalize {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Finalize")
+    }
 }
 
 impl Finalize {

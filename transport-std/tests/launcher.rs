@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The command, in an environment without settings of ours or of another launcher.
 fn edgempi(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_edgempi"));
-    for setting in &edgempi::config::SETTINGS {
+    for setting in edgempi::config::SETTINGS {
         for variable in setting.variables {
             command.env_remove(variable);
         }

@@ -185,7 +185,7 @@ impl Hub {
         participants.extend(group.members.iter().map(|rank| Participant { rank: *rank, ..Participant::default() }));
         let mut phase = Phase::Gathering;
         let plan = match (signature.op.and_then(|op| BuiltinFold::new(signature.datatype, op)), &signature.name) {
-            (Some(fold), _) => Plan::Fold(Folding { fold, folded: 0, target: 0, behind: 0, busy: false, chunk: 0 }),
+            (Some(fold), _) => Plan::Fold(Folding { fold, folded: 0, target: 0, behind: 0, chunk: 0 }),
             (None, Some((version, name))) => match self.registry.find(name, *version) {
                 Ok(apply) => Plan::Apply { apply, name: name.clone(), running: false },
                 Err(instead) => {
@@ -217,6 +217,7 @@ impl Hub {
             drained: 0,
             unopened: VecDeque::new(),
             plan,
+            at_work: false,
             window: 0,
             reserved: 0,
         });
@@ -322,17 +323,9 @@ impl Hub {
         // No more of it than anybody will be told.
         let text: Arc<str> = super::cut(text, MAX_REASON_LEN).into();
         operation.phase = Phase::Failed(fault, text.clone());
-        let mut charges: Vec<(Rank, u64)> = Vec::new();
-        for stream in operation.given.iter_mut().map(|(_, stream)| stream).chain(&mut operation.streams) {
-            if let Some(giver) = stream.source.and_then(|source| operation.participants.get(source)) {
-                charges.push((giver.rank, core::mem::take(&mut stream.charge)));
-            }
-        }
-        // Their memory, too: whoever comes late may never come.
-        (operation.given, operation.streams) = (Vec::new(), Vec::new());
         operation.unopened.clear();
-        for (rank, charge) in charges {
-            self.free_charge(rank, charge);
+        if !operation.at_work {
+            self.let_go(operation);
         }
         for position in 0..operation.size() {
             let Some(participant) = operation.participants.get(position) else { continue };
@@ -345,6 +338,17 @@ impl Hub {
                     }
                 }
                 Presence::Done | Presence::Absent => {}
+            }
+        }
+    }
+
+    /// Gives back what an operation holds of the limits.
+    fn let_go(&mut self, operation: &mut Operation) {
+        // Their memory, too: whoever comes late may never come.
+        let (given, streams) = (core::mem::take(&mut operation.given), core::mem::take(&mut operation.streams));
+        for stream in given.into_iter().map(|(_, stream)| stream).chain(streams) {
+            if let Some(giver) = stream.source.and_then(|source| operation.participants.get(source)) {
+                self.free_charge(giver.rank, stream.charge);
             }
         }
         self.return_windows(operation);
@@ -369,17 +373,14 @@ impl Hub {
     /// Whether the participant at `position` gets its answer only once all have called, because it is too far ahead of
     /// the others. Every operation that somebody is to come to takes memory, and answered requests have no limit.
     pub(super) fn postpones(&mut self, operation: &mut Operation, position: usize) -> bool {
-        if operation.is_complete() {
-            return false;
-        }
+        let is_complete = operation.is_complete();
         let Some(participant) = operation.participants.get_mut(position) else { return false };
-        let Some(session) = self.ranks.get_mut(participant.rank.index()) else { return false };
-        if participant.postponed {
-            return true;
+        if participant.postponed || is_complete {
+            return participant.postponed;
         }
+        let Some(session) = self.ranks.get_mut(participant.rank.index()) else { return false };
         if session.ahead >= MAX_AHEAD {
-            participant.postponed = true;
-            operation.postponed.push(position);
+            operation.postpone(position);
             return true;
         }
         session.ahead += 1;
@@ -392,7 +393,9 @@ impl Hub {
         let over = match &operation.phase {
             Phase::Failed(..) => {
                 let communicator = operation.key.map_or(WORLD, |key| key.communicator);
-                operation.is_complete() || self.absence_of_any(communicator, &operation.group).is_some()
+                let nobody_comes =
+                    operation.is_complete() || self.absence_of_any(communicator, &operation.group).is_some();
+                nobody_comes && !operation.at_work
             }
             Phase::Running => operation.unanswered == 0 && operation.is_drained(),
             Phase::Gathering | Phase::Waiting => false,
@@ -406,7 +409,7 @@ impl Hub {
         }
         // Nobody is waited for any more.
         operation.arrived = operation.size();
-        for position in core::mem::take(&mut operation.postponed) {
+        for position in operation.take_postponed() {
             self.tell_failure(&mut operation, position);
         }
         for one in operation.participants.iter().filter(|one| one.ahead) {
@@ -414,7 +417,7 @@ impl Hub {
                 session.ahead -= 1;
             }
         }
-        self.return_windows(&mut operation);
+        self.let_go(&mut operation);
     }
 
     /// The participant at `position` means something else than those before it.

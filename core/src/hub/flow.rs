@@ -1,4 +1,4 @@
-//! How bytes move through an operation: windows, credit, folding, lanes, answers.
+//! How bytes move through an operation: windows, credit, lanes, answers.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -8,7 +8,6 @@ use bytes::Bytes;
 use super::operation::{Operation, Phase, Plan, Presence};
 use super::peer::{Place, Sent};
 use super::point_to_point::blank;
-use super::registry::{Done, Job, Output, Work};
 use super::stream::{Lane, Stream};
 use super::{Hub, Refusal, broken};
 use crate::error::{Category, Fault};
@@ -29,7 +28,7 @@ impl Hub {
             Phase::Running => {
                 self.serve_newcomer(operation, newcomer);
                 if operation.is_complete() {
-                    for position in core::mem::take(&mut operation.postponed) {
+                    for position in operation.take_postponed() {
                         self.answer_if_done(operation, position);
                     }
                 }
@@ -106,7 +105,7 @@ impl Hub {
     }
 
     /// Serves whoever waits for what is there already. Returns whether the operation lives.
-    fn prepare_all(&mut self, operation: &mut Operation) -> bool {
+    pub(super) fn prepare_all(&mut self, operation: &mut Operation) -> bool {
         for position in 0..operation.size() {
             let waits = operation.participants.get(position).is_some_and(|one| one.is_present());
             if waits && !self.serve_newcomer(operation, position) {
@@ -399,7 +398,7 @@ impl Hub {
     }
 
     /// Hands what has come on a stream to its receivers.
-    fn pass_on(&mut self, operation: &mut Operation, index: usize, complete: bool) {
+    pub(super) fn pass_on(&mut self, operation: &mut Operation, index: usize, complete: bool) {
         for position in operation.receivers(index) {
             let Some(one) = operation.participants.get_mut(position) else { continue };
             if complete {
@@ -488,6 +487,9 @@ impl Hub {
             Sent::Segment { operation, .. } | Sent::Result { operation, .. } => operation,
         };
         let Some(mut operation) = self.operations.remove(&id) else { return };
+        if operation.has_failed() {
+            return self.put_back(operation);
+        }
         match sent {
             Sent::Segment { stream, end, .. } => {
                 let mut moved = false;
@@ -527,127 +529,10 @@ impl Hub {
         self.put_back(operation);
     }
 
-    fn give_back(&mut self, operation: &Operation, stream: usize, freed: u64) {
+    pub(super) fn give_back(&mut self, operation: &Operation, stream: usize, freed: u64) {
         let source = operation.streams.get(stream).and_then(|stream| stream.source);
         if let Some(giver) = source.and_then(|source| operation.participants.get(source)) {
             self.free_charge(giver.rank, freed);
         }
-    }
-
-    fn start_fold(&mut self, operation: &mut Operation, whole: bool) {
-        let inputs = operation.input_streams();
-        let len = operation.streams.first().map_or(0, |stream| stream.len);
-        let lanes = operation.size();
-        let root = operation.root;
-        let everybody = operation.signature.call == CallCode::Allreduce;
-        let mut result = Stream::new(None, 0, len, lanes);
-        for (position, lane) in result.lanes.iter_mut().enumerate() {
-            lane.done = !everybody && position != root;
-        }
-        result.open = true;
-        if let Some(place) = operation.streams.get_mut(inputs) {
-            *place = result;
-        }
-        let window = operation.window;
-        if let Plan::Fold(folding) = &mut operation.plan {
-            folding.chunk = if whole { len } else { (window / 2).max(64) & !63 };
-        }
-        self.aim(operation);
-    }
-
-    /// Chooses the range that is folded next, and counts who has not delivered it.
-    fn aim(&mut self, operation: &mut Operation) {
-        let inputs = operation.input_streams();
-        let len = operation.streams.first().map_or(0, |stream| stream.len);
-        let Plan::Fold(folding) = &mut operation.plan else { return };
-        folding.target = folding.folded.saturating_add(folding.chunk).min(len);
-        let target = folding.target;
-        folding.behind = operation.streams.iter().take(inputs).filter(|stream| stream.received < target).count() as u32;
-    }
-
-    /// Has the next range folded if all of it is here.
-    fn fold_next(&mut self, operation: &mut Operation) {
-        let inputs = operation.input_streams();
-        let Plan::Fold(folding) = &mut operation.plan else { return };
-        let (from, to) = (folding.folded, folding.target);
-        if folding.busy || folding.behind > 0 || from >= to {
-            return;
-        }
-        folding.busy = true;
-        let pieces = operation.streams.iter().take(inputs).map(|stream| stream.pieces(from, to)).collect();
-        // A range is no longer than a window or a frame.
-        let job = Job::Fold { fold: folding.fold, inputs: pieces, len: (to - from) as usize };
-        self.work.push_back(Work { operation: operation.id, job });
-    }
-
-    fn apply_if_complete(&mut self, operation: &mut Operation) {
-        if operation.incomplete > 0 || operation.phase != Phase::Running {
-            return;
-        }
-        let inputs = operation.inputs();
-        let group = operation.group.clone();
-        let destinations = group.destinations.iter().filter_map(|at| group.number(*at)).collect();
-        let Plan::Apply { apply, name, running } = &mut operation.plan else { return };
-        if core::mem::replace(running, true) {
-            return;
-        }
-        let job = Job::Apply { apply: apply.clone(), name: name.clone(), destinations, inputs };
-        self.work.push_back(Work { operation: operation.id, job });
-    }
-
-    pub(super) fn work_done(&mut self, done: Done) {
-        let Some(mut operation) = self.operations.remove(&done.operation) else { return };
-        if operation.phase == Phase::Running {
-            match done.result {
-                Ok(Output::Folded(bytes)) => self.folded(&mut operation, bytes),
-                Ok(Output::Applied(outputs)) => self.applied(&mut operation, outputs),
-                Err((fault, text)) => self.fail_operation(&mut operation, fault, &text),
-            }
-        }
-        self.put_back(operation);
-    }
-
-    fn folded(&mut self, operation: &mut Operation, bytes: Bytes) {
-        let inputs = operation.input_streams();
-        let Plan::Fold(folding) = &mut operation.plan else { return };
-        folding.busy = false;
-        folding.folded = folding.target;
-        let folded = folding.folded;
-        for index in 0..inputs {
-            if let Some(stream) = operation.streams.get_mut(index) {
-                let freed = stream.consume(folded);
-                self.give_back(operation, index, freed);
-            }
-        }
-        self.aim(operation);
-        let complete = operation.streams.get_mut(inputs).is_some_and(|stream| {
-            stream.push(bytes);
-            stream.is_complete()
-        });
-        self.pass_on(operation, inputs, complete);
-        self.fold_next(operation);
-    }
-
-    pub(super) fn applied(&mut self, operation: &mut Operation, outputs: Vec<Bytes>) {
-        let sources = operation.group.sources;
-        let max = self.config.max_message;
-        if let Some(output) = outputs.iter().find(|output| output.len() as u64 > max) {
-            let (fault, text) = self.too_large(output.len() as u64);
-            return self.fail_operation(operation, fault, &text);
-        }
-        for index in 0..sources {
-            if let Some(stream) = operation.streams.get_mut(index) {
-                let freed = stream.consume(u64::MAX);
-                self.give_back(operation, index, freed);
-            }
-        }
-        for (index, output) in outputs.into_iter().enumerate() {
-            if let Some(place) = operation.streams.get_mut(sources + index) {
-                *place = Stream::new(None, 0, output.len() as u64, 1);
-                place.open = true;
-                place.push(output);
-            }
-        }
-        self.prepare_all(operation);
     }
 }

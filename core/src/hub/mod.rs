@@ -8,7 +8,8 @@
 //!
 //! - [`connect`](Hub::connect) a link that has come up, [`disconnect`](Hub::disconnect) one that has gone down.
 //! - When a prefix has come, [`check_prefix`](Hub::check_prefix), before any memory is made ready for what it
-//!   announces; when the frame is whole, [`handle_frame`](Hub::handle_frame). Read every link at all times: what the
+//!   announces; when the frame is whole, [`handle_frame`](Hub::handle_frame); while it takes its time,
+//!   [`heard`](Hub::heard). Read every link at all times: what the
 //!   hub holds is bounded by credit, not by waiting.
 //! - Then drain: [`poll_work`](Hub::poll_work), to be run on any thread and handed back by
 //!   [`finish_work`](Hub::finish_work), and for each [`poll_peer`](Hub::poll_peer) whose link has room,
@@ -19,6 +20,7 @@
 
 mod collective;
 mod communicator;
+mod config;
 mod flow;
 mod mail;
 mod names;
@@ -28,6 +30,7 @@ mod point_to_point;
 mod registry;
 mod session;
 mod stream;
+mod work;
 
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
@@ -53,115 +56,12 @@ use operation::{GroupInfo, Key, Operation};
 use peer::{Life, Outgoing, Peer, Sent, Session, Who};
 use session::NO_HELLO;
 
+pub use config::{Config, Event, HubStatus};
 pub use peer::PeerId;
 pub use registry::{Applied, Apply, Done, Registry, Ticket, TypedInput, Work};
 
 /// A refusal: the numbers, and the text for people.
 type Refusal = (Fault, String);
-
-/// How a hub behaves, and how much it holds.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// How many ranks the world has; at least 1.
-    pub size: u32,
-    /// The world's name; a rank that says another one is refused.
-    pub world: String,
-    /// Most payload bytes of a frame from a rank.
-    pub max_payload: u32,
-    /// Largest message, in bytes: what one rank gives to an operation, all its parts together.
-    pub max_message: u64,
-    /// Most requests that one rank may have open.
-    pub max_requests: u32,
-    /// Most communicators at a time, the world's included.
-    pub max_communicators: u32,
-    /// Bytes of one rank that the hub holds before somebody asks for them; at least 1,024.
-    pub queue_size: u64,
-    /// The same for all ranks together: no rank gets more than an equal share of it.
-    pub queue_total: u64,
-    /// How far a giver may be ahead of the slowest receiver, in bytes, in each part.
-    pub window: u64,
-    /// Window bytes for all operations together. One that needs more gets smaller windows, of 1,024 bytes at the least;
-    /// a user's operation gets its inputs whole, however long they are.
-    pub window_total: u64,
-    /// How long to wait for ranks that have not come, from the first that has; then they count as failed.
-    pub join_wait: Option<Duration>,
-    /// How long a stranger may take to say Hello.
-    pub hello_wait: Duration,
-    /// How long the old link of a claimed rank may take to answer.
-    pub probe_wait: Duration,
-    /// Longest time that this hub's driver takes to answer a Ping.
-    pub max_silence: Duration,
-    /// Which life of the hub this is.
-    pub incarnation: u64,
-    /// Where the identities of sessions come from.
-    pub seed: u128,
-}
-
-impl Config {
-    /// A hub for a world of `size` ranks.
-    pub fn new(size: u32) -> Self {
-        Self {
-            size: size.max(1),
-            world: String::new(),
-            max_payload: 256 * 1024,
-            max_message: 1 << 32,
-            max_requests: 32_768,
-            max_communicators: 65_536,
-            queue_size: 4 << 20,
-            queue_total: 1 << 30,
-            window: 512 * 1024,
-            window_total: 32 << 20,
-            join_wait: None,
-            hello_wait: Duration::from_secs(10),
-            probe_wait: Duration::from_secs(1),
-            max_silence: Duration::from_secs(20),
-            incarnation: 1,
-            seed: 0,
-        }
-    }
-}
-
-/// What a running hub can say of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct HubStatus {
-    /// Ranks that are there.
-    pub alive: u32,
-    /// Ranks that have finalized.
-    pub finished: u32,
-    /// Ranks that have failed or never came.
-    pub failed: u32,
-    /// Operations and matched messages in progress.
-    pub operations: usize,
-    /// Bytes of ranks that are held unmatched, with what the hub keeps about them.
-    pub queued: u64,
-    /// Window bytes that operations hold.
-    pub windows: u64,
-}
-
-/// What became of a rank, for drivers that tell people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// It has come.
-    Joined {
-        /// Which rank.
-        rank: Rank,
-        /// The link that it came over.
-        peer: PeerId,
-    },
-    /// It has finalized.
-    Finished {
-        /// Which rank.
-        rank: Rank,
-    },
-    /// It has failed, or will not come any more.
-    Failed {
-        /// Which rank.
-        rank: Rank,
-        /// What happened to it.
-        reason: String,
-    },
-}
 
 #[derive(Clone, Copy, Debug)]
 enum Timer {
@@ -205,6 +105,12 @@ pub struct Hub {
     /// At most two for each rank.
     events: VecDeque<Event>,
     over: bool,
+}
+
+impl core::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Hub").field("size", &self.config.size).field("status", &self.status()).finish_non_exhaustive()
+    }
 }
 
 impl Hub {
@@ -304,6 +210,14 @@ impl Hub {
         self.reject(peer, fault, &format!("a frame of {} bytes is more than the {max} allowed", prefix.payload_len));
         self.start_waiting();
         Err(fault)
+    }
+
+    /// Bytes of a frame have come, but not all: whoever sends them lives, however slow its link is.
+    pub fn heard(&mut self, now: Instant, peer: PeerId) {
+        self.now = now;
+        if let Some(Who::Rank(rank)) = self.peers.get(&peer).map(|peer| peer.who) {
+            self.lives(rank);
+        }
     }
 
     /// The driver could not make sense of a peer's bytes.
@@ -454,11 +368,7 @@ impl Hub {
             (Who::Stranger | Who::Claimant(_), Some(_)) => return Err(broken("a frame before the Hello was answered")),
             (Who::Rank(rank), Some(_)) => rank,
         };
-        let now = self.now;
-        if let Some(session) = self.session_mut(rank) {
-            session.last_heard = now;
-        }
-        self.claim_refuted(rank);
+        self.lives(rank);
         match frame {
             None => Ok(()),
             Some(Up::Hello(_)) => Err(broken("a second Hello")),
@@ -493,6 +403,15 @@ impl Hub {
 
     fn session_mut(&mut self, rank: Rank) -> Option<&mut Session> {
         self.ranks.get_mut(rank.index())
+    }
+
+    /// The process of a rank has been heard.
+    fn lives(&mut self, rank: Rank) {
+        let now = self.now;
+        if let Some(session) = self.session_mut(rank) {
+            session.last_heard = now;
+        }
+        self.claim_refuted(rank);
     }
 
     fn set_timer(&mut self, at: Instant, timer: Timer) {

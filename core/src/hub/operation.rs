@@ -308,8 +308,6 @@ pub(super) struct Folding {
     pub(super) target: u64,
     /// Inputs that have not come that far.
     pub(super) behind: u32,
-    /// A range is being folded.
-    pub(super) busy: bool,
     pub(super) chunk: u64,
 }
 
@@ -382,6 +380,8 @@ pub(super) struct Operation {
     /// Streams that wait until giver and receivers have room for an open part.
     pub(super) unopened: VecDeque<usize>,
     pub(super) plan: Plan,
+    /// Work of it has been handed out and has not come back: what that reads takes memory, whatever happens here.
+    pub(super) at_work: bool,
     pub(super) window: u64,
     /// Window bytes that the operation holds.
     pub(super) reserved: u64,
@@ -395,6 +395,25 @@ impl Operation {
     /// Whether it has failed, and only waits for those who have not been told.
     pub(super) fn has_failed(&self) -> bool {
         matches!(self.phase, Phase::Failed(..))
+    }
+
+    /// Has a participant wait for its answer.
+    pub(super) fn postpone(&mut self, position: usize) {
+        if let Some(participant) = self.participants.get_mut(position) {
+            participant.postponed = true;
+            self.postponed.push(position);
+        }
+    }
+
+    /// Those who wait for their answer need not any more.
+    pub(super) fn take_postponed(&mut self) -> Vec<usize> {
+        let postponed = core::mem::take(&mut self.postponed);
+        for position in &postponed {
+            if let Some(participant) = self.participants.get_mut(*position) {
+                participant.postponed = false;
+            }
+        }
+        postponed
     }
 
     /// Whether all participants have called.

@@ -175,6 +175,7 @@ impl Hub {
             drained: 0,
             unopened: VecDeque::new(),
             plan: Plan::Route,
+            at_work: false,
             window: 0,
             reserved: 0,
         });
@@ -201,10 +202,14 @@ impl Hub {
             return;
         };
         match place {
-            Place::Operation { id, .. } => {
+            Place::Operation { id, position } => {
                 let Some(mut operation) = self.operations.remove(&id) else { return };
                 // If it has failed already, the answer waits until all have come.
                 if !operation.has_failed() {
+                    if operation.at_work {
+                        // Or a rank could have any number of operations computed for nobody.
+                        operation.postpone(position);
+                    }
                     let text = format!("rank {rank} cancelled its {}", operation.signature.describe());
                     self.fail_operation(&mut operation, fault, &text);
                 }

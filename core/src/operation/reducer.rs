@@ -22,6 +22,15 @@ pub enum Reduction<T> {
     Function(Box<dyn FnMut(T, T) -> T + Send>),
 }
 
+impl<T> core::fmt::Debug for Reduction<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Builtin { op, datatype, .. } => write!(f, "Builtin({op} of {datatype})"),
+            Self::Function(_) => f.write_str("Function"),
+        }
+    }
+}
+
 /// Something that makes one value of two: a [`ReduceOp`] for elements, a closure for any type.
 ///
 /// The closure has to be associative; it is called with values in rank order, in the shape of

@@ -7,6 +7,7 @@
 mod line;
 mod session;
 
+use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -66,6 +67,12 @@ impl Stop {
     /// Whether somebody has.
     pub fn is_stopped(&self) -> bool {
         self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl fmt::Debug for Bridge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bridge").field("line", &self.line).field("hub", &self.hub).finish_non_exhaustive()
     }
 }
 

@@ -35,6 +35,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LAST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The hub, and how long to try to reach it.
+#[derive(Debug)]
 pub(super) struct Hub {
     pub(super) address: Address,
     pub(super) wait: Duration,

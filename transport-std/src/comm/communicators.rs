@@ -67,16 +67,14 @@ impl Comm {
             outbound: Outbound::Whole(Box::new(SplitRequest { color, key }.to_bytes().to_vec())),
             inbound: Inbound::Whole { storage: Box::new(Vec::<u8>::new()), open: true },
         };
-        let (engine, message_size) = (self.engine.clone(), self.message_size);
+        let (engine, message_size, parent) = (self.engine.clone(), self.message_size, self.id);
         self.start(started, OnDrop::Cancel, move |completion| {
             let bytes = whole::<u8>(completion)?;
             let cut = || Error::Protocol { reason: "the hub's answer to a split is cut short".to_owned() };
             let bytes = <[u8; SplitResult::LEN]>::try_from(bytes.as_slice()).map_err(|_| cut())?;
-            let SplitResult { id, rank, size } = SplitResult::from_bytes(bytes);
-            if size == 0 {
-                return Ok(None);
-            }
-            let id = CommunicatorId { id, rank, size };
+            let absurd =
+                |fault| Error::Protocol { reason: format!("the hub's answer to a split makes no sense: {fault}") };
+            let Some(id) = parent.split(SplitResult::from_bytes(bytes)).map_err(absurd)? else { return Ok(None) };
             let _membership = Some(Arc::new(Membership { engine: engine.clone(), id }));
             Ok(Some(Comm { engine, id, message_size, _membership }))
         })

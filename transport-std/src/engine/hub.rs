@@ -26,6 +26,10 @@ const BATCH_BYTES: usize = 1 << 20;
 /// How long a peer may take to read its last words, and why it is refused, before its link is cut.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How many connections there may be beside one for each rank. All of them take memory until they have said Hello, or
+/// not said it in time.
+const STRANGERS: usize = 256;
+
 /// How long to wait when the system refuses connections, because too many files are open, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -61,6 +65,8 @@ struct Connection {
     closing: bool,
     /// Some of it was said since somebody last looked.
     wrote: bool,
+    /// Nothing can be said any more. What the other side has said, its goodbye perhaps, may still be on its way.
+    mute: bool,
     over: bool,
     traffic: Traffic,
 }
@@ -81,6 +87,8 @@ pub(crate) struct HubDriver {
     /// Links that are ending, and when they are looked at, the first in front.
     lingering: VecDeque<(Instant, PeerId)>,
     accepting: bool,
+    /// Whether there is no room for more connections.
+    is_full: bool,
     /// When to try again after the system refused a connection.
     accept_again: Option<Instant>,
     /// What has become of the ranks so far, and the traffic of links that are gone.
@@ -119,6 +127,7 @@ impl HubDriver {
             unwatched: Vec::new(),
             lingering: VecDeque::new(),
             accepting: true,
+            is_full: false,
             accept_again: None,
             report: Report::default(),
             begin: None,
@@ -142,6 +151,7 @@ impl HubDriver {
             ending: false,
             closing: false,
             wrote: false,
+            mute: false,
             over: false,
             traffic: Traffic::default(),
         };
@@ -280,8 +290,15 @@ impl HubDriver {
         if !std::mem::take(&mut self.accepting) || self.hub.is_over() {
             return false;
         }
+        let mut room = (self.hub.config().size as usize + STRANGERS).saturating_sub(self.connections.len());
         let mut links = Vec::new();
         loop {
+            if room == 0 {
+                // The others wait in the system's queue, until somebody has gone or has been sent away.
+                self.is_full = true;
+                break;
+            }
+            room -= 1;
             match listener.accept() {
                 Ok(Some(link)) => links.push(link),
                 Ok(None) => break,
@@ -294,6 +311,7 @@ impl HubDriver {
             }
         }
         if self.accept_again.is_none()
+            && !self.is_full
             && let Err(error) = listener.arm()
         {
             tracing::error!("the hub can accept no more connections: {error}");
@@ -325,6 +343,9 @@ impl HubDriver {
                 }
             }
         }
+        if moved > 0 && connection.arriving.is_some() {
+            self.hub.heard(now, peer);
+        }
         if moved >= QUOTA {
             self.busy.push_back(peer);
         }
@@ -335,7 +356,7 @@ impl HubDriver {
     fn write(&mut self, now: Instant, peer: PeerId) -> bool {
         let Some(connection) = self.connections.get_mut(&peer) else { return false };
         let mut moved = false;
-        while connection.link.writable && !connection.over {
+        while connection.link.writable && !connection.mute && !connection.over {
             connection.collect(&mut self.hub, peer);
             if connection.out.is_empty() {
                 break;
@@ -347,7 +368,11 @@ impl HubDriver {
                 }
                 Err(error) => {
                     tracing::debug!(?peer, "link broke: {error}");
-                    connection.over = true;
+                    connection.mute = true;
+                    connection.out.clear();
+                    // Reading will end it.
+                    self.busy.push_back(peer);
+                    moved = true;
                 }
             }
         }
@@ -371,6 +396,7 @@ impl HubDriver {
             self.report.traffic += traffic;
             self.keys.remove(&connection.key);
             self.connections.remove(&peer);
+            self.accepting |= std::mem::take(&mut self.is_full);
             self.unwatched.retain(|unwatched| *unwatched != peer);
             self.hub.disconnect(now, peer);
             return true;

@@ -41,12 +41,13 @@ const LISTENER_KEY: usize = 1;
 const FIRST_LINK_KEY: usize = 2;
 /// How often links that have something to say get their turn before the poller is asked who else has.
 const TURNS: usize = 8;
-/// How long a rank that gives up waits until the hub in its process has told the others, if a link takes nothing more.
+/// How long a rank that gives up waits until the others have been told, if a link takes nothing more.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Frames and bytes that a rank has moved since it joined, between itself and the hub; or a hub, for all ranks of its
 /// world.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Traffic {
     /// Bytes sent, frame heads included.
     pub sent: u64,
@@ -162,12 +163,13 @@ impl Engine {
 
     /// Leaves without finalizing: the others are told that this rank has failed.
     ///
-    /// A process often ends right after. If it takes the hub with it, the others first hear what the hub has to say:
-    /// that this rank gives up, or that another one failed, which may be why this one gives up.
+    /// A process often ends right after. The others first hear that this rank gives up; and if it takes the hub with it,
+    /// what else that has to say: that another rank has failed, say, which may be why this one gives up.
     pub(crate) fn give_up(&self) {
         self.leave(GoodbyeReason::Dropped);
         self.close();
-        if self.hub().is_some() {
+        // A waker may have dropped the world; the engine's own thread can not wait for itself.
+        if self.thread.get() != Some(&thread::current().id()) {
             block_until(pin!(self.flushed.clone()), Some(Instant::now() + LAST_WORDS));
         }
     }
@@ -232,7 +234,8 @@ impl Engine {
             if closing && is_idle && self.is_flushed() {
                 self.flushed.set(());
             }
-            if self.is_over() {
+            // A link is flushed, too, between two frames: only an idle one has taken the last.
+            if is_idle && self.is_over() {
                 break;
             }
             // A link that is never silent must not keep the others from being heard, or deadlines from passing.

@@ -41,6 +41,8 @@ pub(crate) struct RankDriver {
     out: Vec<u8>,
     written: usize,
     large: Option<Large>,
+    /// Nothing can be written any more. What the hub has said, and why it let go, may still be on its way.
+    mute: bool,
     /// The other side closed, or the link failed.
     over: bool,
 }
@@ -54,6 +56,7 @@ impl RankDriver {
             out: Vec::with_capacity(2 * AHEAD),
             written: 0,
             large: None,
+            mute: false,
             over: false,
         })
     }
@@ -72,7 +75,7 @@ impl RankDriver {
     }
 
     pub(super) fn is_flushed(&self) -> bool {
-        self.over || (self.out.is_empty() && self.large.is_none())
+        self.over || self.mute || (self.out.is_empty() && self.large.is_none())
     }
 
     /// Reads what has come. Returns whether anything has.
@@ -88,6 +91,9 @@ impl RankDriver {
                 }
                 Err(error) => self.fail(engine, &error),
             }
+        }
+        if moved > 0 && self.receiving.is_some() {
+            engine.state().endpoint.heard(engine.now());
         }
         moved > 0
     }
@@ -168,17 +174,21 @@ impl RankDriver {
     /// Writes what there is to write. Returns whether anything was.
     pub(super) fn write(&mut self, engine: &Engine) -> bool {
         let mut moved = false;
-        while !self.over {
+        while !self.over && !self.mute {
             if self.is_flushed() && !self.collect(engine) {
                 break;
             }
-            match self.write_some() {
+            match self.write_some(engine) {
                 Ok(Some(n)) => {
                     moved = true;
                     engine.counters.sent.fetch_add(n as u64, Ordering::Relaxed);
                 }
                 Ok(None) => break,
-                Err(error) => self.fail(engine, &error),
+                // Reading will end it.
+                Err(error) => {
+                    tracing::debug!("nothing can be written to the hub: {error}");
+                    self.mute = true;
+                }
             }
         }
         moved
@@ -226,7 +236,7 @@ impl RankDriver {
         }
     }
 
-    fn write_some(&mut self) -> io::Result<Option<usize>> {
+    fn write_some(&mut self, engine: &Engine) -> io::Result<Option<usize>> {
         let heads = self.out.len() - self.written.min(self.out.len());
         let n = match &self.large {
             None => self.link.write(&[IoSlice::new(&self.out[self.written..])])?,
@@ -237,7 +247,10 @@ impl RankDriver {
                 let payload =
                     buffers.and_then(|held| held.outgoing(large.part, large.offset + behind, large.len - behind));
                 let Some(payload) = payload else {
-                    return Err(io::Error::other("a result came before its request was sent"));
+                    drop(inner);
+                    let reason = "the hub sent a result before its request had left".to_owned();
+                    self.end(engine, &Error::Protocol { reason });
+                    return Ok(None);
                 };
                 let heads = &self.out[self.out.len() - heads..];
                 self.link.write(&[IoSlice::new(heads), IoSlice::new(payload)])?

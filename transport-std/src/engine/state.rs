@@ -140,6 +140,8 @@ pub(crate) struct State {
     pub(super) hub: String,
     /// Why nothing works any more.
     lost: Option<Error>,
+    /// Calls made just before that was known.
+    late: Vec<Arc<Pending>>,
     pub(crate) joined: Signal<Result<(), Error>>,
     pub(crate) ended: Signal<Result<(), Error>>,
     leaving: bool,
@@ -172,6 +174,7 @@ impl State {
             world,
             hub,
             lost: None,
+            late: Vec::new(),
             joined: Signal::new(),
             ended: Signal::new(),
             leaving: false,
@@ -214,7 +217,15 @@ impl State {
             .map_err(|fault| invalid(fault, &plain, datatype, communicator))?
             .unlimited();
         self.make_room();
-        let id = self.endpoint.submit(&submission).map_err(|fault| Error::from_hub(fault, String::new()))?;
+        let id = match self.endpoint.submit(&submission) {
+            Ok(id) => id,
+            Err(Fault { category: Category::Disconnected, .. }) => {
+                // The hub's last word has begun to come; when all of it is here, it tells why.
+                self.late.push(pending);
+                return Ok(RequestId::NONE);
+            }
+            Err(fault) => return Err(Error::from_hub(fault, String::new())),
+        };
         if is_collective {
             self.names.start(communicator.id, group);
         } else if is_freed {
@@ -394,7 +405,8 @@ impl State {
         self.lost = Some(error.clone());
         self.resolutions.push(Resolution::Joined(Err(error.clone())));
         self.resolutions.push(Resolution::Ended(Err(error.clone())));
-        for Held { pending, .. } in self.requests.drain(..).flatten() {
+        let open = self.requests.drain(..).flatten().map(|Held { pending, .. }| pending);
+        for pending in open.chain(self.late.drain(..)) {
             self.resolutions.push(Resolution::Request(pending, Err(error.clone())));
         }
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{Link, Source};
 
 /// Wakes whoever serves the other end of a memory link. May be called from any thread, and does not block.
-pub type Wake = Arc<dyn Fn() + Send + Sync>;
+pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// Bytes that one direction holds.
 const CAPACITY: usize = 1 << 20;
@@ -19,7 +19,7 @@ struct Pipe {
 }
 
 /// One end of a link within a process: two pipes, of at most 1 MiB each.
-pub struct MemoryLink {
+pub(crate) struct MemoryLink {
     incoming: Arc<Mutex<Pipe>>,
     outgoing: Arc<Mutex<Pipe>>,
     /// Wakes the other end.

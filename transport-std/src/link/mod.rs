@@ -1,7 +1,7 @@
 //! Links: how frames get from one process to another. One file a transport, one trait.
 //!
 //! There are two: TCP, which `EDGEMPI_PROTO=tcp` names, and memory, between a hub and a rank in one process. Links of a
-//! program's own can not be plugged in yet; [`Link`] is what they will implement.
+//! program's own can not be plugged in yet.
 
 mod memory;
 mod tcp;
@@ -11,8 +11,7 @@ use std::sync::Arc;
 
 use polling::{Event, Poller};
 
-pub(crate) use memory::memory_pair;
-pub use memory::{MemoryLink, Wake};
+pub(crate) use memory::{Wake, memory_pair};
 #[cfg(feature = "bridge")]
 pub(crate) use tcp::dial;
 pub(crate) use tcp::{connect, listen};
@@ -22,16 +21,16 @@ pub const NAMES: &[&str] = &["tcp"];
 
 /// What the operating system watches for a link: its file descriptor.
 #[cfg(unix)]
-pub type Source<'a> = std::os::fd::BorrowedFd<'a>;
+pub(crate) type Source<'a> = std::os::fd::BorrowedFd<'a>;
 /// What the operating system watches for a link: its socket.
 #[cfg(windows)]
-pub type Source<'a> = std::os::windows::io::BorrowedSocket<'a>;
+pub(crate) type Source<'a> = std::os::windows::io::BorrowedSocket<'a>;
 
 /// A duplex that carries the bytes of frames between a rank and a hub, and never blocks.
 ///
 /// A link is reliable and ordered; when it can no longer be, it fails. `read` and `write` behave like those of a
 /// non-blocking socket: `WouldBlock` when there is nothing to do, 0 bytes read when the other side has closed.
-pub trait Link: Send + Sync + 'static {
+pub(crate) trait Link: Send + Sync + 'static {
     /// Reads what has come.
     ///
     /// # Errors

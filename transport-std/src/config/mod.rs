@@ -28,258 +28,28 @@
 //! # Ok::<(), edgempi::config::ConfigError>(())
 //! ```
 
+mod error;
+mod parse;
+mod setting;
+
 use std::ffi::OsString;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use edgempi_core::Rank;
 
+pub use error::ConfigError;
+pub use parse::Address;
+#[cfg(feature = "bridge")]
+pub(crate) use parse::split_address;
+use parse::{
+    parse_addr, parse_bytes, parse_duration, parse_link, parse_listen, parse_message_size, parse_port, parse_rank,
+    parse_size,
+};
+pub use setting::{Field, Origin, SETTINGS, Setting};
+
 /// The largest number of ranks that a world may have.
 pub const MAX_SIZE: u32 = 1_000_000;
-
-/// One thing that can be set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Field {
-    /// Address of the hub.
-    Addr,
-    /// Address on which a hub listens.
-    Listen,
-    /// Port of the hub.
-    Port,
-    /// Number of ranks.
-    Size,
-    /// Rank of this process.
-    Rank,
-    /// Patience with the hub and the other ranks.
-    Wait,
-    /// Largest message.
-    MessageSize,
-    /// Bytes that the hub holds of one rank.
-    QueueSize,
-    /// Link to the hub.
-    Proto,
-    /// Name of the world.
-    World,
-}
-
-impl Field {
-    /// The field's row of [`SETTINGS`].
-    pub fn setting(self) -> &'static Setting {
-        &SETTINGS[self as usize]
-    }
-}
-
-/// How a field is set, and what it means: a row of [`SETTINGS`].
-#[derive(Debug)]
-pub struct Setting {
-    /// The field.
-    pub field: Field,
-    /// The method of [`Config`] that sets it.
-    pub method: &'static str,
-    /// The environment variables that set it; the first that is set and not empty counts.
-    pub variables: &'static [&'static str],
-    /// The value when nothing sets it, as one would write it in the environment. May be empty.
-    pub default: &'static str,
-    /// What it is for.
-    pub meaning: &'static str,
-}
-
-/// All settings, in the order of [`Field`].
-pub const SETTINGS: [Setting; 10] = [
-    Setting {
-        field: Field::Addr,
-        method: "addr",
-        variables: &["EDGEMPI_ADDR"],
-        default: "",
-        meaning: "address of the hub, as host:port, or host alone with the port from `EDGEMPI_PORT`; \
-                  if unset, rank 0 hosts the hub",
-    },
-    Setting {
-        field: Field::Listen,
-        method: "listen",
-        variables: &["EDGEMPI_LISTEN"],
-        default: "127.0.0.1",
-        meaning: "address on which a hub (that of rank 0, or `edgempi hub`) listens; may carry a port",
-    },
-    Setting {
-        field: Field::Port,
-        method: "port",
-        variables: &["EDGEMPI_PORT"],
-        default: "61642",
-        meaning: "port of the hub, where the address carries none",
-    },
-    Setting {
-        field: Field::Size,
-        method: "size",
-        variables: &["EDGEMPI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS", "SLURM_NPROCS"],
-        default: "1",
-        meaning: "number of ranks in the world",
-    },
-    Setting {
-        field: Field::Rank,
-        method: "rank",
-        variables: &["EDGEMPI_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID"],
-        default: "0",
-        meaning: "rank of this process",
-    },
-    Setting {
-        field: Field::Wait,
-        method: "wait",
-        variables: &["EDGEMPI_WAIT"],
-        default: "30s",
-        meaning: "how long to wait for the hub and for the other ranks: 30s, 2min, 500ms, or seconds",
-    },
-    Setting {
-        field: Field::MessageSize,
-        method: "message_size",
-        variables: &["EDGEMPI_MSG_SIZE"],
-        default: "4GiB",
-        meaning: "largest message: 64MiB, 1GiB, or bytes",
-    },
-    Setting {
-        field: Field::QueueSize,
-        method: "queue_size",
-        variables: &["EDGEMPI_QUEUE_SIZE"],
-        default: "4MiB",
-        meaning: "bytes of one rank that the hub holds before another rank asks for them",
-    },
-    Setting {
-        field: Field::Proto,
-        method: "proto",
-        variables: &["EDGEMPI_PROTO"],
-        default: "tcp",
-        meaning: "link to the hub",
-    },
-    Setting {
-        field: Field::World,
-        method: "world",
-        variables: &["EDGEMPI_WORLD"],
-        default: "",
-        meaning: "name of the world, the same on all its ranks; keeps two jobs on one hub port apart",
-    },
-];
-
-/// Where a value comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The program set it, by a method of [`Config`].
-    Code,
-    /// This environment variable.
-    Variable(&'static str),
-    /// Nobody set it.
-    Default,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Origin::Code => "code",
-            Origin::Variable(variable) => variable,
-            Origin::Default => "default",
-        })
-    }
-}
-
-/// A host (name or IP address) and a port; prints as `host:port`, with brackets around an IPv6 address.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Address {
-    /// A name to resolve, or an IP address without brackets.
-    pub host: String,
-    /// The port. 0 occurs only in an address to listen on: any free one.
-    pub port: u16,
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
-
-impl std::net::ToSocketAddrs for Address {
-    type Iter = std::vec::IntoIter<std::net::SocketAddr>;
-
-    fn to_socket_addrs(&self) -> std::io::Result<Self::Iter> {
-        (self.host.as_str(), self.port).to_socket_addrs()
-    }
-}
-
-/// A setting that can't be right.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// A value that doesn't say what the field needs.
-    #[error("{}: expected {expected}", assignment(*.field, *.origin, .value))]
-    Invalid {
-        /// The field.
-        field: Field,
-        /// Who set it.
-        origin: Origin,
-        /// To what.
-        value: String,
-        /// What would be right.
-        expected: String,
-    },
-    /// A variable whose value isn't UTF-8 text.
-    #[error("{variable}={} is not UTF-8 text; set it anew, or unset it", .value.display())]
-    NotUnicode {
-        /// The field.
-        field: Field,
-        /// The variable.
-        variable: &'static str,
-        /// Its value.
-        value: OsString,
-    },
-    /// A rank that the world doesn't have.
-    #[error(
-        "{} does not exist in a world of {size} ({}): ranks go from 0 to {}; start every rank with the same \
-         EDGEMPI_SIZE, and each with its own EDGEMPI_RANK below it",
-        assignment(Field::Rank, *.rank_origin, .rank), described(Field::Size, *.size_origin), size.saturating_sub(1)
-    )]
-    RankOutOfRange {
-        /// The rank.
-        rank: u32,
-        /// Who set the rank.
-        rank_origin: Origin,
-        /// The number of ranks.
-        size: u32,
-        /// Who set the number of ranks.
-        size_origin: Origin,
-    },
-    /// The environment says that there are several ranks, and nothing says which one this is.
-    #[error(
-        "{variable}={size} but nothing says which rank this is: start the ranks with `edgempi run -n {size}`, mpirun \
-         or srun, or set EDGEMPI_RANK for each; for a process on its own set EDGEMPI_SIZE=1"
-    )]
-    RankMissing {
-        /// The variable that says how many ranks there are.
-        variable: &'static str,
-        /// How many.
-        size: u32,
-    },
-}
-
-/// How the value was given, as one would write it.
-fn assignment(field: Field, origin: Origin, value: &dyn fmt::Display) -> String {
-    match origin {
-        Origin::Code => format!("Config::{}({value})", field.setting().method),
-        Origin::Variable(variable) => format!("{variable}={value}"),
-        Origin::Default => format!("default {}={value}", field.setting().variables[0]),
-    }
-}
-
-/// Who set the field.
-fn described(field: Field, origin: Origin) -> String {
-    match origin {
-        Origin::Code => format!("set by Config::{}", field.setting().method),
-        Origin::Variable(variable) => format!("set by {variable}"),
-        Origin::Default => format!("the default, because {} is not set", field.setting().variables[0]),
-    }
-}
 
 /// What the program itself sets; the rest comes from the environment and the defaults.
 ///
@@ -412,6 +182,7 @@ impl Config {
 
 /// What [`Config::explain`] finds out.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Explanation {
     /// One row for each of [`SETTINGS`], in that order.
     pub rows: Vec<Row>,
@@ -421,6 +192,7 @@ pub struct Explanation {
 
 /// One setting as it is in effect.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Row {
     /// The setting.
     pub setting: &'static Setting,
@@ -525,98 +297,6 @@ impl<Lookup: Fn(&str) -> Option<OsString>> Reader<'_, Lookup> {
     }
 }
 
-fn parse_addr(text: &str) -> Result<Option<(String, Option<u16>)>, String> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    split_address(text)
-        .filter(|(_, port)| *port != Some(0))
-        .map(Some)
-        .ok_or_else(|| "the hub's address, such as example.org:61642, 192.0.2.1 or [2001:db8::1]:61642".into())
-}
-
-fn parse_listen(text: &str) -> Result<(String, Option<u16>), String> {
-    split_address(text).ok_or_else(|| {
-        "an address of this machine, such as 127.0.0.1, 0.0.0.0 (every interface) or 0.0.0.0:61642".into()
-    })
-}
-
-/// Host and port of `host`, `host:port`, `[IPv6]:port`, `[IPv6]` or a bare IPv6 address.
-pub(crate) fn split_address(text: &str) -> Option<(String, Option<u16>)> {
-    let is_name = |host: &str| {
-        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
-    };
-    if let Some(bracketed) = text.strip_prefix('[') {
-        let (host, rest) = bracketed.split_once(']')?;
-        let port = match rest {
-            "" => None,
-            _ => Some(parse_digits(rest.strip_prefix(':')?)?),
-        };
-        return host.parse::<Ipv6Addr>().ok().map(|_| (host.to_owned(), port));
-    }
-    match text.split_once(':') {
-        None => is_name(text).then(|| (text.to_owned(), None)),
-        Some((_, rest)) if rest.contains(':') => text.parse::<Ipv6Addr>().ok().map(|_| (text.to_owned(), None)),
-        Some((host, port)) => is_name(host).then_some((host.to_owned(), Some(parse_digits(port)?))),
-    }
-}
-
-/// A number of plain digits: no sign, no space.
-fn parse_digits<T: std::str::FromStr>(text: &str) -> Option<T> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
-}
-
-fn parse_port(text: &str) -> Result<u16, String> {
-    parse_digits(text).filter(|port| *port != 0).ok_or_else(|| "a port from 1 to 65535".into())
-}
-
-fn parse_size(text: &str) -> Result<u32, String> {
-    parse_digits(text)
-        .filter(|size| (1..=MAX_SIZE).contains(size))
-        .ok_or_else(|| format!("a number of ranks from 1 to {MAX_SIZE}"))
-}
-
-fn parse_rank(text: &str) -> Result<u32, String> {
-    parse_digits(text)
-        .filter(|rank| *rank < MAX_SIZE)
-        .ok_or_else(|| "a rank: a whole number from 0 to one less than the number of ranks".into())
-}
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    parse_digits(text)
-        .map(Duration::from_secs)
-        .or_else(|| humantime::parse_duration(text).ok())
-        .ok_or_else(|| "a duration, such as 30s, 2min, 500ms or 30 (seconds)".into())
-}
-
-/// Bytes, with the binary units alone, because people disagree on what 1 MB is.
-fn parse_bytes(text: &str) -> Result<u64, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let shift = match unit.trim_start_matches(' ') {
-        "" | "B" => Some(0),
-        "KiB" => Some(10),
-        "MiB" => Some(20),
-        "GiB" => Some(30),
-        "TiB" => Some(40),
-        _ => None,
-    };
-    shift
-        .and_then(|shift| parse_digits::<u64>(number)?.checked_mul(1 << shift))
-        .ok_or_else(|| "a size, such as 65536 (bytes), 64KiB, 64MiB or 1GiB".into())
-}
-
-fn parse_message_size(text: &str) -> Result<u64, String> {
-    match parse_bytes(text)? {
-        0 => Err("a size of at least one byte, such as 64MiB or 1GiB".into()),
-        bytes => Ok(bytes),
-    }
-}
-
-fn parse_link(text: &str, links: &[&str]) -> Result<String, String> {
-    if links.contains(&text) { Ok(text.to_owned()) } else { Err(format!("the name of a link: {}", links.join(", "))) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -653,7 +333,7 @@ mod tests {
         let rows = |text: &str, comment: &str| -> Vec<String> {
             text.lines().filter_map(|line| line.strip_prefix(comment)).map(str::to_owned).collect()
         };
-        let mut module = rows(include_str!("config.rs"), "//! ");
+        let mut module = rows(include_str!("mod.rs"), "//! ");
         module.retain(|line| line.starts_with("| `"));
         assert_eq!(module, expected);
         for readme in ["README.md", "../README.md"] {
@@ -676,7 +356,7 @@ mod tests {
         assert_eq!(resolved.wait, Duration::from_secs(30));
         assert_eq!((resolved.message_size, resolved.queue_size), (4 << 30, 4 << 20));
         assert_eq!((resolved.proto.as_str(), resolved.world.as_str()), ("tcp", ""));
-        for setting in &SETTINGS {
+        for setting in SETTINGS {
             assert_eq!(resolved.origin(setting.field), Origin::Default);
         }
     }
@@ -761,24 +441,6 @@ mod tests {
         assert_eq!(hub("::"), "[::1]:61642");
         assert_eq!(hub("192.0.2.1"), "192.0.2.1:61642");
         assert_eq!(hub("127.0.0.1:0"), "127.0.0.1:0");
-    }
-
-    #[test]
-    fn durations_and_sizes() {
-        for (text, milliseconds) in
-            [("30s", 30_000), ("2min", 120_000), ("500ms", 500), ("7", 7_000), ("1m 1s", 61_000)]
-        {
-            assert_eq!(parse_duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
-        }
-        for text in ["", "s", "-1", "1 fortnight", "99999999999999999999"] {
-            assert!(parse_duration(text).is_err(), "{text}");
-        }
-        for (text, bytes) in [("65536", 65_536), ("0", 0), ("7B", 7), ("64 MiB", 64 << 20), ("1GiB", 1 << 30)] {
-            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
-        }
-        for text in ["", "MiB", "1MB", "1M", "-1", "+1", "1.5GiB", "1 0", "16777216TiB", "99999999999999999999"] {
-            assert!(parse_bytes(text).is_err(), "{text}");
-        }
     }
 
     #[test]
