@@ -110,7 +110,7 @@ fn an_intact_frame_of_another_epoch_is_never_read() {
         assert!(pair.bridge.read(&mut [0; 1000]) > 0 && pair.board.read(&mut [0; 1000]) > 0);
     }
     let (down, up) = (pair.down.recorded.take().unwrap(), pair.up.recorded.take().unwrap());
-    for _ in 0..300 {
+    for _ in 0..40 {
         pair.bridge.reset(Reason::Closed);
         pair.wait(SECOND);
         assert_eq!(pair.board.state(), State::Reset(Reason::Closed));

@@ -42,7 +42,7 @@
 //! | 1 in 200 | 47 / 42 | 32 / 29 | 12 / 9 | 3 / 0 | 0 / 0 |
 //!
 //! Out-of-order frames are kept, because that pays: at 1 bad byte in 1,000 and 240 bytes of payload a window of 4 would
-//! get through 49 / 41 percent if they were sent again. A window of 8 gets 74 / 72, and more than
+//! get through 49 / 46 percent if they were sent again. A window of 8 gets 74 / 72, and more than
 //! 74 there can't be.
 //!
 //! # Memory

@@ -190,6 +190,8 @@ impl<const PAYLOAD: usize> SerialLink<'_, PAYLOAD> {
     fn on_reset(&mut self, now: Micros, epoch: u32, reason: Reason) {
         match self.phase {
             Phase::Reset(_) => {}
+            // It has known for a while: the board's epoch is that of its last session.
+            Phase::Calling(_) if self.role == Role::Board => {}
             _ if epoch == self.epoch && epoch != 0 => {
                 self.end(reason);
                 // It knows.
@@ -197,7 +199,7 @@ impl<const PAYLOAD: usize> SerialLink<'_, PAYLOAD> {
             }
             // The board has no session, so it has started anew or wants one.
             Phase::Up if epoch == 0 => self.end(Reason::Restarted),
-            Phase::Calling(_) if self.role == Role::Bridge => {
+            Phase::Calling(_) => {
                 self.calls = 0;
                 self.call(now);
             }

@@ -16,8 +16,8 @@ use crate::{say, signals};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     edgempi bridge --serial /dev/ttyUSB0 --baud 921600 --hub 192.0.2.1\n  \
-    edgempi bridge --serial 127.0.0.1:4000            dial an emulator (QEMU: -serial tcp:127.0.0.1:4000,server=on)\n  \
-    edgempi bridge --serial listen:127.0.0.1:4000     wait for one (QEMU: -serial tcp:127.0.0.1:4000)")]
+    edgempi bridge --serial 127.0.0.1:4000        dial QEMU with -serial tcp:127.0.0.1:4000,server=on\n  \
+    edgempi bridge --serial listen:127.0.0.1:4000 wait for QEMU with -serial tcp:127.0.0.1:4000")]
 pub struct Arguments {
     /// The board's line: a device, an address host:port to dial, or listen:host:port (port 0 is any free port)
     #[arg(long, value_name = "DEVICE|ADDR")]
