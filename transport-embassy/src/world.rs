@@ -20,7 +20,7 @@ use crate::memory::Memory;
 use crate::port::Port;
 
 /// Most payload bytes that the hub sends to a board in one frame.
-const MAX_PAYLOAD: u32 = 4096;
+const MAX_PAYLOAD: u32 = 1024;
 /// How long a rank waits for the last bytes to leave when the world is over.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
