@@ -2,36 +2,60 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use edgempi::Builder;
+use edgempi::{Builder, World};
 use edgempi_core::ReduceOp;
 use edgempi_tests::emulator::{AN385, Board, connect};
 use edgempi_tests::{free_port, hosted};
 
-/// Prints medians, and how they compare.
+/// Prints medians, and how they compare. Plain exchanges and calls take turns, so that both meet the same load.
 pub fn print() {
-    for (elements, calls) in [(2, 2000), (65_536, 50)] {
-        let bytes = elements * size_of::<f32>();
-        let (plain, call) = (median(echo(bytes, calls)), median(allreduce(elements, calls)));
+    for (elements, turns, each) in [(2, 20, 100), (65_536, 10, 6)] {
+        let (mut plain, mut calls) = (Vec::new(), Vec::new());
+        let mut echo = Echo::start();
+        let mut world = Pair::start(elements, turns * (each + 1));
+        let mut bytes = vec![1; elements * size_of::<f32>()];
+        for _ in 0..turns {
+            plain.extend(times(each, || there_and_back(&mut echo.stream, &mut bytes)));
+            calls.extend(times(each, || world.allreduce()));
+        }
+        echo.end();
+        world.end();
+        let (plain, call) = (median(plain), median(calls));
         let ratio = call.as_secs_f64() / plain.as_secs_f64();
-        println!("{bytes} bytes there and back: plain socket {plain:?}, allreduce {call:?}");
-        println!("    time x{ratio:.2}, rate x{:.2}; medians of {calls}", 1.0 / ratio);
+        println!("{} bytes there and back: plain socket {plain:?}, allreduce {call:?}", bytes.len());
+        println!("    time x{ratio:.2}, rate x{:.2}; medians of {}", 1.0 / ratio, turns * each);
     }
+}
+
+/// How long it takes each time. The first time does not count: the board has begun its call long before.
+fn times(count: usize, mut work: impl FnMut()) -> Vec<Duration> {
+    work();
+    (0..count).map(|_| timed(&mut work)).collect()
 }
 
 /// The longest that one write may be ahead of what came back: else both sides wait for room.
 const AHEAD: usize = 16 * 1024;
 
-fn echo(bytes: usize, calls: usize) -> Vec<Duration> {
-    let (board, mut stream) = connect(&AN385, "speed", &[]);
-    let mut data = vec![1; bytes];
-    let times = (0..calls).map(|_| timed(|| there_and_back(&mut stream, &mut data))).collect();
-    drop(stream);
-    let (success, said) = board.end();
-    assert!(success, "{said}");
-    times
+/// A board that sends back what comes.
+struct Echo {
+    board: Board,
+    stream: TcpStream,
+}
+
+impl Echo {
+    fn start() -> Self {
+        let (board, stream) = connect(&AN385, "speed", &[]);
+        Self { board, stream }
+    }
+
+    fn end(self) {
+        drop(self.stream);
+        let (success, said) = self.board.end();
+        assert!(success, "{said}");
+    }
 }
 
 fn there_and_back(stream: &mut TcpStream, data: &mut [u8]) {
@@ -48,28 +72,41 @@ fn there_and_back(stream: &mut TcpStream, data: &mut [u8]) {
     }
 }
 
-fn allreduce(elements: usize, calls: usize) -> Vec<Duration> {
-    let port = free_port();
-    let board = thread::spawn(move || {
-        let (hub, elements) = (format!("hub=10.0.2.2:{port}"), format!("elements={elements}"));
-        let calls = format!("calls={calls}");
-        // The hub has to listen first.
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() && Instant::now() < deadline {
-            thread::yield_now();
-        }
-        Board::start(&AN385, "speed", &[&hub, "rank=1", "size=2", &elements, &calls], "null").end()
-    });
-    let config = hosted(([127, 0, 0, 1], port).into(), 2, 0);
-    let world = Builder::new().config(config).init().wait().expect("the board comes");
-    let comm = world.comm();
-    let mut data = vec![1f32; elements];
-    let mut call = || data = comm.allreduce(std::mem::take(&mut data), ReduceOp::Max).wait().expect("it adds up");
-    let times = (0..calls).map(|_| timed(&mut call)).collect();
-    world.finalize().wait().expect("the board has finished");
-    let (success, said) = board.join().expect("a board ends");
-    assert!(success, "{said}");
-    times
+/// A world of this process, which hosts the hub, and a board.
+struct Pair {
+    board: JoinHandle<(bool, String)>,
+    world: World,
+    data: Vec<f32>,
+}
+
+impl Pair {
+    fn start(elements: usize, calls: usize) -> Self {
+        let port = free_port();
+        let board = thread::spawn(move || {
+            let (hub, elements) = (format!("hub=10.0.2.2:{port}"), format!("elements={elements}"));
+            let calls = format!("calls={calls}");
+            // The hub has to listen first.
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while TcpStream::connect(("127.0.0.1", port)).is_err() && Instant::now() < deadline {
+                thread::yield_now();
+            }
+            Board::start(&AN385, "speed", &[&hub, "rank=1", "size=2", &elements, &calls], "null").end()
+        });
+        let config = hosted(([127, 0, 0, 1], port).into(), 2, 0);
+        let world = Builder::new().config(config).init().wait().expect("the board comes");
+        Self { board, world, data: vec![1.0; elements] }
+    }
+
+    fn allreduce(&mut self) {
+        let data = std::mem::take(&mut self.data);
+        self.data = self.world.comm().allreduce(data, ReduceOp::Max).wait().expect("it adds up");
+    }
+
+    fn end(self) {
+        self.world.finalize().wait().expect("the board has finished");
+        let (success, said) = self.board.join().expect("a board ends");
+        assert!(success, "{said}");
+    }
 }
 
 fn timed(work: impl FnOnce()) -> Duration {
