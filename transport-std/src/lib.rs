@@ -219,6 +219,21 @@
 //! boards. [`Comm`] implements it. The trait's calls work on borrowed slices; where a [`Comm`] itself is at hand, its own
 //! methods of the same names come first.
 //!
+//! # Simulation
+//!
+//! [`sim`] runs a program on thousands of virtual ranks in one thread and in virtual time, over links that are slow, lossy,
+//! cut or asleep, with ranks that die: the same [`Comm`], and the same hub. One seed decides everything.
+//!
+//! ```
+//! use edgempi::Sum;
+//! use edgempi::sim::{Class, Simulation};
+//!
+//! let simulation = Simulation::new(1).ranks(2, Class::server()).ranks(100, Class::board().loss(0.02));
+//! let outcome = simulation.run(|rank| async move { rank.allreduce([1], Sum).await })?;
+//! assert!(outcome.into_values()?.iter().all(|sum| *sum == [102]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Features
 //!
 //! - `command` (default): the binary `edgempi`. A program that only uses the library can do without what it needs, with

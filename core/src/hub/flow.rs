@@ -119,8 +119,9 @@ impl Hub {
     fn results_are_known(operation: &Operation) -> bool {
         match &operation.plan {
             Plan::Route | Plan::Fold(_) => true,
+            // All of them come at once.
             Plan::Apply { .. } | Plan::Split => {
-                operation.streams.iter().skip(operation.group.sources).all(|stream| stream.open)
+                operation.streams.get(operation.group.sources).is_none_or(|stream| stream.open)
             }
         }
     }

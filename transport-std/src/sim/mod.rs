@@ -79,15 +79,27 @@
 //!
 //! Only events cost time: a day of sleeping costs no more than a second of it. Ranks that promise a short
 //! [silence](Class::silence) say all day that they live, though. `cargo run --release --example simulation_scale` prints
-//! a table of time and memory as the world grows, with all ranks of [`Class::server`], on the machine where it runs.
+//! this table; here on a virtual machine (AMD EPYC), with ranks of [`Class::server`]:
 //!
-//! The hub, in one process with its ranks, holds the vectors of an allreduce until all have come.
+//! | ranks | join and leave | one barrier | memory | one allreduce of 1000 f32 | memory |
+//! |---|---|---|---|---|---|
+//! | 10 | 46 µs | 12 µs | 3.1 MiB | 46 µs | 3.2 MiB |
+//! | 100 | 565 µs | 164 µs | 3.7 MiB | 514 µs | 4.8 MiB |
+//! | 1000 | 13.9 ms | 3.2 ms | 9.9 MiB | 9.5 ms | 18 MiB |
+//! | 10000 | 254.6 ms | 65.4 ms | 73 MiB | 150.5 ms | 155 MiB |
+//! | 100000 | 3.70 s | 909.2 ms | 692 MiB | 1.96 s | 1518 MiB |
+//!
+//! What grows faster than the world is what does so on a real hub: vectors beyond a window are folded in pieces, and
+//! the hub's window bytes are shared by all ranks, so that more ranks mean smaller pieces
+//! ([`hub_limits`](Simulation::hub_limits) changes that). And a broadcast to ten thousand ranks is in memory once for
+//! each, as the ranks' own buffers.
 //!
 //! # An example
 //!
 //! `cargo run --release --example simulation`: a thousand unreliable boards learn to read digits, some of them die, and
 //! a plot shows accuracy and bytes against virtual time.
 
+mod agenda;
 mod class;
 mod executor;
 mod generator;

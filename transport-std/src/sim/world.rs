@@ -1,7 +1,6 @@
-//! The world of a simulation: the hub, the ranks' links, and the events that are to come. One thread, virtual time.
+//! The world of a simulation: the hub, the ranks' links, and what happens to them. One thread, virtual time.
 
-use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use edgempi_core::Instant;
 use edgempi_core::hub::{Hub, PeerId};
 use edgempi_core::wire::GoodbyeReason;
 
+use super::agenda::{Agenda, Event};
 use super::class::{Class, Death, Direction};
 use super::generator::Generator;
 use super::link::Lane;
@@ -33,57 +33,6 @@ pub(super) enum HubEnd {
     /// It dies as a rank may.
     Death(Death),
 }
-
-/// What is to come. Ranks are numbers, so that a day of them takes little memory.
-#[derive(Clone, Copy, Debug)]
-enum Event {
-    /// A rank connects.
-    Start(u32),
-    /// Something arrives at the hub, or at a rank.
-    Up(u32),
-    Down(u32),
-    /// A sender's buffer has room again.
-    UpRoom(u32),
-    DownRoom(u32),
-    /// A rank's endpoint has a deadline.
-    Timer(u32),
-    /// The hub has waited long enough for a peer to read its last words.
-    Linger(u32),
-    Death(u32),
-    HubEnd(HubEnd),
-    /// A program's time has come.
-    Alarm(u32),
-}
-
-struct Entry {
-    at: Instant,
-    /// Events of one moment happen in the order in which they were foreseen.
-    number: u64,
-    /// Whether programs may wait for it: more than a sign of life.
-    counts: bool,
-    event: Event,
-}
-
-impl Ord for Entry {
-    /// The heap gives the greatest first.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.number).cmp(&(self.at, self.number))
-    }
-}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.number == other.number
-    }
-}
-
-impl Eq for Entry {}
 
 /// Where a rank's own end of its link is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,10 +82,8 @@ pub(super) struct World {
     pub(super) classes: Vec<Class>,
     pub(super) sides: Vec<Side>,
     pub(super) peers: HashMap<PeerId, u32>,
-    heap: BinaryHeap<Entry>,
-    next_number: u64,
-    /// Events to come that count, and when the last of those happened.
-    expected: u64,
+    agenda: Agenda,
+    /// When something last happened that counts.
     busy: Instant,
     /// How long after that nothing but signs of life can mean that nothing will change any more.
     quiet: Duration,
@@ -193,9 +140,7 @@ impl World {
             sides: sides.collect(),
             classes,
             peers: HashMap::new(),
-            heap: BinaryHeap::new(),
-            next_number: 0,
-            expected: 0,
+            agenda: Agenda::default(),
             busy: Instant::ZERO,
             limit: Instant::ZERO + limit,
             alarms: Vec::new(),
@@ -223,21 +168,15 @@ impl World {
 
     /// Foresees something that programs may wait for.
     fn expect(&mut self, at: Instant, event: Event) {
-        self.push(at, true, event);
-    }
-
-    fn push(&mut self, at: Instant, counts: bool, event: Event) {
-        self.next_number += 1;
-        self.expected += u64::from(counts);
-        self.heap.push(Entry { at, number: self.next_number, counts, event });
+        self.agenda.push(at, true, event);
     }
 
     /// Lets the next thing happen.
     pub(super) fn step(&mut self) -> Step {
         let hub = self.hub.as_ref().and_then(Hub::poll_timeout).map(|at| at.max(self.now));
-        let next = self.heap.peek().map(|entry| entry.at);
+        let next = self.agenda.next_at();
         let Some(at) = next.into_iter().chain(hub).min() else { return Step::Nothing };
-        if self.expected == 0 && at > self.busy + self.quiet {
+        if self.agenda.expected == 0 && at > self.busy + self.quiet {
             return Step::Nothing;
         }
         if at > self.limit {
@@ -250,9 +189,8 @@ impl World {
                 hub.handle_timeout(at);
             }
             self.attend_hub();
-        } else if let Some(Entry { counts, event, .. }) = self.heap.pop() {
+        } else if let Some((counts, event)) = self.agenda.pop() {
             if counts {
-                self.expected -= 1;
                 self.busy = at;
             }
             self.happen(event);
@@ -335,7 +273,7 @@ impl World {
             if !side.up.has_room(now, &self.classes[side.class as usize]) {
                 let room = side.up.room_at().filter(|_| !std::mem::replace(&mut side.up_room, true));
                 if let Some(at) = room {
-                    self.push(at, false, Event::UpRoom(rank as u32));
+                    self.agenda.push(at, false, Event::UpRoom(rank as u32));
                 }
                 break;
             }
@@ -355,7 +293,7 @@ impl World {
         }
         if let Some(passage) = passage {
             self.ledger.lost(rank, passage.lost);
-            self.push(passage.arrival, counts, Event::Up(rank as u32));
+            self.agenda.push(passage.arrival, counts, Event::Up(rank as u32));
         }
     }
 
@@ -365,7 +303,7 @@ impl World {
         let passage = side.down.send(self.now, &self.classes[side.class as usize], bytes, parcel);
         if let Some(passage) = passage {
             self.ledger.lost(rank, passage.lost);
-            self.push(passage.arrival, counts, Event::Down(rank as u32));
+            self.agenda.push(passage.arrival, counts, Event::Down(rank as u32));
         }
     }
 
@@ -374,12 +312,12 @@ impl World {
         let side = &mut self.sides[rank];
         let room = side.down.room_at().filter(|_| !std::mem::replace(&mut side.down_room, true));
         if let Some(at) = room {
-            self.push(at, false, Event::DownRoom(rank as u32));
+            self.agenda.push(at, false, Event::DownRoom(rank as u32));
         }
     }
 
     pub(super) fn await_linger(&mut self, rank: usize, at: Instant) {
-        self.push(at, false, Event::Linger(rank as u32));
+        self.agenda.push(at, false, Event::Linger(rank as u32));
     }
 
     fn arrive_at_rank(&mut self, rank: usize, parcel: &Parcel) {
@@ -420,7 +358,7 @@ impl World {
         let due = side.node.state().poll_timeout();
         if let Some(due) = due.filter(|due| side.timer.is_none_or(|timer| *due < timer)) {
             side.timer = Some(due);
-            self.push(due.max(self.now), false, Event::Timer(rank as u32));
+            self.agenda.push(due.max(self.now), false, Event::Timer(rank as u32));
         }
     }
 
