@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::bridge::Bridge;
+use crate::bridge::OwnBridge;
 
 /// No image of a test runs longer, unless it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -237,7 +237,7 @@ pub fn join(machine: &Machine, application: &str, hub: SocketAddr, rank: u32, si
     match machine.line {
         Line::Network => Member { board: Board::start(machine, application, &arguments, "null"), bridge: None },
         Line::Serial => {
-            let bridge = Bridge::start(hub);
+            let bridge = OwnBridge::start(hub);
             let serial = format!("tcp:{}", bridge.address);
             Member { board: Board::start(machine, application, &arguments, &serial), bridge: Some(bridge) }
         }
@@ -248,7 +248,7 @@ pub fn join(machine: &Machine, application: &str, hub: SocketAddr, rank: u32, si
 #[derive(Debug)]
 pub struct Member {
     board: Board,
-    bridge: Option<Bridge>,
+    bridge: Option<OwnBridge>,
 }
 
 impl Member {

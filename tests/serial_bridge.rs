@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use edgempi::bridge::{Bridge, Line};
 use edgempi::hub::{Registry, Server};
 use edgempi::{Builder, Config, Sum};
-use edgempi_core::endpoint::{self, Content, Event, Incoming, Outgoing};
+use edgempi_core::endpoint::{self, Content, Event, Incoming, Outgoing, Reach};
 use edgempi_core::request::{CommunicatorId, NameIds, Receive, Sent, Slot, Submission};
 use edgempi_core::serial::{Counters, Frame, SerialLink, State};
 use edgempi_core::wire::{GoodbyeReason, MAX_HEAD_LEN, PREFIX_LEN, Prefix, RankKind};
@@ -193,7 +193,7 @@ impl Board {
     fn put_frame(&mut self, now: edgempi_core::Instant) -> bool {
         if self.output.is_empty() && self.link.state() == State::Up {
             let mut head = [0; MAX_HEAD_LEN];
-            let outgoing = self.endpoint.poll_transmit(now, &mut head, |_| unreachable!("nothing here has a name"));
+            let outgoing = self.endpoint.poll_transmit(now, &mut head, Reach::Everything, |_| 0);
             let Some(Outgoing { head_len, payload, .. }) = outgoing else { return false };
             self.output.extend(&head[..head_len]);
             match payload {

@@ -14,7 +14,7 @@ use edgempi_core::serial::Frame;
 use edgempi_core::{Communicator, ReduceOp};
 use edgempi_embassy::port::SerialLine;
 use edgempi_embassy::{Error, Memory, Options, join};
-use edgempi_tests::bridge::Bridge;
+use edgempi_tests::bridge::OwnBridge;
 use edgempi_tests::{LoneHub, Watchdog, joining};
 use embedded_io_async::{ErrorKind as LineError, ErrorType, Read, Write};
 
@@ -161,7 +161,7 @@ fn a_line_that_loses_and_flips_bytes_gives_right_sums_or_an_error() {
     let mut right = 0;
     for seed in 0..SEEDS {
         let hub = LoneHub::start(2);
-        let bridge = Bridge::start(hub.address);
+        let bridge = OwnBridge::start(hub.address);
         let address = hub.address;
         let ended = std::thread::scope(|scope| {
             let host = scope.spawn(move || {
