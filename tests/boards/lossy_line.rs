@@ -118,7 +118,7 @@ fn total(number: u32) -> Vec<u32> {
 }
 
 /// A board behind a bad line. Returns how many rounds it had right results in.
-fn board(bridge: &Bridge, seed: u64) -> u32 {
+fn board(bridge: &OwnBridge, seed: u64) -> u32 {
     let line = Rc::new(TcpStream::connect(bridge.address).expect("the bridge listens"));
     line.set_nonblocking(true).expect("a socket can be non-blocking");
     line.set_nodelay(true).expect("it's TCP");
