@@ -41,7 +41,7 @@ impl Field {
 pub struct Setting {
     /// The field.
     pub field: Field,
-    /// The method of [`Config`] that sets it.
+    /// The method of [`Config`](super::Config) that sets it.
     pub method: &'static str,
     /// The environment variables that set it; the first that is set and not empty counts.
     pub variables: &'static [&'static str],
@@ -129,7 +129,7 @@ pub const SETTINGS: &[Setting] = &[
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The program set it, by a method of [`Config`].
+    /// The program set it, by a method of [`Config`](super::Config).
     Code,
     /// This environment variable.
     Variable(&'static str),
