@@ -132,7 +132,8 @@ impl Server {
             |error: std::io::Error| Error::Listen { address: self.address.to_string(), reason: error.to_string() };
         let config = endpoint::Config::host(Rank::new(0), self.resolved.size);
         let name = self.address.to_string();
-        let engine = Engine::new(|now| State::new(now, config, String::new(), name)).map_err(broken)?;
+        let engine =
+            Engine::new(self.resolved.spin, |now| State::new(now, config, String::new(), name)).map_err(broken)?;
         let listener = self.listener.try_clone().map_err(broken)?;
         let driver = HubDriver::new(&engine, hub_config(&self.resolved), self.registry.clone(), Some(listener));
         engine.set_hub(driver.map_err(broken)?);

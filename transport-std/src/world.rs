@@ -86,14 +86,16 @@ impl Builder {
         let config = self.config.size(size).rank(0);
         let resolved = config.resolve_from(NAMES, |_| None)?;
         let nobody = endpoint::Config::host(Rank::new(0), 1);
-        let hub = Engine::new(|now| State::new(now, nobody, String::new(), String::new())).map_err(broken)?;
+        let hub =
+            Engine::new(resolved.spin, |now| State::new(now, nobody, String::new(), String::new())).map_err(broken)?;
         let mut driver = HubDriver::new(&hub, hub_config(&resolved), self.registry, None).map_err(broken)?;
         let message_size = usize::try_from(resolved.message_size).unwrap_or(usize::MAX);
         let mut joining = Vec::new();
         for rank in (0..resolved.size).map(Rank::new) {
             let config = endpoint::Config::host(rank, resolved.size);
             let name = "this process".to_owned();
-            let engine = Engine::new(|now| State::new(now, config, resolved.world.clone(), name)).map_err(broken)?;
+            let engine = Engine::new(resolved.spin, |now| State::new(now, config, resolved.world.clone(), name))
+                .map_err(broken)?;
             let (up, down) = link::memory_pair(wake(&engine), wake(&hub));
             driver.add(hub.now(), Box::new(down)).map_err(broken)?;
             engine.set_driver(RankDriver::new(&engine, Box::new(up)).map_err(broken)?);
@@ -414,7 +416,8 @@ fn start(resolved: &Resolved, registry: Registry, hosts: bool) -> Result<Arc<Eng
     let address = resolved.hub();
     let config = endpoint::Config::host(resolved.rank, resolved.size);
     let hub_name = if hosts { "this process".to_owned() } else { address.to_string() };
-    let engine = Engine::new(|now| State::new(now, config, resolved.world.clone(), hub_name)).map_err(broken)?;
+    let engine =
+        Engine::new(resolved.spin, |now| State::new(now, config, resolved.world.clone(), hub_name)).map_err(broken)?;
     if !hosts {
         let link = link::connect(&address, resolved.wait)?;
         engine.set_driver(RankDriver::new(&engine, Box::new(link)).map_err(broken)?);

@@ -17,6 +17,7 @@
 //! | `EDGEMPI_QUEUE_SIZE` | `4MiB` | bytes of one rank that the hub holds before another rank asks for them |
 //! | `EDGEMPI_PROTO` | `tcp` | link to the hub |
 //! | `EDGEMPI_WORLD` | none | name of the world, the same on all its ranks; keeps two jobs on one hub port apart |
+//! | `EDGEMPI_SPIN` | `50us` | how long whoever waits looks for frames, giving way to others in between, before it sleeps; 0 saves the most power |
 //!
 //! ```
 //! use edgempi::config::{Config, Field, Origin};
@@ -116,6 +117,11 @@ impl Config {
         self.set(Field::World, world.into())
     }
 
+    /// How long whoever waits looks for frames before it sleeps.
+    pub fn spin(self, spin: Duration) -> Self {
+        self.set(Field::Spin, humantime::format_duration(spin).to_string())
+    }
+
     fn set(mut self, field: Field, text: String) -> Self {
         self.given[field as usize] = Some(text);
         self
@@ -156,6 +162,7 @@ impl Config {
         let queue_size = reader.read(Field::QueueSize, parse_bytes);
         let proto = reader.read(Field::Proto, |text| parse_link(text, links));
         let world = reader.read(Field::World, |text| Ok(text.to_owned()));
+        let spin = reader.read(Field::Spin, parse_duration);
         let rows = reader.rows;
         let origins = std::array::from_fn(|index| rows.get(index).map_or(Origin::Default, |row| row.origin));
         let outcome = (|| {
@@ -171,6 +178,7 @@ impl Config {
                 queue_size: queue_size?,
                 proto: proto?,
                 world: world?,
+                spin: spin?,
                 origins,
             };
             resolved.check_rank()?;
@@ -223,6 +231,8 @@ pub struct Resolved {
     pub proto: String,
     /// The name of the world; may be empty.
     pub world: String,
+    /// How long whoever waits looks for frames before it sleeps.
+    pub spin: Duration,
     origins: [Origin; SETTINGS.len()],
 }
 
@@ -373,7 +383,8 @@ mod tests {
             .message_size(10)
             .queue_size(0)
             .proto("unix")
-            .world("job 1");
+            .world("job 1")
+            .spin(Duration::from_micros(7));
         let wrong: Vec<_> = SETTINGS.iter().flat_map(|setting| setting.variables).map(|name| (*name, "?")).collect();
         let resolved = resolve(&config, &wrong).unwrap();
         assert_eq!(resolved.hub().to_string(), "hub.example:7001");
@@ -382,7 +393,7 @@ mod tests {
         assert_eq!(resolved.wait, Duration::new(90, 5));
         assert_eq!((resolved.message_size, resolved.queue_size), (10, 0));
         assert_eq!((resolved.proto.as_str(), resolved.world.as_str()), ("unix", "job 1"));
-        assert_eq!(resolved.origin(Field::World), Origin::Code);
+        assert_eq!((resolved.origin(Field::World), resolved.spin), (Origin::Code, Duration::from_micros(7)));
     }
 
     #[test]

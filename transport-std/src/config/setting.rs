@@ -26,6 +26,8 @@ pub enum Field {
     Proto,
     /// Name of the world.
     World,
+    /// How long to look for frames before sleeping.
+    Spin,
 }
 
 impl Field {
@@ -123,6 +125,14 @@ pub const SETTINGS: &[Setting] = &[
         variables: &["EDGEMPI_WORLD"],
         default: "",
         meaning: "name of the world, the same on all its ranks; keeps two jobs on one hub port apart",
+    },
+    Setting {
+        field: Field::Spin,
+        method: "spin",
+        variables: &["EDGEMPI_SPIN"],
+        default: "50us",
+        meaning: "how long whoever waits looks for frames, giving way to others in between, before it sleeps; \
+                  0 saves the most power",
     },
 ];
 

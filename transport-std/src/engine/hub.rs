@@ -30,6 +30,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// not said it in time.
 const STRANGERS: usize = 256;
 
+/// Up to so many links are asked one after the other whether anything has come; of more the poller tells.
+const SWEPT: usize = 16;
+
 /// How long to wait when the system refuses connections, because too many files are open, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -158,7 +161,11 @@ impl HubDriver {
         if connection.link.is_unwatched() {
             self.unwatched.push(peer);
         }
+        let was_swept = self.is_swept();
         self.connections.insert(peer, connection);
+        if was_swept && !self.is_swept() {
+            self.arm();
+        }
         self.keys.insert(key, peer);
         self.busy.push_back(peer);
         Ok(())
@@ -223,7 +230,15 @@ impl HubDriver {
     /// Moves what can be moved. Returns whether anything was.
     pub(super) fn turn(&mut self, now: Instant) -> bool {
         let mut moved = self.accept(now);
-        self.busy.extend(&self.unwatched);
+        if self.is_swept() {
+            self.busy.clear();
+            for (peer, connection) in &mut self.connections {
+                (connection.link.readable, connection.link.writable) = (true, true);
+                self.busy.push_back(*peer);
+            }
+        } else {
+            self.busy.extend(&self.unwatched);
+        }
         for _ in 0..self.busy.len() {
             let Some(peer) = self.busy.pop_front() else { break };
             moved |= self.read(now, peer);
@@ -247,6 +262,32 @@ impl HubDriver {
         }
         self.tell(now);
         moved
+    }
+
+    /// Whether every turn looks at every link; the poller watches them only from [`arm`](Self::arm) to
+    /// [`disarm`](Self::disarm).
+    fn is_swept(&self) -> bool {
+        self.connections.len() <= SWEPT
+    }
+
+    /// Has the poller watch all links.
+    pub(super) fn arm(&mut self) {
+        for (peer, connection) in &mut self.connections {
+            if connection.link.arm(!connection.out.is_empty()).is_err() {
+                connection.over = true;
+                self.busy.push_back(*peer);
+            }
+        }
+    }
+
+    /// Somebody sweeps: the poller is to wake nobody.
+    pub(super) fn disarm(&mut self) {
+        if self.is_swept() {
+            for connection in self.connections.values_mut() {
+                // A poller that can't be told is one that is gone.
+                let _ = connection.link.disarm();
+            }
+        }
     }
 
     /// Tells people what has become of ranks.
@@ -354,6 +395,7 @@ impl HubDriver {
 
     /// Writes what the hub has for a peer. Returns whether anything was.
     fn write(&mut self, now: Instant, peer: PeerId) -> bool {
+        let is_swept = self.is_swept();
         let Some(connection) = self.connections.get_mut(&peer) else { return false };
         let mut moved = false;
         while connection.link.writable && !connection.mute && !connection.over {
@@ -389,7 +431,8 @@ impl HubDriver {
             connection.wrote = !began;
             connection.arriving = None;
         }
-        if connection.over || connection.link.arm(!connection.out.is_empty()).is_err() {
+        let failed = !is_swept && connection.link.arm(!connection.out.is_empty()).is_err();
+        if connection.over || failed {
             let traffic = connection.traffic;
             let (received, sent) = (traffic.received, traffic.sent);
             tracing::debug!(?peer, from = connection.link.describe(), received, sent, "link down");

@@ -108,6 +108,17 @@ impl Watched {
         self.armed = None;
     }
 
+    /// Somebody looks by itself from now on: the poller is to wake nobody.
+    pub(crate) fn disarm(&mut self) -> io::Result<()> {
+        match self.link.source() {
+            Some(source) if self.armed.is_some_and(|armed| armed != (false, false)) => {
+                self.armed = Some((false, false));
+                self.poller.modify(source, Event::none(self.key))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Has the poller watch for what was not ready, once.
     pub(crate) fn arm(&mut self, wants_write: bool) -> io::Result<()> {
         let Some(source) = self.link.source() else {
