@@ -119,10 +119,9 @@ impl Hub {
     fn results_are_known(operation: &Operation) -> bool {
         match &operation.plan {
             Plan::Route | Plan::Fold(_) => true,
-            // All of them come at once.
-            Plan::Apply { .. } | Plan::Split => {
-                operation.streams.get(operation.group.sources).is_none_or(|stream| stream.open)
-            }
+            // All of them come at once, when the function has returned, even if there are none.
+            Plan::Apply { running, .. } => *running && !operation.at_work,
+            Plan::Split => operation.streams.get(operation.group.sources).is_none_or(|stream| stream.open),
         }
     }
 
