@@ -284,15 +284,23 @@ impl Engine {
         moved || self.wants_transmit()
     }
 
-    fn timeout(&self) -> Option<Duration> {
+    fn next_deadline(&self) -> Option<edgempi_core::Instant> {
         let rank = self.state().poll_timeout();
         let hub = self.hub().as_ref().and_then(HubDriver::poll_timeout);
-        let next = rank.into_iter().chain(hub).min()?;
-        Some(next.since(self.now()) + Duration::from_micros(1))
+        rank.into_iter().chain(hub).min()
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        Some(self.next_deadline()?.since(self.now()) + Duration::from_micros(1))
     }
 
     fn fire_deadlines(&self) {
         let now = self.now();
+        if self.next_deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        // What came before the deadline may still wait to be read, and say that the other side lives.
+        self.turn();
         let result = self.state().handle_timeout(now);
         if let Err(error) = result {
             self.lose_link(&error);
