@@ -166,12 +166,17 @@ impl Engine {
     /// A process often ends right after. The others first hear that this rank gives up; and if it takes the hub with it,
     /// what else that has to say: that another rank has failed, say, which may be why this one gives up.
     pub(crate) fn give_up(&self) {
-        self.leave(GoodbyeReason::Dropped);
-        self.close();
+        self.go();
         // A waker may have dropped the world; the engine's own thread can not wait for itself.
         if self.thread.get() != Some(&thread::current().id()) {
             block_until(pin!(self.flushed.clone()), Some(Instant::now() + LAST_WORDS));
         }
+    }
+
+    /// Begins to leave without finalizing, and waits for nothing.
+    pub(crate) fn go(&self) {
+        self.leave(GoodbyeReason::Dropped);
+        self.close();
     }
 
     /// Lets the engine's thread end once the world is over, and all requests fail.
