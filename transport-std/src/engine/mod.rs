@@ -41,7 +41,7 @@ const LISTENER_KEY: usize = 1;
 const FIRST_LINK_KEY: usize = 2;
 /// How often links that have something to say get their turn before the poller is asked who else has.
 const TURNS: usize = 8;
-/// How long a rank that gives up waits until the others have been told, if a link takes nothing more.
+/// How long a rank that leaves waits until the hub has heard its last word, and until the others have been told.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Frames and bytes that a rank has moved since it joined, between itself and the hub; or a hub, for all ranks of its
@@ -97,7 +97,9 @@ pub(crate) struct Engine {
     driver: Mutex<Option<RankDriver>>,
     hub: Mutex<Option<HubDriver>>,
     counters: Counters,
-    /// Set when the world is left and everything that this process has to say about it has been written.
+    /// When the world was left.
+    closed: OnceLock<edgempi_core::Instant>,
+    /// Set when the world is left and what this process had to say about it has been heard.
     flushed: Signal<()>,
 }
 
@@ -113,6 +115,7 @@ impl Engine {
             driver: Mutex::new(None),
             hub: Mutex::new(None),
             counters: Counters::default(),
+            closed: OnceLock::new(),
             flushed: Signal::new(),
         }))
     }
@@ -181,6 +184,7 @@ impl Engine {
 
     /// Lets the engine's thread end once the world is over, and all requests fail.
     pub(crate) fn close(&self) {
+        let _ = self.closed.set(self.now());
         self.flags.closing.store(true, Ordering::Release);
         self.wake();
     }
@@ -296,16 +300,17 @@ impl Engine {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        Some(self.next_deadline()?.since(self.now()) + Duration::from_micros(1))
+        let next = self.next_deadline().into_iter().chain(self.last_words_end()).min()?;
+        Some(next.since(self.now()) + Duration::from_micros(1))
     }
 
     fn fire_deadlines(&self) {
-        let now = self.now();
-        if self.next_deadline().is_none_or(|at| at > now) {
+        if self.next_deadline().is_none_or(|at| at > self.now()) {
             return;
         }
         // What came before the deadline may still wait to be read, and say that the other side lives.
         self.turn();
+        let now = self.now();
         let result = self.state().handle_timeout(now);
         if let Err(error) = result {
             self.lose_link(&error);
@@ -333,18 +338,28 @@ impl Engine {
         self.state().lose(error);
     }
 
-    /// Whether the links have taken all that was said before the last turn.
+    /// When the hub's answer to the last word is not waited for any more, if that is to come.
+    fn last_words_end(&self) -> Option<edgempi_core::Instant> {
+        self.closed.get().map(|closed| *closed + LAST_WORDS).filter(|end| *end > self.now())
+    }
+
+    /// Whether the hub has heard the last word: it has closed its side. A link that is let go of earlier takes with it
+    /// what is still on its way to the hub, if anything comes from there that nobody reads.
+    fn is_heard(&self) -> bool {
+        let waits = self.last_words_end().is_some();
+        self.driver().as_ref().is_none_or(|driver| driver.is_over() || (driver.is_flushed() && !waits))
+    }
+
+    /// Whether all that was said before the last turn has been taken.
     fn is_flushed(&self) -> bool {
-        self.driver().as_ref().is_none_or(RankDriver::is_flushed)
-            && self.hub().as_ref().is_none_or(HubDriver::is_flushed)
+        self.is_heard() && self.hub().as_ref().is_none_or(HubDriver::is_flushed)
     }
 
     fn is_over(&self) -> bool {
         if !self.flags.closing.load(Ordering::Acquire) {
             return self.hub().as_ref().is_some_and(HubDriver::is_over) && self.driver().is_none();
         }
-        let flushed = self.driver().as_ref().is_none_or(RankDriver::is_flushed);
-        flushed && self.hub().as_ref().is_none_or(HubDriver::is_over)
+        self.is_heard() && self.hub().as_ref().is_none_or(HubDriver::is_over)
     }
 }
 

@@ -74,6 +74,11 @@ impl RankDriver {
         }
     }
 
+    /// Whether the hub has closed its side, or the link has failed.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
     pub(super) fn is_flushed(&self) -> bool {
         self.over || self.mute || (self.out.is_empty() && self.large.is_none())
     }
