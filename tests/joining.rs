@@ -75,6 +75,15 @@ fn a_rank_without_patience_tries_once() {
 }
 
 #[test]
+fn a_rank_without_patience_reaches_the_hub_in_its_own_process() {
+    let _watchdog = Watchdog::start();
+    let hosted = |size| hosted(free_address(), size, 0).wait(Duration::ZERO);
+    assert_usable(join([hosted(1)], &Registry::new()).expect("the hub is there"));
+    let error = refused(hosted(2));
+    assert!(matches!(&error, Error::RankFailed { ranks, .. } if *ranks == [Rank::new(1)]), "{error:?}");
+}
+
+#[test]
 fn a_rank_finds_a_hub_that_starts_later() {
     let _watchdog = Watchdog::start();
     let hub = free_address();

@@ -315,7 +315,7 @@ impl Hub {
                 break;
             }
             self.timers.remove(&(at, number));
-            self.timer_fired(timer);
+            self.timer_fired(timer, at);
         }
         self.start_waiting();
         debug_assert!(self.poll_timeout().is_none_or(|at| at > now), "a deadline that has passed is reported again");

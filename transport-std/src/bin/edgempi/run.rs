@@ -179,6 +179,8 @@ impl Arguments {
                 coloured.map(|colour| output::prefix(rank, size, colour))
             });
             if let Err(error) = job.start(rank, &mut command, prefixes) {
+                // That the others end now is our doing, and nobody's failure.
+                job.code = Some(1);
                 job.kill();
                 job.finish(&inbox);
                 // A file that is there but "not found" lacks its interpreter.
@@ -210,10 +212,11 @@ impl Arguments {
     }
 }
 
-/// A port for the hub, so that two jobs run side by side, unless the user says where the hub is.
+/// A port for the hub, so that two jobs run side by side, unless the user says where the hub is. A port that a rank
+/// finds in its environment is that of its own world: a job that it starts needs another.
 fn free_port() -> io::Result<Option<u16>> {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if is_set("EDGEMPI_ADDR") || is_set("EDGEMPI_PORT") {
+    if is_set("EDGEMPI_ADDR") || (is_set("EDGEMPI_PORT") && !is_set("EDGEMPI_RANK")) {
         return Ok(None);
     }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
