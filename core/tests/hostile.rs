@@ -2,15 +2,20 @@
 
 mod world;
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use edgempi_core::endpoint::Config;
 use edgempi_core::hub::{self, Applied, Hub, PeerId, Registry};
-use edgempi_core::request::Receive;
+use edgempi_core::request::{CallCode, CommunicatorId, Receive};
 use edgempi_core::wire::{
     Cancel, Complete, Credit, Data, Down, Fail, Goodbye, GoodbyeReason, Hello, MAX_HEAD_LEN, Name, NameKind, Ping,
     Prefix, Submit, SubmitFlags, Up,
 };
-use edgempi_core::{ANY_SOURCE, ANY_TAG, Call, Category, Datatype, Group, Instant, Rank, ReduceOp, RequestId, Tag};
+use edgempi_core::{
+    ANY_SOURCE, ANY_TAG, Call, Category, Datatype, Group, Instant, Rank, ReduceOp, RequestId, SplitRequest,
+    SplitResult, Tag,
+};
 use proptest::prelude::*;
 use world::{Ask, Outcome, Random, World, ask, barrier, bcast, hello, recv, request_id, send, words};
 
@@ -34,13 +39,25 @@ struct Villain {
     sequence: u32,
     requests: Vec<(RequestId, u64)>,
     credits: Vec<Credit>,
-    counters: [u32; 3],
+    /// The communicators that it knows, the world first, and the splits that will tell of more.
+    communicators: Vec<u64>,
+    splits: Vec<RequestId>,
+    counters: BTreeMap<(u64, bool), u32>,
 }
 
 impl Villain {
     fn new(world: &mut World, rank: u32, random: &mut Random) -> Self {
         let peer = world.hub.connect(world.now);
-        let mut villain = Self { peer, rank, sequence: 0, requests: Vec::new(), credits: Vec::new(), counters: [0; 3] };
+        let mut villain = Self {
+            peer,
+            rank,
+            sequence: 0,
+            requests: Vec::new(),
+            credits: Vec::new(),
+            communicators: vec![0],
+            splits: Vec::new(),
+            counters: BTreeMap::new(),
+        };
         let window = [0, 64, 500, u32::MAX][random.below(4)];
         let payload = [64, 100, 5000, u32::MAX][random.below(4)];
         let open_parts = [0, 1, 3, u16::MAX][random.below(4)];
@@ -76,8 +93,11 @@ impl Villain {
         for _ in 0..count {
             match hub.poll_transmit(self.peer) {
                 Some((Down::Credit(credit), _)) => self.credits.push(credit),
-                Some((Down::Complete(Complete { request, .. }) | Down::Fail(Fail { request, .. }), _)) => {
+                Some((Down::Complete(Complete { request, .. }) | Down::Fail(Fail { request, .. }), payload)) => {
                     self.requests.retain(|(open, _)| *open != request);
+                    if let (true, Ok(result)) = (self.splits.contains(&request), payload.as_ref().try_into()) {
+                        self.communicators.push(SplitResult::from_bytes(result).id);
+                    }
                 }
                 Some(_) => {}
                 None => break,
@@ -142,8 +162,28 @@ impl Villain {
         }
     }
 
+    /// Splits the world as it should.
+    fn split(&mut self, world: &mut World, request: Vec<u8>) {
+        self.sequence += 1;
+        let counter = self.counters.entry((0, false)).or_default();
+        let submit = Submit {
+            datatype: Datatype::Object.code(),
+            flags: SubmitFlags::empty().with(SubmitFlags::EAGER),
+            n: *counter,
+            send: request.len() as u64,
+            receive: SplitResult::LEN as u64,
+            ..world::submit(0x10000 + self.sequence, self.sequence, CallCode::Split)
+        };
+        *counter += 1;
+        self.splits.push(submit.request);
+        self.say(world, Up::Submit(submit), request);
+    }
+
     fn submit(&mut self, world: &mut World, random: &mut Random) {
-        let call = [1, 1, 1, 2, 2, 2, 16, 17, 18, 19, 20, 21, 22, 23, 64, 64][random.below(16)];
+        let communicator = self.communicators[random.below(self.communicators.len())];
+        // Splits and frees would end all calls on the world too soon.
+        let calls: &[u8] = &[1, 1, 1, 2, 2, 2, 16, 17, 18, 19, 20, 21, 22, 23, 64, 64, 48, 48, 48, 49];
+        let call = calls[random.below(if communicator == 0 { 16 } else { 20 })];
         let mut flags = SubmitFlags::empty();
         for flag in [SubmitFlags::EXACT, SubmitFlags::UNLIMITED, SubmitFlags::ANY_SOURCE, SubmitFlags::ANY_TAG] {
             flags = flags.with_if(random.below(2) == 0, flag);
@@ -156,15 +196,18 @@ impl Villain {
         if matches!(call, 19 | 21) || folds {
             send -= send % 8;
         }
-        let inline = if random.below(2) == 0 { send.min(900) } else { 0 };
+        if call == 48 {
+            send = SplitRequest::LEN as u64;
+        }
+        let inline = if random.below(2) == 0 || call == 48 { send.min(900) } else { 0 };
         let whole = matches!(call, 19 | 21) && inline < send;
         let inline = if whole { 0 } else { inline };
         flags = flags.with_if(inline > 0, SubmitFlags::EAGER);
         let user = call == 64;
         let group = if user { random.below(4) as u16 } else { 0 };
-        let counter = &mut self.counters[usize::from(user && group == 2)];
+        let counter = self.counters.entry((communicator, user && group == 2)).or_default();
         let n = *counter;
-        *counter += u32::from(!matches!(call, 1 | 2));
+        *counter += u32::from(!matches!(call, 1 | 2 | 49));
         self.sequence += 1;
         let mut submit = Submit {
             request: request_id(0x10000 + self.sequence),
@@ -174,11 +217,11 @@ impl Villain {
             datatype: [0, 1, Datatype::F32.code()][random.below(3)],
             op: 0,
             flags,
-            communicator: 0,
+            communicator,
             group,
             name: if user { 1 + random.below(2) as u16 } else { 0 },
             site: 0,
-            peer: Rank::new(random.below(SIZE as usize) as u32),
+            peer: Rank::new(random.below(if communicator == 0 { SIZE as usize } else { 2 }) as u32),
             tag: Tag(random.below(3) as u32),
             n,
             send,
@@ -193,6 +236,12 @@ impl Villain {
             submit.flags = submit.flags.with(SubmitFlags::VARIED);
             let lengths = [send / 2, 0, send - send / 2, 0];
             payload = [lengths.map(u64::to_le_bytes).concat(), payload].concat();
+        }
+        if call == 48 {
+            let color = (random.below(4) > 0).then(|| random.below(2) as u32);
+            payload = SplitRequest { color, key: random.below(3) as i32 }.to_bytes().to_vec();
+            (submit.datatype, submit.receive) = (Datatype::Object.code(), SplitResult::LEN as u64);
+            self.splits.push(submit.request);
         }
         // And now and then one field is anything.
         match random.below(60) {
@@ -331,4 +380,90 @@ proptest! {
         }
         prop_assert_eq!(world.hub.status().windows, 0);
     }
+
+    #[test]
+    fn communicators_of_honest_ranks_are_theirs_whatever_the_others_say(seed: u64, rounds in 1_usize..120) {
+        let mut random = Random(seed);
+        let (mut world, mut villains, own) = with_communicators(&mut random);
+        let mut wishes = Vec::new();
+        for round in 0..rounds as u32 {
+            if random.below(4) == 0 {
+                let len = [0, 8, 900, 9000][random.below(4)];
+                let (which, root) = (random.below(5), round % 2);
+                for (rank, communicator) in own.into_iter().enumerate() {
+                    let at = rank as u32;
+                    let block = vec![round as u8; len];
+                    let (ask, expected) = match which {
+                        0 if at == root => (bcast(at, root, block), Vec::new()),
+                        0 => (bcast(at, root, vec![0; len]), block),
+                        1 => (ask(Call::Allreduce { op: ReduceOp::Sum }, vec![1; len], len), vec![2; len]),
+                        2 if at == root => (send(1 - root, round, block), Vec::new()),
+                        2 => (recv(root, round, len), block),
+                        3 => (ask(Call::Alltoall, vec![0; len], len), vec![0; len / 2]),
+                        _ => (barrier(), Vec::new()),
+                    };
+                    let ask = if which == 3 { Ask { parts: vec![vec![0; len / 2]; 2], ..ask } } else { ask };
+                    wishes.push((rank, world.ask_on(rank, communicator, ask), expected));
+                }
+            }
+            for _ in 0..random.below(5) {
+                villains[random.below(2)].act(&mut world, &mut random);
+            }
+            for _ in 0..random.below(20) {
+                world.random_step(&mut random);
+            }
+        }
+        world.settle();
+        for (rank, request, expected) in &wishes {
+            prop_assert!(world.is_done(*rank, *request), "rank {} hangs", rank);
+            prop_assert_eq!(&world.outcome(*rank, *request).bytes(), expected);
+        }
+        for villain in &villains {
+            world.hub.disconnect(world.now, villain.peer);
+        }
+        for (rank, communicator) in own.into_iter().enumerate() {
+            wishes.push((rank, world.ask_on(rank, communicator, barrier()), Vec::new()));
+        }
+        world.settle();
+        let (rank, request, _) = wishes[wishes.len() - 1];
+        prop_assert_eq!(world.outcome(rank, request).bytes(), b"");
+        prop_assert!(world.nodes.iter().all(|node| node.error.is_none() && node.rejected.is_none()));
+        prop_assert_eq!(world.hub.status().windows, 0);
+    }
+}
+
+/// A world in which the honest ranks have a communicator of their own, whose places come with it, and the villains one
+/// of theirs and one of all.
+fn with_communicators(random: &mut Random) -> (World, [Villain; 2], [CommunicatorId; 2]) {
+    let mut config = hub::Config::new(SIZE);
+    (config.max_payload, config.window, config.queue_size) = (4096, 4096, 16_384);
+    let now = Instant::from_micros(1);
+    let mut world = World { hub: Hub::new(now, config, registry()), nodes: Vec::new(), now };
+    for rank in 0..2 {
+        world.join(Config::host(Rank::new(rank), SIZE));
+    }
+    world.settle();
+    let mut villains = [2, 3].map(|rank| Villain::new(&mut world, rank, random));
+    let mut own = [CommunicatorId { id: 0, rank: Rank::new(0), size: 0 }; 2];
+    for all in [true, false] {
+        let request =
+            |color: u32| SplitRequest { color: Some(if all { 0 } else { color }), key: 0 }.to_bytes().to_vec();
+        let requests = [0, 1].map(|rank| {
+            let split = ask(Call::Split, request(0), SplitResult::LEN);
+            world.ask(rank, Ask { datatype: Datatype::Object, ..split })
+        });
+        for villain in &mut villains {
+            villain.split(&mut world, request(1));
+        }
+        world.settle();
+        for villain in &mut villains {
+            villain.hear(&mut world.hub, 100);
+        }
+        own = [0, 1].map(|rank| {
+            let bytes = world.outcome(rank, requests[rank]).bytes();
+            let SplitResult { id, rank, size } = SplitResult::from_bytes(bytes.try_into().expect("16 bytes"));
+            CommunicatorId { id, rank, size }
+        });
+    }
+    (world, villains, own)
 }

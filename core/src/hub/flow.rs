@@ -68,10 +68,9 @@ impl Hub {
     fn results_are_known(operation: &Operation) -> bool {
         match &operation.plan {
             Plan::Route | Plan::Fold(_) => true,
-            // All of them come at once.
-            Plan::Apply { .. } | Plan::Split => {
-                operation.streams.get(operation.group.sources).is_none_or(|stream| stream.open)
-            }
+            // All of them come at once, when the function has returned, even if there are none.
+            Plan::Apply { running, .. } => *running && !operation.at_work,
+            Plan::Split => operation.streams.get(operation.group.sources).is_none_or(|stream| stream.open),
         }
     }
 
@@ -411,7 +410,9 @@ impl Hub {
         let place = self.session(rank).and_then(|session| session.requests.get(&credit.request)).copied();
         let Some(Place::Operation { id, position }) = place else { return Ok(()) };
         let Some(mut operation) = self.operations.remove(&id) else { return Ok(()) };
-        if let Some(index) = operation.downs(position).get(credit.part) {
+        // Before it starts there is nothing to give credit for, and nobody is to be answered.
+        let runs = operation.phase == Phase::Running;
+        if let Some(index) = operation.downs(position).get(credit.part).filter(|_| runs) {
             let at = operation.lane(index, position);
             if let Some(lane) = operation.streams.get_mut(index).and_then(|stream| stream.lanes.get_mut(at)) {
                 lane.limit = lane.limit.max(credit.limit);

@@ -187,12 +187,17 @@ impl Engine {
     /// A process often ends right after. The others first hear that this rank gives up; and if it takes the hub with it,
     /// what else that has to say: that another rank has failed, say, which may be why this one gives up.
     pub(crate) fn give_up(&self) {
-        self.leave(GoodbyeReason::Dropped);
-        self.close();
+        self.go();
         // A waker may have dropped the world; the engine's own thread can not wait for itself.
         if self.thread.get() != Some(&thread::current().id()) {
             block_until(pin!(self.flushed.clone()), Some(Instant::now() + LAST_WORDS));
         }
+    }
+
+    /// Begins to leave without finalizing, and waits for nothing.
+    pub(crate) fn go(&self) {
+        self.leave(GoodbyeReason::Dropped);
+        self.close();
     }
 
     /// Lets the engine's thread end once the world is over, and all requests fail.
@@ -353,14 +358,23 @@ impl Engine {
         moved || self.wants_transmit()
     }
 
-    fn timeout(&self) -> Duration {
+    fn next_deadline(&self) -> Option<edgempi_core::Instant> {
         let rank = self.state().poll_timeout();
         let hub = self.hub().as_ref().and_then(HubDriver::poll_timeout);
-        let next = rank.into_iter().chain(hub).chain(self.last_words_end()).min();
+        rank.into_iter().chain(hub).min()
+    }
+
+    fn timeout(&self) -> Duration {
+        let next = self.next_deadline().into_iter().chain(self.last_words_end()).min();
         next.map_or(LONG, |next| next.since(self.now()) + Duration::from_micros(1))
     }
 
     fn fire_deadlines(&self) {
+        if self.next_deadline().is_none_or(|at| at > self.now()) {
+            return;
+        }
+        // What came before the deadline may still wait to be read, and say that the other side lives.
+        self.turn();
         let now = self.now();
         let result = self.state().handle_timeout(now);
         if let Err(error) = result {
@@ -401,9 +415,11 @@ impl Engine {
         self.driver().as_ref().is_none_or(|driver| driver.is_over() || (driver.is_flushed() && !waits))
     }
 
-    /// Whether all that was said before the last turn has been taken.
+    /// Whether what this process had to say has been heard. If it takes the hub with it, the others still hear, for a
+    /// while, why their calls fail: this rank may well end because of what they do not know yet.
     fn is_flushed(&self) -> bool {
-        self.is_heard() && self.hub().as_ref().is_none_or(HubDriver::is_flushed)
+        let waits = self.last_words_end().is_some();
+        self.is_heard() && self.hub().as_ref().is_none_or(|hub| hub.is_over() || (hub.is_flushed() && !waits))
     }
 
     fn is_over(&self) -> bool {
