@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::pending::wake;
+
 struct State<T> {
     value: Option<T>,
     wakers: Vec<Waker>,
@@ -50,7 +52,7 @@ impl<T: Clone> Signal<T> {
             std::mem::take(&mut state.wakers)
         };
         for waker in wakers {
-            waker.wake();
+            wake(waker);
         }
     }
 }
