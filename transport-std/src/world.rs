@@ -88,7 +88,7 @@ impl Builder {
         let nobody = endpoint::Config::host(Rank::new(0), 1);
         let hub =
             Engine::new(resolved.spin, |now| State::new(now, nobody, String::new(), String::new())).map_err(broken)?;
-        let mut driver = HubDriver::new(&hub, hub_config(&resolved), self.registry, None).map_err(broken)?;
+        let mut driver = HubDriver::new(&hub, hub_config(&resolved), self.registry, Vec::new()).map_err(broken)?;
         let message_size = usize::try_from(resolved.message_size).unwrap_or(usize::MAX);
         let mut joining = Vec::new();
         for rank in (0..resolved.size).map(Rank::new) {
@@ -435,12 +435,12 @@ fn start(resolved: &Resolved, registry: Registry, hosts: bool) -> Result<Arc<Eng
         if resolved.addr.is_none() {
             engine.state().hub_hint = "; it was in the process of rank 0, which may have said why it ended";
         }
-        let link = link::connect(&address, resolved.wait)?;
-        engine.set_driver(RankDriver::new(&engine, Box::new(link)).map_err(broken)?);
+        let link = link::connect(&address, &resolved.proto, resolved.wait)?;
+        engine.set_driver(RankDriver::new(&engine, link).map_err(broken)?);
         return Ok(engine);
     }
-    let listener = if resolved.size > 1 { Some(link::listen(&resolved.listen)?) } else { None };
-    let mut driver = HubDriver::new(&engine, hub_config(resolved), registry, listener).map_err(broken)?;
+    let listeners = if resolved.size > 1 { link::listen(&resolved.listen, &resolved.proto)? } else { Vec::new() };
+    let mut driver = HubDriver::new(&engine, hub_config(resolved), registry, listeners).map_err(broken)?;
     let (up, down) = link::memory_pair(wake(&engine), wake(&engine));
     driver.add(engine.now(), Box::new(down)).map_err(broken)?;
     engine.set_driver(RankDriver::new(&engine, Box::new(up)).map_err(broken)?);

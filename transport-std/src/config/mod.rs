@@ -15,7 +15,7 @@
 //! | `EDGEMPI_WAIT` | `30s` | how long to wait for the hub and for the other ranks: 30s, 2min, 500ms, or seconds |
 //! | `EDGEMPI_MSG_SIZE` | `4GiB` | largest message: 64MiB, 1GiB, or bytes |
 //! | `EDGEMPI_QUEUE_SIZE` | `4MiB` | bytes of one rank that the hub holds before another rank asks for them |
-//! | `EDGEMPI_PROTO` | `tcp` | link to the hub |
+//! | `EDGEMPI_PROTO` | `auto` | link to the hub: tcp, unix (Linux, hub on the same machine), or auto: unix where it leads to the hub, else tcp |
 //! | `EDGEMPI_WORLD` | none | name of the world, the same on all its ranks; keeps two jobs on one hub port apart |
 //! | `EDGEMPI_SPIN` | `50us` | how long whoever waits looks for frames, giving way to others in between, before it sleeps; 0 saves the most power |
 //!
@@ -23,7 +23,7 @@
 //! use edgempi::config::{Config, Field, Origin};
 //!
 //! let environment = |name: &str| (name == "SLURM_NTASKS").then(|| "8".into());
-//! let resolved = Config::new().rank(2).resolve_from(&["tcp"], environment)?;
+//! let resolved = Config::new().rank(2).resolve_from(&["auto", "tcp"], environment)?;
 //! assert_eq!((resolved.rank.get(), resolved.size), (2, 8));
 //! assert_eq!(resolved.origin(Field::Size), Origin::Variable("SLURM_NTASKS"));
 //! # Ok::<(), edgempi::config::ConfigError>(())
@@ -316,7 +316,7 @@ mod tests {
     }
 
     fn resolve(config: &Config, variables: &[(&str, &str)]) -> Result<Resolved, ConfigError> {
-        config.resolve_from(&["tcp", "unix"], environment(variables))
+        config.resolve_from(&["auto", "tcp", "unix"], environment(variables))
     }
 
     fn error(variables: &[(&str, &str)]) -> String {
@@ -365,7 +365,7 @@ mod tests {
         assert_eq!(resolved.hub().to_string(), "127.0.0.1:61642");
         assert_eq!(resolved.wait, Duration::from_secs(30));
         assert_eq!((resolved.message_size, resolved.queue_size), (4 << 30, 4 << 20));
-        assert_eq!((resolved.proto.as_str(), resolved.world.as_str()), ("tcp", ""));
+        assert_eq!((resolved.proto.as_str(), resolved.world.as_str()), ("auto", ""));
         for setting in SETTINGS {
             assert_eq!(resolved.origin(setting.field), Origin::Default);
         }

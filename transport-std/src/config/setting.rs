@@ -116,8 +116,8 @@ pub const SETTINGS: &[Setting] = &[
         field: Field::Proto,
         method: "proto",
         variables: &["EDGEMPI_PROTO"],
-        default: "tcp",
-        meaning: "link to the hub",
+        default: "auto",
+        meaning: "link to the hub: tcp, unix (Linux, hub on the same machine), or auto: unix where it leads to the hub, else tcp",
     },
     Setting {
         field: Field::World,

@@ -11,10 +11,10 @@ use edgempi_core::wire::{Down, MAX_HEAD_LEN, Prefix};
 use edgempi_core::{Instant, wire};
 
 use super::worker::{Workers, run};
-use super::{Engine, FIRST_LINK_KEY, LISTENER_KEY, Traffic};
+use super::{Engine, FIRST_LINK_KEY, FIRST_LISTENER_KEY, Traffic};
 use crate::codec::{Fill, FrameReader};
 use crate::hub::Report;
-use crate::link::{Link, Watched, WatchedListener};
+use crate::link::{Link, Listener, Watched, WatchedListener};
 
 /// Bytes read ahead from each link.
 const AHEAD: usize = 16 * 1024;
@@ -77,7 +77,7 @@ struct Connection {
 /// The driver of a hub.
 pub(crate) struct HubDriver {
     hub: Hub,
-    listener: Option<WatchedListener>,
+    listeners: Vec<WatchedListener>,
     connections: BTreeMap<PeerId, Connection>,
     keys: BTreeMap<usize, PeerId>,
     next_key: usize,
@@ -105,13 +105,13 @@ impl HubDriver {
         engine: &Arc<Engine>,
         config: hub::Config,
         registry: Registry,
-        listener: Option<std::net::TcpListener>,
+        listeners: Vec<Listener>,
     ) -> io::Result<Self> {
         let poller = engine.poller();
-        let listener = match listener {
-            Some(listener) => Some(WatchedListener::new(listener, poller.clone(), LISTENER_KEY)?),
-            None => None,
-        };
+        let keys = FIRST_LISTENER_KEY..FIRST_LINK_KEY;
+        let watched = listeners.into_iter().zip(keys);
+        let listeners = watched.map(|(listener, key)| WatchedListener::new(listener, poller.clone(), key));
+        let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
         let waker = Arc::downgrade(engine);
         let wake = Arc::new(move || {
             if let Some(engine) = waker.upgrade() {
@@ -120,7 +120,7 @@ impl HubDriver {
         });
         Ok(Self {
             hub: Hub::new(engine.now(), config, registry),
-            listener,
+            listeners,
             connections: BTreeMap::new(),
             keys: BTreeMap::new(),
             next_key: FIRST_LINK_KEY,
@@ -172,7 +172,7 @@ impl HubDriver {
     }
 
     pub(super) fn woken(&mut self, key: usize, readable: bool, writable: bool) {
-        if key == LISTENER_KEY {
+        if key < FIRST_LINK_KEY {
             self.accepting = true;
         } else if let Some(peer) = self.keys.get(&key).copied()
             && let Some(connection) = self.connections.get_mut(&peer)
@@ -327,39 +327,40 @@ impl HubDriver {
     }
 
     fn accept(&mut self, now: Instant) -> bool {
-        let Some(listener) = &self.listener else { return false };
         if !std::mem::take(&mut self.accepting) || self.hub.is_over() {
             return false;
         }
         let mut room = (self.hub.config().size as usize + STRANGERS).saturating_sub(self.connections.len());
         let mut links = Vec::new();
-        loop {
-            if room == 0 {
-                // The others wait in the system's queue, until somebody has gone or has been sent away.
-                self.is_full = true;
-                break;
-            }
-            room -= 1;
-            match listener.accept() {
-                Ok(Some(link)) => links.push(link),
-                Ok(None) => break,
-                Err(error) => {
-                    // A connection that broke before it was taken, or too many open files: the next may fare better.
-                    tracing::warn!("a connection could not be accepted: {error}");
-                    self.accept_again = Some(now + ACCEPT_PAUSE);
+        for listener in &self.listeners {
+            loop {
+                if room == 0 {
+                    // The others wait in the system's queue, until somebody has gone or has been sent away.
+                    self.is_full = true;
                     break;
                 }
+                room -= 1;
+                match listener.accept() {
+                    Ok(Some(link)) => links.push(link),
+                    Ok(None) => break,
+                    Err(error) => {
+                        // A connection that broke before it was taken, or too many open files: the next may fare better.
+                        tracing::warn!("a connection could not be accepted: {error}");
+                        self.accept_again = Some(now + ACCEPT_PAUSE);
+                        break;
+                    }
+                }
             }
-        }
-        if self.accept_again.is_none()
-            && !self.is_full
-            && let Err(error) = listener.arm()
-        {
-            tracing::error!("the hub can accept no more connections: {error}");
+            if self.accept_again.is_none()
+                && !self.is_full
+                && let Err(error) = listener.arm()
+            {
+                tracing::error!("the hub can accept no more connections: {error}");
+            }
         }
         let moved = !links.is_empty();
         for link in links {
-            if let Err(error) = self.add(now, Box::new(link)) {
+            if let Err(error) = self.add(now, link) {
                 tracing::warn!("a connection could not be watched: {error}");
             }
         }

@@ -38,8 +38,8 @@ pub(crate) use worker::run as run_work;
 
 /// The poller's key of the rank's link, of the hub's listener, and of the first link to the hub.
 const RANK_KEY: usize = 0;
-const LISTENER_KEY: usize = 1;
-const FIRST_LINK_KEY: usize = 2;
+const FIRST_LISTENER_KEY: usize = 1;
+const FIRST_LINK_KEY: usize = 3;
 /// How often the engine's thread looks around while somebody else moves the frames, or has just done so: whoever has got
 /// what it waited for may compute for long, and does not look any more.
 const TICK: Duration = Duration::from_micros(500);
