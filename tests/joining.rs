@@ -106,6 +106,20 @@ fn at_another_server(serve: impl FnOnce(TcpListener) + Send) -> (SocketAddr, Err
 }
 
 #[test]
+fn a_hub_in_the_process_of_rank_0_that_is_gone_without_a_word_points_there() {
+    let _watchdog = Watchdog::start();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("its address");
+    let config = Config::new().addr("").listen(address.to_string()).size(2).rank(1).wait(Duration::from_millis(500));
+    let error = thread::scope(|scope| {
+        scope.spawn(|| drop(listener.accept().expect("the rank comes")));
+        refused(config)
+    });
+    let hint = "; it was in the process of rank 0, which may have said why it ended";
+    assert!(error.to_string().ends_with(hint), "{error}");
+}
+
+#[test]
 fn a_server_that_never_answers_is_no_hub() {
     let over = AtomicBool::new(false);
     let (address, error) = at_another_server(|listener| {

@@ -265,7 +265,7 @@ impl Drop for Init {
 ///
 /// Keep it for as long as there are calls to make. Dropping it without [`finalize`](Self::finalize) is safe; the other
 /// ranks are told that this one has failed. Where it hosts the hub, that goes on for the others as long as the process
-/// lives.
+/// lives; dropping the world then takes up to a second, while the others learn from it what has happened.
 #[derive(Debug)]
 #[must_use = "a rank whose world is dropped without finalize() counts as failed"]
 pub struct World {
@@ -429,6 +429,9 @@ fn start(resolved: &Resolved, registry: Registry, hosts: bool) -> Result<Arc<Eng
     let hub_name = if hosts { "this process".to_owned() } else { address.to_string() };
     let engine = Engine::new(|now| State::new(now, config, resolved.world.clone(), hub_name)).map_err(broken)?;
     if !hosts {
+        if resolved.addr.is_none() {
+            engine.state().hub_hint = "; it was in the process of rank 0, which may have said why it ended";
+        }
         let link = link::connect(&address, resolved.wait)?;
         engine.set_driver(RankDriver::new(&engine, Box::new(link)).map_err(broken)?);
         return Ok(engine);

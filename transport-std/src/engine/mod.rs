@@ -350,9 +350,11 @@ impl Engine {
         self.driver().as_ref().is_none_or(|driver| driver.is_over() || (driver.is_flushed() && !waits))
     }
 
-    /// Whether all that was said before the last turn has been taken.
+    /// Whether what this process had to say has been heard. If it takes the hub with it, the others still hear, for a
+    /// while, why their calls fail: this rank may well end because of what they do not know yet.
     fn is_flushed(&self) -> bool {
-        self.is_heard() && self.hub().as_ref().is_none_or(HubDriver::is_flushed)
+        let waits = self.last_words_end().is_some();
+        self.is_heard() && self.hub().as_ref().is_none_or(|hub| hub.is_over() || (hub.is_flushed() && !waits))
     }
 
     fn is_over(&self) -> bool {

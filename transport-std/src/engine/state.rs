@@ -145,6 +145,8 @@ pub(crate) struct State {
     pub(super) world: String,
     /// Where the hub is, for people.
     pub(super) hub: String,
+    /// Where to look when the hub is gone without a word.
+    pub(crate) hub_hint: &'static str,
     /// Why nothing works any more.
     lost: Option<Error>,
     /// Calls made just before that was known.
@@ -180,6 +182,7 @@ impl State {
             site_text,
             world,
             hub,
+            hub_hint: "",
             lost: None,
             late: Vec::new(),
             joined: Signal::new(),
