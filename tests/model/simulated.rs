@@ -61,6 +61,8 @@ pub struct Death {
 }
 
 const RANKS: usize = 9;
+/// Longer than any fault but death: packets are lost several times in a row now and then, each time for twice as long.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Any conditions; `dies` says whether some rank dies.
 pub fn conditions(dies: bool) -> impl Strategy<Value = Conditions> {
@@ -120,6 +122,7 @@ impl Conditioned {
             .buffer(self.buffer)
             .max_payload(self.frame)
             .open_parts(self.parts)
+            .silence(PATIENCE)
             .slowness(f64::from(self.slowness));
         match self.bandwidth {
             Some(bytes) => class.bandwidth(bytes),
@@ -156,8 +159,9 @@ impl Conditions {
         let Self { frame, window, window_total, .. } = *self;
         let limits = simulation.hub_limits(move |limits| {
             (limits.max_payload, limits.window, limits.window_total) = (frame, window, window_total);
+            (limits.max_silence, limits.hello_wait) = (PATIENCE, PATIENCE);
         });
-        limits.config(Config::new().queue_size(self.queue)).operations(operations())
+        limits.config(Config::new().queue_size(self.queue).wait(PATIENCE)).operations(operations())
     }
 }
 
@@ -189,12 +193,10 @@ pub fn run(program: &Program, conditions: &Conditions) -> Result<(), String> {
     });
     let outcome = outcome.map_err(|stopped| stopped.to_string())?;
     let dead = death.map(|death| death.rank % program.size);
-    if dead.is_none() {
-        let status = outcome.report.hub.ok_or("the hub is gone")?;
-        let held = (status.operations, status.queued, status.windows);
-        if held != (0, 0, 0) || !outcome.report.failed.is_empty() {
-            return Err(format!("the hub is left with {status:?}, and {:?} have failed", outcome.report.failed));
-        }
+    let status = outcome.report.hub.ok_or("the hub is gone")?;
+    let held = (status.operations, status.queued, status.windows);
+    if held != (0, 0, 0) || (dead.is_none() && !outcome.report.failed.is_empty()) {
+        return Err(format!("the hub is left with {status:?}, and {:?} have failed", outcome.report.failed));
     }
     let end = |result: Result<End, Failure>| match result {
         Ok(end) => Some(Ok(end)),
