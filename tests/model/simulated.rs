@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use edgempi::Config;
-use edgempi::sim::{Class, Direction, Failure, Rank, Simulation};
+use edgempi::sim::{Class, Direction, Failure, Rank, Simulation, TraceHash};
 use proptest::prelude::*;
 
 use crate::calls::operations;
@@ -174,12 +174,20 @@ impl Pace for Virtual {
     }
 }
 
-/// Runs a program in the simulator.
+/// Runs a program in the simulator, some of them twice.
 ///
 /// # Errors
 ///
 /// What was wrong.
 pub fn run(program: &Program, conditions: &Conditions) -> Result<(), String> {
+    let trace = run_once(program, conditions)?;
+    if conditions.seed.is_multiple_of(8) && run_once(program, conditions)? != trace {
+        return Err("the same seed gives another trace".to_owned());
+    }
+    Ok(())
+}
+
+fn run_once(program: &Program, conditions: &Conditions) -> Result<TraceHash, String> {
     let Conditions { frame, window, queue, death, .. } = conditions;
     let limits = Limits { frame: *frame as usize, window: *window as usize, queue: *queue as usize };
     let plan = Plan::new(program, limits, death.is_some());
@@ -193,6 +201,7 @@ pub fn run(program: &Program, conditions: &Conditions) -> Result<(), String> {
     });
     let outcome = outcome.map_err(|stopped| stopped.to_string())?;
     let dead = death.map(|death| death.rank % program.size);
+    let trace = outcome.trace;
     let status = outcome.report.hub.ok_or("the hub is gone")?;
     let held = (status.operations, status.queued, status.windows);
     if held != (0, 0, 0) || (dead.is_none() && !outcome.report.failed.is_empty()) {
@@ -207,5 +216,5 @@ pub fn run(program: &Program, conditions: &Conditions) -> Result<(), String> {
     let ends: Vec<_> = outcome.results.into_iter().map(end).collect();
     let ranks: Vec<Played> =
         ends.into_iter().zip(notes).map(|(end, notes)| Played { outcomes: notes.into_outcomes(), end }).collect();
-    judge(&plan, dead, &ranks)
+    judge(&plan, dead, &ranks).map(|()| trace)
 }
