@@ -4,6 +4,7 @@
 
 mod calls;
 mod cases;
+mod half_way;
 mod model;
 mod plan;
 mod play;
