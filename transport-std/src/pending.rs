@@ -1,12 +1,13 @@
 //! A request as the engine sees it: buffers, an outcome, and somebody who may wait for that.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use edgempi_core::Status;
 
 use crate::buffers::Buffers;
 use crate::error::Error;
+use crate::sync::{Mutex, MutexGuard};
 
 /// What a request has come to: its result, and the buffers that it used.
 pub(crate) struct Completion {

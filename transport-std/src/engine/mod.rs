@@ -13,13 +13,14 @@ mod names;
 mod payload;
 mod rank;
 mod state;
+mod token;
 mod worker;
 
 use std::io;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, DerefMut};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,7 @@ use crate::signal::Signal;
 pub(crate) use hub::HubDriver;
 pub(crate) use rank::RankDriver;
 pub(crate) use state::{Asked, OwnedCall, State, StateGuard};
+use token::Token;
 pub(crate) use worker::run as run_work;
 
 /// The poller's key of the rank's link, of the hub's listener, and of the first link to the hub.
@@ -79,8 +81,6 @@ struct Counters {
 /// Why the engine's thread goes on.
 #[derive(Default)]
 struct Flags {
-    /// The rank has something to send that nobody has looked at.
-    transmit: AtomicBool,
     /// A memory link has been written to, or work is done.
     woken: AtomicBool,
     /// The world is left: the thread may end once nothing is open.
@@ -94,7 +94,7 @@ pub(crate) struct Engine {
     thread: OnceLock<ThreadId>,
     flags: Flags,
     state: Mutex<State>,
-    driver: Mutex<Option<RankDriver>>,
+    driver: Token<Option<RankDriver>>,
     hub: Mutex<Option<HubDriver>>,
     counters: Counters,
     /// Set when the world is left and everything that this process has to say about it has been written.
@@ -110,7 +110,7 @@ impl Engine {
             thread: OnceLock::new(),
             flags: Flags::default(),
             state: Mutex::new(state(edgempi_core::Instant::ZERO)),
-            driver: Mutex::new(None),
+            driver: Token::new(None),
             hub: Mutex::new(None),
             counters: Counters::default(),
             flushed: Signal::new(),
@@ -130,8 +130,8 @@ impl Engine {
         StateGuard::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn driver(&self) -> MutexGuard<'_, Option<RankDriver>> {
-        self.driver.lock().unwrap_or_else(PoisonError::into_inner)
+    fn driver(&self) -> impl DerefMut<Target = Option<RankDriver>> {
+        self.driver.lock()
     }
 
     pub(crate) fn hub(&self) -> MutexGuard<'_, Option<HubDriver>> {
@@ -191,27 +191,12 @@ impl Engine {
 
     /// Sends what there is to send, unless somebody else is at it and will.
     pub(crate) fn kick(&self) {
-        self.flags.transmit.store(true, Ordering::SeqCst);
-        while self.wants_transmit() {
-            let mut driver = match self.driver.try_lock() {
-                Ok(driver) => driver,
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                // Whoever holds the driver looks at the flag once more after letting go of it.
-                Err(TryLockError::WouldBlock) => return,
-            };
-            self.flags.transmit.store(false, Ordering::SeqCst);
-            let Some(driver) = driver.as_mut() else { return };
-            driver.write(self);
-            driver.arm(self);
-        }
-    }
-
-    /// Whether there may be something to send that nobody has looked at. The fence stands between letting go of the
-    /// driver and looking here, as one in `kick` stands between setting the flag and trying for the driver: one of the
-    /// two sees the other.
-    fn wants_transmit(&self) -> bool {
-        fence(Ordering::SeqCst);
-        self.flags.transmit.load(Ordering::SeqCst)
+        self.driver.kick(|driver| {
+            if let Some(driver) = driver {
+                driver.write(self);
+                driver.arm(self);
+            }
+        });
     }
 
     /// Makes the engine's thread look around.
@@ -239,6 +224,8 @@ impl Engine {
                 break;
             }
             // A link that is never silent must not keep the others from being heard, or deadlines from passing.
+            // Nor does whoever found the link taken since the last turn, by a look at it, wait for the next event.
+            let is_idle = is_idle && !self.driver.is_wanted();
             let timeout = if is_idle { self.timeout() } else { Some(Duration::ZERO) };
             events.clear();
             if let Err(error) = self.poller.wait(&mut events, timeout) {
@@ -262,26 +249,23 @@ impl Engine {
 
     /// Moves what can be moved, for a while. Returns whether nothing is left.
     fn turns(&self) -> bool {
-        (0..TURNS).any(|_| !self.turn() && !self.flags.woken.swap(false, Ordering::AcqRel) && !self.wants_transmit())
+        (0..TURNS).any(|_| !self.turn() && !self.flags.woken.swap(false, Ordering::AcqRel) && !self.driver.is_wanted())
     }
 
     /// Moves what can be moved. Returns whether anything was.
     fn turn(&self) -> bool {
         self.flags.woken.store(false, Ordering::Release);
-        let mut moved = false;
-        {
-            let mut driver = self.driver();
-            self.flags.transmit.store(false, Ordering::SeqCst);
-            if let Some(driver) = driver.as_mut() {
-                moved |= driver.read(self);
-                moved |= driver.write(self);
-                driver.arm(self);
-            }
-        }
+        let mut moved = self.driver.turn(|driver| {
+            let Some(driver) = driver else { return false };
+            let read = driver.read(self);
+            let wrote = driver.write(self);
+            driver.arm(self);
+            read || wrote
+        });
         if let Some(hub) = self.hub().as_mut() {
             moved |= hub.turn(self.now());
         }
-        moved || self.wants_transmit()
+        moved || self.driver.is_wanted()
     }
 
     fn timeout(&self) -> Option<Duration> {
