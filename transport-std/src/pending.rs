@@ -1,13 +1,14 @@
 //! A request as the engine sees it: buffers, an outcome, and somebody who may wait for that.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use edgempi_core::Status;
 
 use crate::buffers::Buffers;
 use crate::error::Error;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Wakers are somebody else's code, and are called by whoever moves the frames: one that panics harms nobody else.
 pub(crate) fn wake(waker: Waker) {

@@ -13,13 +13,14 @@ mod names;
 mod payload;
 mod rank;
 mod state;
+mod token;
 mod worker;
 
 use std::io;
 use std::mem;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, DerefMut};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -34,6 +35,7 @@ use crate::signal::Signal;
 pub(crate) use hub::HubDriver;
 pub(crate) use rank::RankDriver;
 pub(crate) use state::{Asked, OwnedCall, State, StateGuard};
+use token::Token;
 pub(crate) use worker::run as run_work;
 
 /// The poller's key of the rank's link, of the hub's listener, and of the first link to the hub.
@@ -86,8 +88,6 @@ struct Counters {
 /// Why the engine's thread goes on.
 #[derive(Default)]
 struct Flags {
-    /// The rank has something to send that nobody has looked at.
-    transmit: AtomicBool,
     /// A memory link has been written to, or work is done.
     woken: AtomicBool,
     /// The world is left: the thread may end once nothing is open.
@@ -109,7 +109,7 @@ pub(crate) struct Engine {
     /// How often somebody but the engine's thread has had the turn.
     lent: AtomicU64,
     state: Mutex<State>,
-    driver: Mutex<Option<RankDriver>>,
+    driver: Token<Option<RankDriver>>,
     hub: Mutex<Option<HubDriver>>,
     counters: Counters,
     /// When the world was left.
@@ -130,7 +130,7 @@ impl Engine {
             turn: Mutex::new(()),
             lent: AtomicU64::new(0),
             state: Mutex::new(state(edgempi_core::Instant::ZERO)),
-            driver: Mutex::new(None),
+            driver: Token::new(None),
             hub: Mutex::new(None),
             counters: Counters::default(),
             closed: OnceLock::new(),
@@ -151,8 +151,8 @@ impl Engine {
         StateGuard::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn driver(&self) -> MutexGuard<'_, Option<RankDriver>> {
-        self.driver.lock().unwrap_or_else(PoisonError::into_inner)
+    fn driver(&self) -> impl DerefMut<Target = Option<RankDriver>> {
+        self.driver.lock()
     }
 
     pub(crate) fn hub(&self) -> MutexGuard<'_, Option<HubDriver>> {
@@ -218,26 +218,15 @@ impl Engine {
 
     /// Sends what there is to send, unless somebody else is at it and will.
     pub(crate) fn kick(&self) {
-        self.flags.transmit.store(true, Ordering::SeqCst);
-        while self.wants_transmit() {
-            // Whoever holds the driver looks at the flag once more after letting go of it.
-            let Some(mut driver) = try_lock(&self.driver) else { return };
-            self.flags.transmit.store(false, Ordering::SeqCst);
-            let Some(driver) = driver.as_mut() else { return };
-            driver.write(self);
-            if !driver.is_flushed() {
-                // Somebody has to go on when the link has room again.
-                self.wake();
+        self.driver.kick(|driver| {
+            if let Some(driver) = driver {
+                driver.write(self);
+                if !driver.is_flushed() {
+                    // Somebody has to go on when the link has room again.
+                    self.wake();
+                }
             }
-        }
-    }
-
-    /// Whether there may be something to send that nobody has looked at. The fence stands between letting go of the
-    /// driver and looking here, as one in `kick` stands between setting the flag and trying for the driver: one of the
-    /// two sees the other.
-    fn wants_transmit(&self) -> bool {
-        fence(Ordering::SeqCst);
-        self.flags.transmit.load(Ordering::SeqCst)
+        });
     }
 
     /// Makes the engine's thread look around, soon.
@@ -302,7 +291,7 @@ impl Engine {
     fn park(&self) -> Duration {
         self.arm();
         self.flags.parked.store(true, Ordering::SeqCst);
-        if self.flags.woken.load(Ordering::SeqCst) || self.flags.transmit.load(Ordering::SeqCst) {
+        if self.flags.woken.load(Ordering::SeqCst) || self.driver.is_wanted() {
             return Duration::ZERO;
         }
         self.timeout()
@@ -337,25 +326,22 @@ impl Engine {
 
     /// Moves what can be moved, for a while. Returns whether nothing is left.
     fn turns(&self) -> bool {
-        (0..TURNS).any(|_| !self.turn() && !self.flags.woken.swap(false, Ordering::AcqRel) && !self.wants_transmit())
+        (0..TURNS).any(|_| !self.turn() && !self.flags.woken.swap(false, Ordering::AcqRel) && !self.driver.is_wanted())
     }
 
     /// Moves what can be moved. Returns whether anything was.
     fn turn(&self) -> bool {
         self.flags.woken.store(false, Ordering::Release);
-        let mut moved = false;
-        {
-            let mut driver = self.driver();
-            self.flags.transmit.store(false, Ordering::SeqCst);
-            if let Some(driver) = driver.as_mut() {
-                moved |= driver.read(self);
-                moved |= driver.write(self);
-            }
-        }
+        let mut moved = self.driver.turn(|driver| {
+            let Some(driver) = driver else { return false };
+            let read = driver.read(self);
+            let wrote = driver.write(self);
+            read || wrote
+        });
         if let Some(hub) = self.hub().as_mut() {
             moved |= hub.turn(self.now());
         }
-        moved || self.wants_transmit()
+        moved || self.driver.is_wanted()
     }
 
     fn next_deadline(&self) -> Option<edgempi_core::Instant> {
@@ -486,7 +472,11 @@ impl Drive for Engine {
             if moved {
                 last_moved = Instant::now();
             } else if last_moved.elapsed() >= self.spin {
-                return self.arm();
+                self.arm();
+                // Whoever found the link taken just now relies on another look.
+                if !self.driver.is_wanted() {
+                    return;
+                }
             }
             thread::yield_now();
         }
