@@ -3,6 +3,7 @@
 pub mod bridge;
 pub mod emulator;
 pub mod job;
+pub mod links;
 pub mod process;
 pub mod stranger;
 

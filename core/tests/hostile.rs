@@ -4,7 +4,7 @@ mod villain;
 mod world;
 
 use proptest::prelude::*;
-use villain::Siege;
+use villain::{Refuge, Siege};
 use world::Random;
 
 proptest! {
@@ -18,5 +18,15 @@ proptest! {
             siege.go_on(&mut random);
         }
         siege.end();
+    }
+
+    #[test]
+    fn communicators_of_honest_ranks_are_theirs_whatever_the_others_say(seed: u64, rounds in 1_usize..120) {
+        let mut random = Random(seed);
+        let mut refuge = Refuge::new(&mut random);
+        for _ in 0..rounds {
+            refuge.go_on(&mut random);
+        }
+        refuge.end();
     }
 }

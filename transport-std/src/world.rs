@@ -101,14 +101,24 @@ impl Builder {
             joining.push(Joined { engine, id, message_size, hosts: false, ended: Signal::new() });
         }
         hub.set_hub(driver);
-        spawn("edgempi-hub", move || drop(hub.run()))?;
-        for Joined { engine, ended, .. } in joining.clone() {
-            spawn("edgempi", move || {
-                let _ended = ended.set_at_last(());
-                engine.run();
-            })?;
+        let run_all = || {
+            spawn("edgempi-hub", move || drop(hub.run()))?;
+            for Joined { engine, ended, .. } in joining.clone() {
+                spawn("edgempi", move || {
+                    let _ended = ended.set_at_last(());
+                    engine.run();
+                })?;
+            }
+            joining.iter().cloned().map(|joined| joined.welcomed(resolved.wait)).collect::<Result<Vec<_>, _>>()
+        };
+        match run_all() {
+            Ok(joined) => Ok(joined.into_iter().map(Joined::into_world).collect()),
+            Err(error) => {
+                // Those that run already would go on without anybody who could end them.
+                joining.iter().for_each(|joined| joined.engine.go());
+                Err(error)
+            }
         }
-        joining.into_iter().map(|joined| joined.welcomed(resolved.wait).map(Joined::into_world)).collect()
     }
 
     /// Joins the world; see [`init`].
@@ -197,7 +207,9 @@ impl Joined {
             (state.joined.clone(), state.hub_name().to_owned())
         };
         let welcome = std::pin::pin!(welcome);
-        match block_until(welcome, start.checked_add(wait)) {
+        // A hub in this process answers, however little patience there is.
+        let deadline = if self.hosts { None } else { start.checked_add(wait) };
+        match block_until(welcome, deadline) {
             Some(result) => result.map(|()| self),
             None => Err(Error::Connect {
                 address: hub,
@@ -253,7 +265,7 @@ impl Drop for Init {
 ///
 /// Keep it for as long as there are calls to make. Dropping it without [`finalize`](Self::finalize) is safe; the other
 /// ranks are told that this one has failed. Where it hosts the hub, that goes on for the others as long as the process
-/// lives.
+/// lives; dropping the world then takes up to a second, while the others learn from it what has happened.
 #[derive(Debug)]
 #[must_use = "a rank whose world is dropped without finalize() counts as failed"]
 pub struct World {
@@ -388,6 +400,7 @@ fn join(resolved: &Resolved, registry: Registry, ready: &Signal<Result<Joined, E
                 }
             });
             if let Err(error) = spawned {
+                engine.go();
                 ready.set(Err(error));
             }
             let _ended = ended.set_at_last(());
@@ -416,6 +429,9 @@ fn start(resolved: &Resolved, registry: Registry, hosts: bool) -> Result<Arc<Eng
     let hub_name = if hosts { "this process".to_owned() } else { address.to_string() };
     let engine = Engine::new(|now| State::new(now, config, resolved.world.clone(), hub_name)).map_err(broken)?;
     if !hosts {
+        if resolved.addr.is_none() {
+            engine.state().hub_hint = "; it was in the process of rank 0, which may have said why it ended";
+        }
         let link = link::connect(&address, resolved.wait)?;
         engine.set_driver(RankDriver::new(&engine, Box::new(link)).map_err(broken)?);
         return Ok(engine);

@@ -18,6 +18,7 @@
 //! - At [`poll_timeout`](Hub::poll_timeout), [`handle_timeout`](Hub::handle_timeout).
 //! - Close a link when [`wants_close`](Hub::wants_close) says so.
 
+mod budget;
 mod collective;
 mod communicator;
 mod config;
@@ -49,6 +50,7 @@ use crate::wire::{
     Down, Goodbye, GoodbyeReason, HELLO, MAX_HELLO_PAYLOAD, MAX_REASON_LEN, Ping, Prefix, Reject, Up, VERSION, Welcome,
 };
 
+use budget::Budget;
 use communicator::{Communicator, WORLD};
 use mail::Mailbox;
 use names::Groups;
@@ -96,9 +98,9 @@ pub struct Hub {
     next_operation: u64,
     names: BTreeMap<Key, u64>,
     mail: BTreeMap<(u64, Rank), Mailbox>,
-    /// Window bytes that nobody holds, and operations that wait for some.
-    windows_free: u64,
-    windows_waiting: VecDeque<(u64, u64)>,
+    /// For the windows of parts, and for the inputs of users' operations.
+    windows: Budget,
+    inputs: Budget,
     /// Strangers that claim the rank of a link that is being probed.
     claims: Vec<(Rank, PeerId)>,
     work: VecDeque<Work>,
@@ -118,7 +120,8 @@ impl Hub {
     pub fn new(now: Instant, config: Config, registry: Registry) -> Self {
         let size = config.size.max(1);
         Self {
-            windows_free: config.window_total,
+            windows: Budget::new(config.window_total),
+            inputs: Budget::new(config.window_total),
             registry,
             now,
             peers: BTreeMap::new(),
@@ -138,7 +141,6 @@ impl Hub {
             next_operation: 0,
             names: BTreeMap::new(),
             mail: BTreeMap::new(),
-            windows_waiting: VecDeque::new(),
             claims: Vec::new(),
             work: VecDeque::new(),
             events: VecDeque::new(),
@@ -313,7 +315,7 @@ impl Hub {
                 break;
             }
             self.timers.remove(&(at, number));
-            self.timer_fired(timer);
+            self.timer_fired(timer, at);
         }
         self.start_waiting();
         debug_assert!(self.poll_timeout().is_none_or(|at| at > now), "a deadline that has passed is reported again");
@@ -349,7 +351,8 @@ impl Hub {
             failed: self.failed,
             operations: self.operations.len(),
             queued: self.ranks.iter().map(|session| session.charged - session.freed).sum(),
-            windows: self.config.window_total - self.windows_free,
+            windows: self.windows.held(),
+            inputs: self.inputs.held(),
         }
     }
 

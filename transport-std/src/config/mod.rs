@@ -44,7 +44,7 @@ pub use parse::Address;
 pub(crate) use parse::split_address;
 use parse::{
     parse_addr, parse_bytes, parse_duration, parse_link, parse_listen, parse_message_size, parse_port, parse_rank,
-    parse_size,
+    parse_size, parse_world,
 };
 pub use setting::{Field, Origin, SETTINGS, Setting};
 
@@ -111,7 +111,7 @@ impl Config {
         self.set(Field::Proto, proto.into())
     }
 
-    /// The name of the world.
+    /// The name of the world, at most 256 bytes.
     pub fn world(self, world: impl Into<String>) -> Self {
         self.set(Field::World, world.into())
     }
@@ -155,7 +155,7 @@ impl Config {
         let message_size = reader.read(Field::MessageSize, parse_message_size);
         let queue_size = reader.read(Field::QueueSize, parse_bytes);
         let proto = reader.read(Field::Proto, |text| parse_link(text, links));
-        let world = reader.read(Field::World, |text| Ok(text.to_owned()));
+        let world = reader.read(Field::World, parse_world);
         let rows = reader.rows;
         let origins = std::array::from_fn(|index| rows.get(index).map_or(Origin::Default, |row| row.origin));
         let outcome = (|| {
@@ -454,6 +454,8 @@ mod tests {
         assert!(error(&[("EDGEMPI_WAIT", "soon")]).starts_with("EDGEMPI_WAIT=soon: expected a duration, such as 30s"));
         assert!(error(&[("EDGEMPI_MSG_SIZE", "1MB")]).starts_with("EDGEMPI_MSG_SIZE=1MB: expected a size"));
         assert!(error(&[("EDGEMPI_MSG_SIZE", "0")]).contains("at least one byte"));
+        assert!(error(&[("EDGEMPI_WORLD", &"x".repeat(257))]).ends_with("expected a name of at most 256 bytes"));
+        assert!(resolve(&Config::new().world("x".repeat(256)), &[]).is_ok());
         for size in [0, MAX_SIZE + 1] {
             let expected = format!("Config::size({size}): expected a number of ranks from 1 to 1000000");
             assert_eq!(resolve(&Config::new().size(size), &[]).unwrap_err().to_string(), expected);

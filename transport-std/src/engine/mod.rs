@@ -43,7 +43,7 @@ const LISTENER_KEY: usize = 1;
 const FIRST_LINK_KEY: usize = 2;
 /// How often links that have something to say get their turn before the poller is asked who else has.
 const TURNS: usize = 8;
-/// How long a rank that gives up waits until the others have been told, if a link takes nothing more.
+/// How long a rank that leaves waits until the hub has heard its last word, and until the others have been told.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Frames and bytes that a rank has moved since it joined, between itself and the hub; or a hub, for all ranks of its
@@ -97,7 +97,9 @@ pub(crate) struct Engine {
     driver: Token<Option<RankDriver>>,
     hub: Mutex<Option<HubDriver>>,
     counters: Counters,
-    /// Set when the world is left and everything that this process has to say about it has been written.
+    /// When the world was left.
+    closed: OnceLock<edgempi_core::Instant>,
+    /// Set when the world is left and what this process had to say about it has been heard.
     flushed: Signal<()>,
 }
 
@@ -113,6 +115,7 @@ impl Engine {
             driver: Token::new(None),
             hub: Mutex::new(None),
             counters: Counters::default(),
+            closed: OnceLock::new(),
             flushed: Signal::new(),
         }))
     }
@@ -166,16 +169,22 @@ impl Engine {
     /// A process often ends right after. The others first hear that this rank gives up; and if it takes the hub with it,
     /// what else that has to say: that another rank has failed, say, which may be why this one gives up.
     pub(crate) fn give_up(&self) {
-        self.leave(GoodbyeReason::Dropped);
-        self.close();
+        self.go();
         // A waker may have dropped the world; the engine's own thread can not wait for itself.
         if self.thread.get() != Some(&thread::current().id()) {
             block_until(pin!(self.flushed.clone()), Some(Instant::now() + LAST_WORDS));
         }
     }
 
+    /// Begins to leave without finalizing, and waits for nothing.
+    pub(crate) fn go(&self) {
+        self.leave(GoodbyeReason::Dropped);
+        self.close();
+    }
+
     /// Lets the engine's thread end once the world is over, and all requests fail.
     pub(crate) fn close(&self) {
+        let _ = self.closed.set(self.now());
         self.flags.closing.store(true, Ordering::Release);
         self.wake();
     }
@@ -268,14 +277,23 @@ impl Engine {
         moved || self.driver.is_wanted()
     }
 
-    fn timeout(&self) -> Option<Duration> {
+    fn next_deadline(&self) -> Option<edgempi_core::Instant> {
         let rank = self.state().poll_timeout();
         let hub = self.hub().as_ref().and_then(HubDriver::poll_timeout);
-        let next = rank.into_iter().chain(hub).min()?;
+        rank.into_iter().chain(hub).min()
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let next = self.next_deadline().into_iter().chain(self.last_words_end()).min()?;
         Some(next.since(self.now()) + Duration::from_micros(1))
     }
 
     fn fire_deadlines(&self) {
+        if self.next_deadline().is_none_or(|at| at > self.now()) {
+            return;
+        }
+        // What came before the deadline may still wait to be read, and say that the other side lives.
+        self.turn();
         let now = self.now();
         let result = self.state().handle_timeout(now);
         if let Err(error) = result {
@@ -304,18 +322,30 @@ impl Engine {
         self.state().lose(error);
     }
 
-    /// Whether the links have taken all that was said before the last turn.
+    /// When the hub's answer to the last word is not waited for any more, if that is to come.
+    fn last_words_end(&self) -> Option<edgempi_core::Instant> {
+        self.closed.get().map(|closed| *closed + LAST_WORDS).filter(|end| *end > self.now())
+    }
+
+    /// Whether the hub has heard the last word: it has closed its side. A link that is let go of earlier takes with it
+    /// what is still on its way to the hub, if anything comes from there that nobody reads.
+    fn is_heard(&self) -> bool {
+        let waits = self.last_words_end().is_some();
+        self.driver().as_ref().is_none_or(|driver| driver.is_over() || (driver.is_flushed() && !waits))
+    }
+
+    /// Whether what this process had to say has been heard. If it takes the hub with it, the others still hear, for a
+    /// while, why their calls fail: this rank may well end because of what they do not know yet.
     fn is_flushed(&self) -> bool {
-        self.driver().as_ref().is_none_or(RankDriver::is_flushed)
-            && self.hub().as_ref().is_none_or(HubDriver::is_flushed)
+        let waits = self.last_words_end().is_some();
+        self.is_heard() && self.hub().as_ref().is_none_or(|hub| hub.is_over() || (hub.is_flushed() && !waits))
     }
 
     fn is_over(&self) -> bool {
         if !self.flags.closing.load(Ordering::Acquire) {
             return self.hub().as_ref().is_some_and(HubDriver::is_over) && self.driver().is_none();
         }
-        let flushed = self.driver().as_ref().is_none_or(RankDriver::is_flushed);
-        flushed && self.hub().as_ref().is_none_or(HubDriver::is_over)
+        self.is_heard() && self.hub().as_ref().is_none_or(HubDriver::is_over)
     }
 }
 

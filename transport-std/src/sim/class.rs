@@ -220,6 +220,13 @@ impl Class {
         self
     }
 
+    /// How many parts of one message the rank holds open, each way; at least 1. A host takes 256, a board 1.
+    #[must_use]
+    pub fn open_parts(mut self, parts: u16) -> Self {
+        self.open_parts = parts.max(1);
+        self
+    }
+
     /// The longest silence that the rank promises to keep, as boards say it with their options: it pings the hub three
     /// times as often, and the hub gives it up when it hears nothing for so long. Zero for as long as it likes; then
     /// nobody notices when it [loses its power](Self::power_loss).

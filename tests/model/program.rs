@@ -1,0 +1,254 @@
+//! Programs: what all ranks of a world call, in one order, and how such programs are generated and shrunk.
+//!
+//! A new kind of call is a variant of [`Call`] and a line in [`call`]; what it gives is said in `model.rs`, how a rank
+//! makes it in `calls.rs`.
+
+use std::fmt;
+
+use proptest::prelude::*;
+
+/// The largest world.
+const MOST_RANKS: u32 = 9;
+const MOST_STEPS: usize = 24;
+
+/// What all ranks of a world call.
+#[derive(Clone)]
+pub struct Program {
+    pub size: u32,
+    pub steps: Vec<Step>,
+    /// What the ranks wait for in between, and in which order, follows from this.
+    pub pace: u64,
+}
+
+/// One call, on all communicators of a family.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Which of the families that there are by then: the world, or what a split made.
+    pub on: usize,
+    pub call: Call,
+    pub given_up: Option<GivenUp>,
+}
+
+/// One rank drops its call half way.
+#[derive(Clone, Copy, Debug)]
+pub struct GivenUp {
+    pub rank: u32,
+    /// After so many pauses.
+    pub after: u32,
+}
+
+/// Numbers of ranks are taken modulo the size of the communicator.
+#[derive(Clone, Debug)]
+pub enum Call {
+    Barrier {
+        form: Form,
+    },
+    Bcast {
+        root: u32,
+        data: Data,
+    },
+    Gather {
+        root: u32,
+        data: Data,
+    },
+    Scatter {
+        root: u32,
+        data: Data,
+    },
+    Allgather {
+        data: Data,
+    },
+    Alltoall {
+        data: Data,
+    },
+    Reduce {
+        root: u32,
+        op: usize,
+        data: Data,
+    },
+    Allreduce {
+        op: usize,
+        data: Data,
+    },
+    /// Messages from one rank to another, or to itself.
+    Messages {
+        from: u32,
+        to: u32,
+        count: u32,
+        selector: Selector,
+        data: Data,
+    },
+    /// Messages from everybody to one rank, which takes whichever comes first.
+    Funnel {
+        to: u32,
+        count: u32,
+        data: Data,
+    },
+    /// A user's operation between some ranks: sets of bits.
+    Apply {
+        sources: u32,
+        destinations: u32,
+        data: Data,
+    },
+    /// Each communicator of the family parts into so many, some ranks go into none; or into a copy of itself.
+    Split {
+        colors: u32,
+        seed: u32,
+    },
+    /// The ranks give the family up.
+    Free,
+}
+
+/// What each rank gives.
+#[derive(Clone, Copy, Debug)]
+pub struct Data {
+    pub form: Form,
+    pub kind: Kind,
+    pub length: Length,
+}
+
+/// How a call takes its buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// It owns them.
+    Owned,
+    /// It borrows them: a call of the trait.
+    Borrowed,
+    /// They are serde values, of different lengths.
+    Object,
+}
+
+/// What elements are.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    U8,
+    I16,
+    U32,
+    I64,
+    Bf16,
+    F32,
+    F64,
+    Logical,
+    LocatedF32,
+}
+
+/// How many elements.
+#[derive(Clone, Copy, Debug)]
+pub enum Length {
+    Elements(usize),
+    /// A boundary in the library, and so many elements more or less.
+    Around(Boundary, isize),
+    /// So many windows, and so many elements more.
+    Windows(usize, usize),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Boundary {
+    Frame,
+    Window,
+    Queue,
+}
+
+/// What the receives of [`Call::Messages`] say.
+#[derive(Clone, Copy, Debug)]
+pub enum Selector {
+    Exact,
+    AnySource,
+    AnyTag,
+}
+
+/// The limits of a world, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub frame: usize,
+    pub window: usize,
+    pub queue: usize,
+}
+
+impl fmt::Debug for Program {
+    /// A line for each step.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ranks, pace {:#x}", self.size, self.pace)?;
+        for (at, Step { on, call, given_up }) in self.steps.iter().enumerate() {
+            write!(f, "\n  {at}: on {on}: {call:?}")?;
+            if let Some(GivenUp { rank, after }) = given_up {
+                write!(f, ", given up by {rank} after {after}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Length {
+    /// In elements of `size` bytes.
+    pub fn elements(self, size: usize, limits: Limits) -> usize {
+        match self {
+            Self::Elements(elements) => elements,
+            Self::Around(boundary, more) => {
+                let bytes = match boundary {
+                    Boundary::Frame => limits.frame,
+                    Boundary::Window => limits.window,
+                    Boundary::Queue => limits.queue,
+                };
+                (bytes / size).saturating_add_signed(more)
+            }
+            Self::Windows(windows, more) => windows * limits.window / size + more,
+        }
+    }
+}
+
+/// Programs, of which a share of `long` in a hundred calls moves more than a frame.
+pub fn program(long: u32) -> impl Strategy<Value = Program> {
+    let steps = prop::collection::vec(step(long), 1..MOST_STEPS);
+    (1..=MOST_RANKS, steps, any::<u64>()).prop_map(|(size, steps, pace)| Program { size, steps, pace })
+}
+
+fn step(long: u32) -> impl Strategy<Value = Step> {
+    let given_up = (0..MOST_RANKS, prop_oneof![3 => 0_u32..8, 1 => 8_u32..200]);
+    let given_up = prop::option::weighted(0.15, given_up.prop_map(|(rank, after)| GivenUp { rank, after }));
+    (0_usize..6, call(long), given_up).prop_map(|(on, call, given_up)| Step { on, call, given_up })
+}
+
+fn call(long: u32) -> impl Strategy<Value = Call> {
+    let rank = || 0..MOST_RANKS;
+    let op = || 0_usize..12;
+    let data = || data(long);
+    prop_oneof![
+        2 => form().prop_map(|form| Call::Barrier { form }),
+        3 => (rank(), data()).prop_map(|(root, data)| Call::Bcast { root, data }),
+        2 => (rank(), data()).prop_map(|(root, data)| Call::Gather { root, data }),
+        2 => (rank(), data()).prop_map(|(root, data)| Call::Scatter { root, data }),
+        2 => data().prop_map(|data| Call::Allgather { data }),
+        2 => data().prop_map(|data| Call::Alltoall { data }),
+        3 => (rank(), op(), data()).prop_map(|(root, op, data)| Call::Reduce { root, op, data }),
+        5 => (op(), data()).prop_map(|(op, data)| Call::Allreduce { op, data }),
+        6 => (rank(), rank(), 1_u32..6, selector(), data())
+            .prop_map(|(from, to, count, selector, data)| Call::Messages { from, to, count, selector, data }),
+        2 => (rank(), 1_u32..4, data()).prop_map(|(to, count, data)| Call::Funnel { to, count, data }),
+        2 => (1_u32..512, 1_u32..512, data())
+            .prop_map(|(sources, destinations, data)| Call::Apply { sources, destinations, data }),
+        3 => (0_u32..4, any::<u32>()).prop_map(|(colors, seed)| Call::Split { colors, seed }),
+        1 => Just(Call::Free),
+    ]
+}
+
+fn form() -> impl Strategy<Value = Form> {
+    prop_oneof![2 => Just(Form::Owned), 2 => Just(Form::Borrowed), 1 => Just(Form::Object)]
+}
+
+fn selector() -> impl Strategy<Value = Selector> {
+    prop_oneof![2 => Just(Selector::Exact), 1 => Just(Selector::AnySource), 1 => Just(Selector::AnyTag)]
+}
+
+fn data(long: u32) -> impl Strategy<Value = Data> {
+    use Kind::{Bf16, F32, F64, I16, I64, LocatedF32, Logical, U8, U32};
+    let kind = prop::sample::select(vec![U8, I16, U32, I64, Bf16, F32, F32, F64, Logical, LocatedF32]);
+    let boundary = prop::sample::select(vec![Boundary::Frame, Boundary::Window, Boundary::Queue]);
+    let length = prop_oneof![
+        40 => (0_usize..60).prop_map(Length::Elements),
+        60 - long => (60_usize..700).prop_map(Length::Elements),
+        long.div_ceil(2) => (boundary, -1_isize..=1).prop_map(|(boundary, more)| Length::Around(boundary, more)),
+        long.div_ceil(2) => (1_usize..4, 0_usize..100).prop_map(|(windows, more)| Length::Windows(windows, more)),
+    ];
+    (form(), kind, length).prop_map(|(form, kind, length)| Data { form, kind, length })
+}
