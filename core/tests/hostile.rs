@@ -4,7 +4,7 @@ mod villain;
 mod world;
 
 use proptest::prelude::*;
-use villain::{Siege, besiege_communicators};
+use villain::{Refuge, Siege};
 use world::Random;
 
 proptest! {
@@ -22,6 +22,11 @@ proptest! {
 
     #[test]
     fn communicators_of_honest_ranks_are_theirs_whatever_the_others_say(seed: u64, rounds in 1_usize..120) {
-        besiege_communicators(&mut Random(seed), rounds);
+        let mut random = Random(seed);
+        let mut refuge = Refuge::new(&mut random);
+        for _ in 0..rounds {
+            refuge.go_on(&mut random);
+        }
+        refuge.end();
     }
 }

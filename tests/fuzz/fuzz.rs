@@ -106,6 +106,11 @@ fn hub() {
 }
 
 #[test]
+fn communicators() {
+    run("communicators");
+}
+
+#[test]
 fn serial() {
     run("serial");
 }

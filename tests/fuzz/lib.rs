@@ -6,6 +6,7 @@
 //! | `handshake` | frames of several strangers to a hub, each behind a byte that says whose it is; and of a hub to a rank |
 //! | `endpoint` | choices of a hub that mostly keeps to the protocol, for one rank |
 //! | `hub` | choices of two ranks that mostly keep to the protocol, beside two that do |
+//! | `communicators` | the same, while the two others have a communicator of their own |
 //! | `serial` | choices of a bad line between two ends, or of somebody who forges frames |
 //!
 //! Bytes as choices (see [`Choices`]) are what makes long sequences of nearly right frames: the tests of core draw the
@@ -42,11 +43,12 @@ pub use serial::fuzz_serial;
 pub type Target = fn(&[u8]);
 
 /// All targets by their names.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("frames", fuzz_frames),
     ("handshake", fuzz_handshake),
     ("endpoint", fuzz_endpoint),
     ("hub", fuzz_hub),
+    ("communicators", fuzz_communicators),
     ("serial", fuzz_serial),
 ];
 
@@ -62,7 +64,7 @@ pub fn fuzz_endpoint(data: &[u8]) {
     liar.end();
 }
 
-/// `Hub::handle_frame`: what ranks say, two of them honest.
+/// `Hub::handle_frame`: what ranks say that are in a communicator with honest ones.
 pub fn fuzz_hub(data: &[u8]) {
     let mut choices = Choices::new(data);
     let mut siege = villain::Siege::new(&mut choices);
@@ -70,4 +72,14 @@ pub fn fuzz_hub(data: &[u8]) {
         siege.go_on(&mut choices);
     }
     siege.end();
+}
+
+/// `Hub::handle_frame`: what ranks say while honest ones have a communicator of their own.
+pub fn fuzz_communicators(data: &[u8]) {
+    let mut choices = Choices::new(data);
+    let mut refuge = villain::Refuge::new(&mut choices);
+    while !choices.is_empty() {
+        refuge.go_on(&mut choices);
+    }
+    refuge.end();
 }

@@ -95,7 +95,7 @@ fn main() {
         write("frames", number, &up.iter().chain(&down).flat_map(bytes).collect::<Vec<u8>>());
         let marked = |(who, frame): &(usize, Frame)| [&[*who as u8], bytes(&(*who, frame.clone())).as_slice()].concat();
         write("handshake", number, &up.iter().chain(&down).flat_map(marked).collect::<Vec<u8>>());
-        for target in ["endpoint", "hub", "serial"] {
+        for target in ["endpoint", "hub", "communicators", "serial"] {
             let len = 100 + 100 * number as usize;
             write(target, number, &Random(number).bytes(len));
         }
