@@ -251,6 +251,7 @@ mod engine;
 mod error;
 pub mod hub;
 pub mod link;
+mod membership;
 mod pending;
 mod request;
 mod signal;

@@ -388,7 +388,8 @@ impl Job {
     /// Says which ranks have failed, the likely cause first; its code is ours.
     fn tell_failures(&mut self) {
         let first = |is_cause: fn(&Failure) -> bool| self.failures.iter().position(is_cause);
-        let cause = first(|failure| failure.by_signal).or_else(|| first(|failure| failure.code == PANICKED)).unwrap_or(0);
+        let cause =
+            first(|failure| failure.by_signal).or_else(|| first(|failure| failure.code == PANICKED)).unwrap_or(0);
         let mut others: BTreeSet<u32> = self.failures.iter().map(|failure| failure.rank).collect();
         let Some(Failure { rank, how, code, .. }) = self.failures.drain(..).nth(cause) else { return };
         others.remove(&rank);
