@@ -390,7 +390,7 @@ proptest! {
             if random.below(4) == 0 {
                 let len = [0, 8, 900, 9000][random.below(4)];
                 let (which, root) = (random.below(5), round % 2);
-                for rank in 0..2 {
+                for (rank, communicator) in own.into_iter().enumerate() {
                     let at = rank as u32;
                     let block = vec![round as u8; len];
                     let (ask, expected) = match which {
@@ -403,7 +403,7 @@ proptest! {
                         _ => (barrier(), Vec::new()),
                     };
                     let ask = if which == 3 { Ask { parts: vec![vec![0; len / 2]; 2], ..ask } } else { ask };
-                    wishes.push((rank, world.ask_on(rank, own[rank], ask), expected));
+                    wishes.push((rank, world.ask_on(rank, communicator, ask), expected));
                 }
             }
             for _ in 0..random.below(5) {
@@ -421,8 +421,8 @@ proptest! {
         for villain in &villains {
             world.hub.disconnect(world.now, villain.peer);
         }
-        for rank in 0..2 {
-            wishes.push((rank, world.ask_on(rank, own[rank], barrier()), Vec::new()));
+        for (rank, communicator) in own.into_iter().enumerate() {
+            wishes.push((rank, world.ask_on(rank, communicator, barrier()), Vec::new()));
         }
         world.settle();
         let (rank, request, _) = wishes[wishes.len() - 1];

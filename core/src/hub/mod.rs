@@ -197,7 +197,7 @@ impl Hub {
             Some(Who::Rank(_)) => true,
             Some(Who::Stranger | Who::Claimant(_)) => false,
             // It has been told already.
-            Some(Who::Leaving) | None => return Err(Fault::new(Category::Protocol)),
+            Some(Who::Leaving | Who::Rejected) | None => return Err(Fault::new(Category::Protocol)),
         };
         let max = if known { self.config.max_payload } else { MAX_HELLO_PAYLOAD };
         if !known && prefix.kind != HELLO {
@@ -264,7 +264,7 @@ impl Hub {
     /// the driver does not wait for ever.
     pub fn is_ending(&self, id: PeerId) -> bool {
         self.peers.get(&id).is_none_or(|peer| match peer.who {
-            Who::Leaving => true,
+            Who::Leaving | Who::Rejected => true,
             Who::Rank(_) => self.over,
             Who::Stranger | Who::Claimant(_) => false,
         })
@@ -366,7 +366,7 @@ impl Hub {
         }
         let frame = Up::decode(prefix.kind, header).map_err(|error| broken(&format!("{error}")))?;
         let rank = match (who, frame) {
-            (Who::Leaving, _) | (_, None) => return Ok(()),
+            (Who::Leaving | Who::Rejected, _) | (_, None) => return Ok(()),
             (Who::Stranger, Some(Up::Hello(hello))) => return self.on_hello(peer, hello, &payload),
             (Who::Stranger | Who::Claimant(_), Some(_)) => return Err(broken("a frame before the Hello was answered")),
             (Who::Rank(rank), Some(_)) => rank,
@@ -483,7 +483,7 @@ impl Hub {
     fn reject(&mut self, id: PeerId, fault: Fault, text: &str) {
         let Some(peer) = self.peers.get(&id) else { return };
         let (who, max) = (peer.who, peer.max_reason);
-        if matches!(who, Who::Leaving) {
+        if matches!(who, Who::Leaving | Who::Rejected) {
             return;
         }
         self.claims.retain(|(_, claimant)| *claimant != id);
@@ -500,7 +500,7 @@ impl Hub {
         let frame = Down::Reject(Reject { category: fault.category, len: fault.len, max: fault.max });
         self.send_to_peer(id, frame, reason(text, max));
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.who = Who::Leaving;
+            peer.who = Who::Rejected;
         }
     }
 
@@ -533,6 +533,7 @@ impl Hub {
                 Who::Rank(_) | Who::Leaving => {
                     self.send_to_peer(id, Down::Goodbye(Goodbye { reason: why }), Bytes::new());
                 }
+                Who::Rejected => {}
                 // Nobody waits for what it may have to say.
                 Who::Stranger | Who::Claimant(_) => {
                     self.reject(id, Fault::new(Category::WrongWorld), "the world of this hub has just ended");
