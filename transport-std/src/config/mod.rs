@@ -3,7 +3,8 @@
 //! [`Config`] takes each setting from the program's code, else from the environment, else from the default, so that a
 //! program started alone, by `edgempi run`, by `mpirun` or by SLURM's `srun` finds its place without a line of code.
 //! Where there are several variables the first that is set and not empty counts. `edgempi config` prints what is in
-//! effect and where it comes from.
+//! effect and where it comes from. A variable that begins with `EDGEMPI_` and is none of these has no effect, and is
+//! [warned of](unknown_variables).
 //!
 //! | variable | default | meaning |
 //! |---|---|---|
@@ -32,6 +33,7 @@
 mod error;
 mod parse;
 mod setting;
+mod unknown;
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -48,6 +50,7 @@ use parse::{
     parse_size, parse_world,
 };
 pub use setting::{Field, Origin, SETTINGS, Setting};
+pub use unknown::unknown_variables;
 
 /// The largest number of ranks that a world may have.
 pub const MAX_SIZE: u32 = 1_000_000;
