@@ -117,6 +117,11 @@ impl Process {
         Self { child, output, ended: Ended::default() }
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The next line of output; none when there is no more.
     #[track_caller]
     fn next(&mut self, deadline: Instant) -> Option<String> {

@@ -75,6 +75,15 @@ fn a_rank_without_patience_tries_once() {
 }
 
 #[test]
+fn a_rank_without_patience_reaches_the_hub_in_its_own_process() {
+    let _watchdog = Watchdog::start();
+    let hosted = |size| hosted(free_address(), size, 0).wait(Duration::ZERO);
+    assert_usable(join([hosted(1)], &Registry::new()).expect("the hub is there"));
+    let error = refused(hosted(2));
+    assert!(matches!(&error, Error::RankFailed { ranks, .. } if *ranks == [Rank::new(1)]), "{error:?}");
+}
+
+#[test]
 fn a_rank_finds_a_hub_that_starts_later() {
     let _watchdog = Watchdog::start();
     let hub = free_address();
@@ -94,6 +103,20 @@ fn at_another_server(serve: impl FnOnce(TcpListener) + Send) -> (SocketAddr, Err
         scope.spawn(|| serve(listener));
         (address, refused(joining(address, 2, 1).wait(Duration::from_millis(500))))
     })
+}
+
+#[test]
+fn a_hub_in_the_process_of_rank_0_that_is_gone_without_a_word_points_there() {
+    let _watchdog = Watchdog::start();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("its address");
+    let config = Config::new().addr("").listen(address.to_string()).size(2).rank(1).wait(Duration::from_millis(500));
+    let error = thread::scope(|scope| {
+        scope.spawn(|| drop(listener.accept().expect("the rank comes")));
+        refused(config)
+    });
+    let hint = "; it was in the process of rank 0, which may have said why it ended";
+    assert!(error.to_string().ends_with(hint), "{error}");
 }
 
 #[test]

@@ -73,6 +73,11 @@ impl Process {
         line.trim_end().to_owned()
     }
 
+    /// Tells it that there will be no more lines.
+    pub fn close_input(&mut self) {
+        drop(self.input.take());
+    }
+
     /// Ends it at once, as a crash of the machine would: SIGKILL. When this returns it is gone.
     pub fn kill(&mut self) {
         self.child.kill().expect("it can be killed");
@@ -88,7 +93,7 @@ impl Process {
 
     /// Waits for its end, its input closed. Returns how it ended, and the rest of what it said on stderr.
     pub fn end(&mut self) -> (ExitStatus, String) {
-        drop(self.input.take());
+        self.close_input();
         let mut errors = String::new();
         self.errors.read_to_string(&mut errors).expect("errors are text");
         (self.child.wait().expect("it was started here"), errors)

@@ -19,7 +19,7 @@ use crate::communicator::Status;
 use crate::error::{Category, Fault};
 use crate::rank::{Rank, Tag};
 use crate::request::{CallCode, Marks, Parts, Progress, RequestId, Slot, State, Submission};
-use crate::time::Instant;
+use crate::time::{Instant, OVERSLEPT};
 use crate::wire::{
     Cancel, Complete, Credit, Data, Down, Goodbye, GoodbyeReason, Hello, Layout, MAGIC, MAX_HEAD_LEN, Name, NameKind,
     Part, Ping, Prefix, RankKind, Submit, SubmitFlags, Up, VERSION, Welcome,
@@ -621,9 +621,13 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         if self.poll_timeout().is_none_or(|at| at > now) {
             return Ok(());
         }
-        if self.pinged.is_some_and(|pinged| now >= pinged.later(self.hub_silence)) {
-            self.phase = Phase::Closed;
-            return Err(Fault::new(Category::Timeout));
+        if let Some(given_up) = self.pinged.map(|pinged| pinged.later(self.hub_silence)).filter(|at| *at <= now) {
+            if now.since(given_up) <= OVERSLEPT {
+                self.phase = Phase::Closed;
+                return Err(Fault::new(Category::Timeout));
+            }
+            // This rank itself has not run, and the answer may be waiting: it asks once more.
+            self.pinged = None;
         }
         self.ping = true;
         // From here on, not from when it leaves: a link that takes nothing any more would let it wait for ever.

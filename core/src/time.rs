@@ -3,6 +3,10 @@
 use core::fmt;
 use core::time::Duration;
 
+/// A deadline that is told so much too late says nothing about the other side: this one has not run meanwhile. Its
+/// process was stopped, or its machine.
+pub(crate) const OVERSLEPT: Duration = Duration::from_secs(1);
+
 /// A moment, in microseconds since the driver's start. Core has no clock: whoever drives it passes the time in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(u64);

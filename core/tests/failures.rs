@@ -4,10 +4,10 @@ mod world;
 
 use edgempi_core::endpoint::Config;
 use edgempi_core::hub;
-use edgempi_core::hub::Registry;
-use edgempi_core::wire::GoodbyeReason;
-use edgempi_core::{ANY_SOURCE, ANY_TAG, Call, Category, Datatype, Rank, ReduceOp, RequestId, Source};
-use world::{Ask, Outcome, World, ask, barrier, bcast, recv, send, words};
+use edgempi_core::hub::{Hub, Registry};
+use edgempi_core::wire::{Down, GoodbyeReason};
+use edgempi_core::{ANY_SOURCE, ANY_TAG, Call, Category, Datatype, Instant, Rank, ReduceOp, RequestId, Source};
+use world::{Ask, Outcome, Stranger, World, ask, barrier, bcast, recv, send, words};
 
 /// A world in which a few thousand bytes are many frames.
 fn small(size: u32) -> World {
@@ -385,6 +385,21 @@ fn a_world_is_over_when_the_rest_has_failed() {
     world.kill(1);
     world.settle();
     assert_eq!(world.nodes[0].goodbye, Some(GoodbyeReason::Finished));
+}
+
+#[test]
+fn why_a_rank_was_sent_away_is_the_last_that_it_hears() {
+    let now = Instant::from_micros(1);
+    let mut world = World { hub: Hub::new(now, hub::Config::new(2), Registry::new()), nodes: Vec::new(), now };
+    world.join(Config::host(Rank::new(0), 2));
+    let mut traitor = Stranger::join(&mut world, 1);
+    traitor.say_bytes(&mut world, &[99, 0, 0, 0, 0, 0], b"");
+    assert!(traitor.rejection().is_some());
+    // Its link is still there when the world ends.
+    world.nodes[0].endpoint.leave(GoodbyeReason::Finished);
+    traitor.listen(&mut world);
+    assert!(world.hub.is_over() && world.hub.wants_close(traitor.peer));
+    assert!(matches!(traitor.said.as_slice(), [(Down::Reject(_), _)]), "{:?}", traitor.said);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use edgempi_core::wire::{
     Cancel, Credit, Data, Down, Goodbye, GoodbyeReason, Name, NameKind, Ping, Submit, SubmitFlags, Up,
 };
 use edgempi_core::{Call, Category, Datatype, Endpoint, Instant, Rank, ReduceOp};
-use world::{Ask, Stranger, World, ask, barrier, bcast, hello, recv, request_id, send, submit, words};
+use world::{Ask, Outcome, Stranger, World, ask, barrier, bcast, hello, recv, request_id, send, submit, words};
 
 const SUM: ReduceOp = ReduceOp::Sum;
 
@@ -454,6 +454,28 @@ fn credit_for_parts_that_are_not_is_ignored() {
     stranger.listen(&mut world);
     assert_eq!(stranger.rejection(), None);
     assert!(stranger.said.iter().any(|(frame, _)| matches!(frame, Down::Complete(_))));
+}
+
+#[test]
+fn credit_before_an_operation_starts_answers_nobody_and_leaves_no_window_held() {
+    const LEN: usize = 100_000;
+    let (mut world, mut stranger) = cheated(|_| {});
+    let call = Submit { receive: LEN as u64, ..submit(1, 1, CallCode::Bcast) };
+    stranger.say(&mut world, Up::Submit(call), b"");
+    let credit = Credit { request: call.request, part: 0, limit: u64::MAX, len: LEN as u64 };
+    stranger.say(&mut world, Up::Credit(credit), b"");
+    assert!(stranger.said.is_empty(), "nobody else has come");
+    let requests = [0, 1].map(|rank| world.ask(rank, bcast(rank as u32, 0, vec![3; LEN])));
+    for _ in 0..100 {
+        stranger.listen(&mut world);
+    }
+    let completed = |(frame, _): &(Down, _)| matches!(frame, Down::Complete(end) if end.bytes == LEN as u64);
+    assert_eq!(stranger.said.iter().filter(|said| completed(said)).count(), 1, "{:?}", stranger.rejection());
+    for (rank, request) in requests.into_iter().enumerate() {
+        assert!(matches!(world.outcome(rank, request), Outcome::Done { .. }));
+    }
+    let status = world.hub.status();
+    assert_eq!((status.operations, status.windows, status.queued), (0, 0, 0));
 }
 
 #[test]

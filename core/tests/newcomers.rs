@@ -151,6 +151,48 @@ fn a_rank_that_falls_silent_has_failed_after_the_silence_it_announced() {
 }
 
 #[test]
+fn time_in_which_the_hub_itself_did_not_run_is_no_silence_of_its_ranks() {
+    let mut world = World::with(hub::Config::new(2), Registry::new(), |_, config| {
+        config.max_silence = Duration::from_secs(9);
+    });
+    let request = world.ask(0, barrier());
+    world.settle();
+    world.nodes[1].stalled = true;
+    // The whole machine was asleep.
+    world.now = world.now + Duration::from_secs(3600);
+    world.hub.handle_timeout(world.now);
+    world.settle();
+    assert!(!world.is_done(0, request));
+    world.wait(Duration::from_millis(8900));
+    assert!(!world.is_done(0, request));
+    // From then on it counts again.
+    world.wait(Duration::from_millis(200));
+    assert_failed(&world, 0, request, Category::RankFailed, 1);
+}
+
+#[test]
+fn a_rank_that_did_not_run_itself_asks_its_hub_once_more() {
+    let mut world = World::new(1);
+    let silence = world.hub.config().max_silence;
+    let endpoint = &mut world.nodes[0].endpoint;
+    let mut head = [0; edgempi_core::wire::MAX_HEAD_LEN];
+    let asked = endpoint.poll_timeout().unwrap();
+    assert_eq!(endpoint.handle_timeout(asked), Ok(()));
+    assert!(endpoint.poll_transmit(asked, &mut head, Reach::Everything, |_| 0).is_some());
+    let woken = asked + Duration::from_secs(3600);
+    assert_eq!(endpoint.handle_timeout(woken), Ok(()));
+    assert!(endpoint.poll_timeout().is_some_and(|at| at > woken));
+    assert!(endpoint.poll_transmit(woken, &mut head, Reach::Everything, |_| 0).is_some(), "it asks");
+    let mut given_up = None;
+    while given_up.is_none() {
+        let at = endpoint.poll_timeout().expect("it waits for an answer");
+        given_up = endpoint.handle_timeout(at).is_err().then_some(at);
+        while endpoint.poll_transmit(at, &mut head, Reach::Everything, |_| 0).is_some() {}
+    }
+    assert_eq!(given_up, Some(woken + silence));
+}
+
+#[test]
 fn a_rank_whose_frame_takes_longer_than_its_silence_lives() {
     let mut world = World::with(hub::Config::new(2), Registry::new(), |_, config| {
         config.max_silence = Duration::from_secs(9);

@@ -283,6 +283,24 @@ fn a_destination_that_gives_nothing_receives() {
 }
 
 #[test]
+fn a_source_without_any_destination_waits_until_the_function_has_returned() {
+    const SINK: Group<'static> = Group::new(&[R1, R0], &[]);
+    let mut world = world(3);
+    let requests = [0, 1].map(|rank| world.ask(rank, scaled(SINK, 1, vec![5; 10 + rank])));
+    // Everything but the function.
+    while (0..3).fold(false, |moved, rank| world.step_node(rank) | world.transmit_down(rank) | moved) {}
+    assert!([0, 1].iter().all(|rank| !world.is_done(*rank, requests[*rank])), "it has not returned");
+    world.settle();
+    assert!([0, 1].iter().all(|rank| matches!(world.outcome(*rank, requests[*rank]), Outcome::Done { .. })));
+    world.assert_usable();
+    // And hears whether it has failed.
+    let requests = [0, 1].map(|rank| world.ask(rank, call("refuses", 1, SINK, (), 1)));
+    world.settle();
+    all_fail(&world, &requests, Category::Remote, &["\"refuses\"", "the accountant says no"]);
+    world.assert_usable();
+}
+
+#[test]
 fn large_inputs_and_outputs_cross_many_windows() {
     let mut config = hub::Config::new(3);
     (config.max_payload, config.window, config.queue_size) = (1024, 2048, 2048);

@@ -196,3 +196,31 @@ fn a_group_may_be_named_again_with_other_ranks() {
     }
     world.assert_idle();
 }
+
+#[test]
+fn ranks_that_stop_reading_leave_windows_for_others() {
+    let mut config = hub::Config::new(4);
+    (config.max_payload, config.queue_size, config.window, config.window_total) = (1024, 1024, 8192, 64 * 1024);
+    let mut world = World::with(config, Registry::new(), |_, config| config.receive_window = 2048);
+    let len = 30_000;
+    let taken: Vec<_> = (0..12).map(|tag| world.ask(1, recv(0, tag, len))).collect();
+    world.settle();
+    world.nodes[1].stalled = true;
+    let given: Vec<_> = (0..12).map(|tag| world.ask(0, send(1, tag, vec![tag as u8; len]))).collect();
+    world.settle();
+    assert!(world.hub.status().windows > 32 * 1024, "{:?}", world.hub.status());
+    for tag in 20..30 {
+        let given = world.ask(2, send(3, tag, vec![tag as u8; len]));
+        let taken = world.ask(3, recv(2, tag, len));
+        world.settle();
+        assert!(matches!(world.outcome(2, given), Outcome::Done { .. }));
+        assert_eq!(world.outcome(3, taken).bytes(), vec![tag as u8; len]);
+    }
+    world.nodes[1].stalled = false;
+    world.settle();
+    for (tag, (given, taken)) in (0..).zip(given.into_iter().zip(taken)) {
+        assert!(matches!(world.outcome(0, given), Outcome::Done { .. }));
+        assert_eq!(world.outcome(1, taken).bytes(), vec![tag; len]);
+    }
+    world.assert_usable();
+}

@@ -146,3 +146,19 @@ fn objects_that_are_together_larger_than_allowed_fail_on_all_ranks_with_both_num
         });
     }
 }
+
+#[test]
+fn objects_of_the_others_that_are_together_as_large_as_allowed_arrive_whatever_the_own_one_is() {
+    let config = Config::new().message_size(MESSAGE as u64);
+    for (_, worlds) in both_kinds_of_worlds(&Registry::new(), &config, 2) {
+        on_ranks(worlds, |world| {
+            let comm = world.comm();
+            let (text, objects) = (text(0), comm.objects());
+            let both = vec![text.clone(), text.clone()];
+            assert_eq!(objects.allgather(&text).wait(), Ok(both.clone()));
+            assert_eq!(objects.gather(1, &text).wait(), Ok((comm.rank() == 1).then(|| both.clone())));
+            assert_eq!(objects.alltoall(&both).wait(), Ok(both.clone()));
+            assert_usable(&comm);
+        });
+    }
+}

@@ -145,10 +145,13 @@ impl Buffers {
 
     /// Makes room for a part that is about to come.
     pub(crate) fn announce(&mut self, part: usize, len: usize) -> Result<(), String> {
+        let own = self.own;
         match &mut self.inbound {
             Inbound::Whole { storage, open: true } => storage.resize(len),
             Inbound::Parts(parts) => {
-                let held: usize = parts.iter().map(Vec::len).sum();
+                // As the hub counts: the own block does not come.
+                let held: usize =
+                    parts.iter().enumerate().filter(|(at, _)| *at != own).map(|(_, part)| part.len()).sum();
                 let place = parts.get_mut(part).ok_or("a part that does not exist")?;
                 if held.saturating_add(len) > self.limit {
                     return Err(format!("{} bytes are more than the {} allowed", held.saturating_add(len), self.limit));

@@ -255,6 +255,7 @@ mod pending;
 mod request;
 mod signal;
 pub mod sim;
+mod sync;
 mod world;
 
 /// The programs in README.md, compiled and run by the documentation tests.

@@ -1,11 +1,11 @@
 //! Requests: calls that have been started, and go on by themselves until somebody wants their result.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
 use std::time::Instant;
 
 use edgempi_core::RequestId;
@@ -14,6 +14,7 @@ use crate::engine::Drive;
 use crate::error::Error;
 use crate::pending::{Completion, Pending};
 use crate::sim::forbid_blocking;
+use crate::sync::{self, AtomicBool, Ordering, Thread};
 
 type Finish<'a, T> = Box<dyn FnOnce(Completion) -> Result<T, Error> + Send + 'a>;
 
@@ -152,8 +153,15 @@ impl<T> Future for Request<'_, T> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let result = match &self.state {
             State::Refused(_) | State::Taken => None,
-            State::Started { pending, .. } => match pending.poll(context) {
-                Poll::Pending => return Poll::Pending,
+            State::Started { pending, engine, .. } => match pending.poll(context) {
+                Poll::Pending => {
+                    WAITS_FOR.with_borrow_mut(|waits| {
+                        if let Some(waits) = waits {
+                            *waits = Some(engine.clone());
+                        }
+                    });
+                    return Poll::Pending;
+                }
                 Poll::Ready(result) => Some(result),
             },
         };
@@ -187,11 +195,39 @@ impl<T> fmt::Debug for Request<'_, T> {
     }
 }
 
-struct ThreadWaker(Thread);
+thread_local! {
+    /// While this thread polls a future that it blocks for: the engine that the future waits for, if it has said so.
+    static WAITS_FOR: RefCell<Option<Option<Arc<dyn Drive>>>> = const { RefCell::new(None) };
+}
+
+/// Polls a future, and finds out what engine it waits for.
+fn poll_blocking<F: Future>(
+    future: Pin<&mut F>,
+    context: &mut Context<'_>,
+) -> Result<F::Output, Option<Arc<dyn Drive>>> {
+    // Whoever blocks within a future has its own, and leaves this one as it was; a panic leaves none.
+    let outer = WAITS_FOR.replace(Some(None));
+    let polled = future.poll(context);
+    let engine = WAITS_FOR.replace(outer).flatten();
+    match polled {
+        Poll::Ready(output) => Ok(output),
+        Poll::Pending => Err(engine),
+    }
+}
+
+struct ThreadWaker {
+    thread: Thread,
+    woken: AtomicBool,
+}
 
 impl Wake for ThreadWaker {
     fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
     }
 }
 
@@ -216,17 +252,159 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 /// Drives a future on this thread until its end, or until `deadline`.
 #[track_caller]
 pub(crate) fn block_until<F: Future>(mut future: Pin<&mut F>, deadline: Option<Instant>) -> Option<F::Output> {
-    let waker = Waker::from(Arc::new(ThreadWaker(thread::current())));
+    let thread_waker = Arc::new(ThreadWaker { thread: sync::current(), woken: AtomicBool::new(false) });
+    let waker = Waker::from(thread_waker.clone());
     let mut context = Context::from_waker(&waker);
     loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return Some(output);
-        }
+        thread_waker.woken.store(false, Ordering::Release);
+        let engine = match poll_blocking(future.as_mut(), &mut context) {
+            Ok(output) => return Some(output),
+            Err(engine) => engine,
+        };
         forbid_blocking();
-        match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-            None => thread::park(),
-            Some(left) if left.is_zero() => return None,
-            Some(left) => thread::park_timeout(left),
+        let is_woken = || thread_waker.woken.load(Ordering::Acquire);
+        if let Some(engine) = engine {
+            engine.spin(&|| is_woken() || deadline.is_some_and(|deadline| Instant::now() >= deadline));
         }
+        while !is_woken() {
+            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                None => sync::park(),
+                Some(left) if left.is_zero() => return None,
+                Some(left) => sync::park_timeout(left),
+            }
+        }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use edgempi_core::Status;
+    use edgempi_core::request::CommunicatorId;
+    use loom::thread;
+
+    use super::*;
+    use crate::buffers::{Buffers, Inbound, Outbound};
+    use crate::engine::Asked;
+
+    /// An engine that only counts what is given up.
+    #[derive(Default)]
+    struct Idle {
+        cancelled: AtomicUsize,
+    }
+
+    impl Drive for Idle {
+        fn submit(&self, _: Asked) -> Result<RequestId, Error> {
+            Err(Error::Finalized)
+        }
+
+        fn cancel(&self, _: RequestId) {
+            self.cancelled.fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn spin(&self, _: &dyn Fn() -> bool) {}
+    }
+
+    fn started(on_drop: OnDrop) -> (Request<'static, ()>, Arc<Pending>, Arc<Idle>) {
+        let world = CommunicatorId { id: 0, rank: edgempi_core::Rank::new(0), size: 1 };
+        let pending = Pending::new(Buffers::new(Outbound::Nothing, Inbound::Nothing, world, 0));
+        let engine = Arc::new(Idle::default());
+        let request = Request::started(engine.clone(), pending.clone(), RequestId::NONE, on_drop, |_| Ok(()));
+        (request, pending, engine)
+    }
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+
+    impl Wake for Counting {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn loom_who_waits_hears_of_the_end() {
+        loom::model(|| {
+            let (request, pending, _) = started(OnDrop::Detach);
+            let engine = thread::spawn(move || pending.resolve(Ok(Status::default())));
+            assert_eq!(request.wait(), Ok(()));
+            engine.join().expect("nobody panics");
+        });
+    }
+
+    #[test]
+    fn loom_a_request_ends_once_whoever_ends_it() {
+        loom::model(|| {
+            let (request, pending, _) = started(OnDrop::Detach);
+            let ends = [Ok(Status::default()), Err(Error::Finalized)].map(|end| {
+                let pending = pending.clone();
+                thread::spawn(move || pending.resolve(end))
+            });
+            let end = request.wait();
+            assert!(matches!(end, Ok(()) | Err(Error::Finalized)));
+            for thread in ends {
+                thread.join().expect("nobody panics");
+            }
+        });
+    }
+
+    #[test]
+    fn loom_who_asked_last_is_woken_and_nobody_twice() {
+        loom::model(|| {
+            let (mut request, pending, _) = started(OnDrop::Detach);
+            let engine = thread::spawn(move || pending.resolve(Ok(Status::default())));
+            let (first, last) = (Arc::new(Counting::default()), Arc::new(Counting::default()));
+            let mut is_ready = false;
+            for waker in [&first, &last] {
+                if !is_ready {
+                    let waker = Waker::from(waker.clone());
+                    is_ready = Pin::new(&mut request).poll(&mut Context::from_waker(&waker)).is_ready();
+                }
+            }
+            engine.join().expect("nobody panics");
+            let (first, last) = (first.0.load(Ordering::SeqCst), last.0.load(Ordering::SeqCst));
+            assert!(first + last <= 1);
+            assert!(is_ready || last == 1, "it has ended, and whoever asked last does not know");
+            assert!(is_ready || request.test());
+        });
+    }
+
+    #[test]
+    fn loom_a_request_moves_to_another_thread_that_waits() {
+        loom::model(|| {
+            let (mut request, pending, _) = started(OnDrop::Detach);
+            let engine = thread::spawn(move || pending.resolve(Ok(Status::default())));
+            let polled = Pin::new(&mut request).poll(&mut Context::from_waker(Waker::noop()));
+            if polled.is_pending() {
+                let waiting = thread::spawn(move || request.wait());
+                assert_eq!(waiting.join().expect("nobody panics"), Ok(()));
+            }
+            engine.join().expect("nobody panics");
+        });
+    }
+
+    #[test]
+    fn loom_a_request_that_is_dropped_has_ended_or_is_given_up() {
+        loom::model(|| {
+            let (mut request, pending, counting) = started(OnDrop::Cancel);
+            let resolving = pending.clone();
+            let engine = thread::spawn(move || resolving.resolve(Ok(Status::default())));
+            let waker = Arc::new(Counting::default());
+            let polled = {
+                let waker = Waker::from(waker.clone());
+                Pin::new(&mut request).poll(&mut Context::from_waker(&waker))
+            };
+            drop(request);
+            let before = waker.0.load(Ordering::SeqCst);
+            engine.join().expect("nobody panics");
+            let cancelled = counting.cancelled.load(Ordering::SeqCst);
+            assert!(cancelled == 0 || polled.is_pending());
+            assert!(cancelled <= 1);
+            assert!(before <= 1 && waker.0.load(Ordering::SeqCst) <= 1);
+            // Nobody keeps the waker of somebody who has gone.
+            assert_eq!(Arc::strong_count(&waker), 1);
+        });
     }
 }

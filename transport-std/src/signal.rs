@@ -2,8 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
+
+use crate::pending::wake;
+use crate::sync::Mutex;
 
 struct State<T> {
     value: Option<T>,
@@ -50,7 +53,7 @@ impl<T: Clone> Signal<T> {
             std::mem::take(&mut state.wakers)
         };
         for waker in wakers {
-            waker.wake();
+            wake(waker);
         }
     }
 }
@@ -87,5 +90,42 @@ impl<T: Clone> Future for Signal<T> {
                 Poll::Pending
             }
         }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod tests {
+    use loom::thread;
+
+    use super::*;
+    use crate::request::block_on;
+
+    #[test]
+    fn loom_all_who_wait_hear_of_it() {
+        loom::model(|| {
+            let signal = Signal::new();
+            let waiting = [signal.clone(), signal.clone()].map(|signal| thread::spawn(|| block_on(signal)));
+            signal.set(7);
+            signal.set(8);
+            for thread in waiting {
+                assert_eq!(thread.join().expect("nobody panics"), 7);
+            }
+        });
+    }
+
+    #[test]
+    fn loom_it_happens_once_whoever_comes_first() {
+        loom::model(|| {
+            let signal = Signal::new();
+            let setting = [1, 2].map(|value| {
+                let signal = signal.clone();
+                thread::spawn(move || drop(signal.set_at_last(value)))
+            });
+            let heard = block_on(signal.clone());
+            for thread in setting {
+                thread.join().expect("nobody panics");
+            }
+            assert_eq!(signal.get(), Some(heard));
+        });
     }
 }

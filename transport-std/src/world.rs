@@ -86,14 +86,16 @@ impl Builder {
         let config = self.config.size(size).rank(0);
         let resolved = config.resolve_from(NAMES, |_| None)?;
         let nobody = endpoint::Config::host(Rank::new(0), 1);
-        let hub = Engine::new(|now| State::new(now, nobody, String::new(), String::new())).map_err(broken)?;
-        let mut driver = HubDriver::new(&hub, hub_config(&resolved), self.registry, None).map_err(broken)?;
+        let hub =
+            Engine::new(resolved.spin, |now| State::new(now, nobody, String::new(), String::new())).map_err(broken)?;
+        let mut driver = HubDriver::new(&hub, hub_config(&resolved), self.registry, Vec::new()).map_err(broken)?;
         let message_size = usize::try_from(resolved.message_size).unwrap_or(usize::MAX);
         let mut joining = Vec::new();
         for rank in (0..resolved.size).map(Rank::new) {
             let config = endpoint::Config::host(rank, resolved.size);
             let name = "this process".to_owned();
-            let engine = Engine::new(|now| State::new(now, config, resolved.world.clone(), name)).map_err(broken)?;
+            let engine = Engine::new(resolved.spin, |now| State::new(now, config, resolved.world.clone(), name))
+                .map_err(broken)?;
             let (up, down) = link::memory_pair(wake(&engine), wake(&hub));
             driver.add(hub.now(), Box::new(down)).map_err(broken)?;
             engine.set_driver(RankDriver::new(&engine, Box::new(up)).map_err(broken)?);
@@ -101,14 +103,24 @@ impl Builder {
             joining.push(Joined { engine, id, message_size, hosts: false, ended: Signal::new() });
         }
         hub.set_hub(driver);
-        spawn("edgempi-hub", move || drop(hub.run()))?;
-        for Joined { engine, ended, .. } in joining.clone() {
-            spawn("edgempi", move || {
-                let _ended = ended.set_at_last(());
-                engine.run();
-            })?;
+        let run_all = || {
+            spawn("edgempi-hub", move || drop(hub.run()))?;
+            for Joined { engine, ended, .. } in joining.clone() {
+                spawn("edgempi", move || {
+                    let _ended = ended.set_at_last(());
+                    engine.run();
+                })?;
+            }
+            joining.iter().cloned().map(|joined| joined.welcomed(resolved.wait)).collect::<Result<Vec<_>, _>>()
+        };
+        match run_all() {
+            Ok(joined) => Ok(joined.into_iter().map(Joined::into_world).collect()),
+            Err(error) => {
+                // Those that run already would go on without anybody who could end them.
+                joining.iter().for_each(|joined| joined.engine.go());
+                Err(error)
+            }
         }
-        joining.into_iter().map(|joined| joined.welcomed(resolved.wait).map(Joined::into_world)).collect()
     }
 
     /// Joins the world; see [`init`].
@@ -197,7 +209,9 @@ impl Joined {
             (state.joined.clone(), state.hub_name().to_owned())
         };
         let welcome = std::pin::pin!(welcome);
-        match block_until(welcome, start.checked_add(wait)) {
+        // A hub in this process answers, however little patience there is.
+        let deadline = if self.hosts { None } else { start.checked_add(wait) };
+        match block_until(welcome, deadline) {
             Some(result) => result.map(|()| self),
             None => Err(Error::Connect {
                 address: hub,
@@ -253,7 +267,7 @@ impl Drop for Init {
 ///
 /// Keep it for as long as there are calls to make. Dropping it without [`finalize`](Self::finalize) is safe; the other
 /// ranks are told that this one has failed. Where it hosts the hub, that goes on for the others as long as the process
-/// lives.
+/// lives; dropping the world then takes up to a second, while the others learn from it what has happened.
 #[derive(Debug)]
 #[must_use = "a rank whose world is dropped without finalize() counts as failed"]
 pub struct World {
@@ -388,6 +402,7 @@ fn join(resolved: &Resolved, registry: Registry, ready: &Signal<Result<Joined, E
                 }
             });
             if let Err(error) = spawned {
+                engine.go();
                 ready.set(Err(error));
             }
             let _ended = ended.set_at_last(());
@@ -414,14 +429,18 @@ fn start(resolved: &Resolved, registry: Registry, hosts: bool) -> Result<Arc<Eng
     let address = resolved.hub();
     let config = endpoint::Config::host(resolved.rank, resolved.size);
     let hub_name = if hosts { "this process".to_owned() } else { address.to_string() };
-    let engine = Engine::new(|now| State::new(now, config, resolved.world.clone(), hub_name)).map_err(broken)?;
+    let engine =
+        Engine::new(resolved.spin, |now| State::new(now, config, resolved.world.clone(), hub_name)).map_err(broken)?;
     if !hosts {
-        let link = link::connect(&address, resolved.wait)?;
-        engine.set_driver(RankDriver::new(&engine, Box::new(link)).map_err(broken)?);
+        if resolved.addr.is_none() {
+            engine.state().hub_hint = "; it was in the process of rank 0, which may have said why it ended";
+        }
+        let link = link::connect(&address, &resolved.proto, resolved.wait)?;
+        engine.set_driver(RankDriver::new(&engine, link).map_err(broken)?);
         return Ok(engine);
     }
-    let listener = if resolved.size > 1 { Some(link::listen(&resolved.listen)?) } else { None };
-    let mut driver = HubDriver::new(&engine, hub_config(resolved), registry, listener).map_err(broken)?;
+    let listeners = if resolved.size > 1 { link::listen(&resolved.listen, &resolved.proto)? } else { Vec::new() };
+    let mut driver = HubDriver::new(&engine, hub_config(resolved), registry, listeners).map_err(broken)?;
     let (up, down) = link::memory_pair(wake(&engine), wake(&engine));
     driver.add(engine.now(), Box::new(down)).map_err(broken)?;
     engine.set_driver(RankDriver::new(&engine, Box::new(up)).map_err(broken)?);

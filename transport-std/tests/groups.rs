@@ -4,6 +4,7 @@ use std::thread;
 
 use edgempi::hub::{Applied, Registry};
 use edgempi::{Builder, Error, Group, Operation, Rank};
+use edgempi_core::{Buffers, Call, Communicator, Datatype};
 
 const SIZE: u32 = 8;
 const ROUNDS: u32 = 3000;
@@ -93,4 +94,46 @@ fn an_operation_whose_name_is_too_long_is_an_error_at_the_call() -> Result<(), E
     assert!(matches!(error, Error::InvalidArgument { .. }), "{error}");
     assert!(error.to_string().ends_with("bytes; 1024 are allowed"), "{error}");
     worlds[0].comm().barrier().wait()
+}
+
+/// An operation of whatever ranks.
+struct Chosen {
+    sources: Vec<Rank>,
+    destinations: Vec<Rank>,
+}
+
+impl Operation for Chosen {
+    const NAME: &'static str = Order::NAME;
+    type Parameters = ();
+    type Input = u32;
+    type Output = Vec<u32>;
+
+    fn parameters(&self) {}
+
+    fn group(&self) -> Group<'_> {
+        Group::new(&self.sources, &self.destinations)
+    }
+}
+
+#[test]
+fn a_group_that_can_not_be_is_an_error_at_the_call_and_the_rank_lives() -> Result<(), Error> {
+    let worlds = edgempi::local(3)?;
+    let comm = worlds[0].comm();
+    let ranks = |ranks: &[u32]| -> Vec<Rank> { ranks.iter().copied().map(Rank::new).collect() };
+    for (sources, destinations, reason) in [
+        (&[2, 0, 1, 2][..], &[0][..], "rank 2 is a source of the operation's group twice"),
+        (&[0], &[1, 0, 1], "rank 1 is a destination of the operation's group twice"),
+        (&[0, 3], &[0], "rank 3 of the operation's group is not in this communicator of 3"),
+        (&[0], &[u32::MAX], "rank 4294967295 of the operation's group is not in this communicator of 3"),
+    ] {
+        let operation = Chosen { sources: ranks(sources), destinations: ranks(destinations) };
+        let expected = Err(Error::InvalidArgument { reason: reason.to_owned() });
+        assert_eq!(comm.apply(&operation, Some(&1)).wait(), expected);
+        // An algorithm for every kind of rank is told the same.
+        let call = Call::User { name: Order::NAME, version: Order::VERSION, group: operation.group() };
+        let untyped = comm.transfer(call, Datatype::Object, Buffers::Send(&[1])).wait();
+        assert_eq!(untyped.map(drop), expected.map(drop));
+    }
+    let requests: Vec<_> = worlds.iter().map(|world| world.comm().barrier()).collect();
+    requests.into_iter().try_for_each(|request| request.wait())
 }

@@ -90,6 +90,29 @@ fn ranks_share_a_free_port_unless_the_user_says_where_the_hub_is() {
 }
 
 #[test]
+fn a_job_that_a_rank_starts_has_a_port_of_its_own() {
+    let text = format!(
+        "echo $EDGEMPI_PORT; {} run --no-prefix -n 2 sh -c 'echo $EDGEMPI_PORT'",
+        env!("CARGO_BIN_EXE_edgempi")
+    );
+    let output = stdout(&run(2, &["--no-prefix"], &text));
+    let mut ports: Vec<u16> = output.lines().map(|line| line.parse().unwrap()).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    // That of the outer job, and one for each of the two inner ones.
+    assert_eq!((output.lines().count(), ports.len()), (6, 3), "{output}");
+}
+
+#[test]
+fn ranks_that_end_because_another_could_not_be_started_have_not_failed() {
+    let text = format!("ulimit -n 60; exec {} run -n 100 sleep 60", env!("CARGO_BIN_EXE_edgempi"));
+    let output = Command::new("sh").args(["-c", &text]).output().unwrap();
+    let (code, said) = (output.status.code(), stderr(&output));
+    assert_eq!((code, said.lines().count()), (Some(126), 1), "{said}");
+    assert!(said.contains("can't start rank ") && said.contains("of `sleep`"), "{said}");
+}
+
+#[test]
 fn only_rank_0_gets_the_input() {
     let mut command = edgempi(&["run", "-n", "2", "cat"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

@@ -27,8 +27,9 @@ pub struct Config {
     pub queue_total: u64,
     /// How far a giver may be ahead of the slowest receiver, in bytes, in each part.
     pub window: u64,
-    /// Window bytes for all operations together. One that needs more gets smaller windows, of 1,024 bytes at the least;
-    /// a user's operation gets its inputs whole, however long they are.
+    /// Window bytes for all operations together. One gets at most a quarter of those that are free, in smaller windows
+    /// where it has many parts, of 1,024 bytes at the least. As much again is for the inputs of users' operations, which
+    /// the hub takes whole; longer ones come when no others are in progress.
     pub window_total: u64,
     /// How long to wait for ranks that have not come, from the first that has; then they count as failed.
     pub join_wait: Option<Duration>,
@@ -57,7 +58,7 @@ impl Config {
             queue_size: 4 << 20,
             queue_total: 1 << 30,
             window: 512 * 1024,
-            window_total: 32 << 20,
+            window_total: (32 << 20) + (u64::from(size) << 16),
             join_wait: None,
             hello_wait: Duration::from_secs(10),
             probe_wait: Duration::from_secs(1),
@@ -84,6 +85,8 @@ pub struct HubStatus {
     pub queued: u64,
     /// Window bytes that operations hold.
     pub windows: u64,
+    /// Bytes that inputs of users' operations may take.
+    pub inputs: u64,
 }
 
 /// What became of a rank, for drivers that tell people.

@@ -15,9 +15,6 @@ use crate::rank::Rank;
 use crate::request::CallCode;
 use crate::wire::{Complete, Credit, Data, Down, GRAIN, Layout, Part};
 
-/// Windows are never smaller than this, however many parts share them.
-const MIN_WINDOW: u64 = 1024;
-
 impl Hub {
     /// Starts an operation once all that it needs have come: this is the one place that says so.
     pub(super) fn advance(&mut self, operation: &mut Operation, newcomer: usize) {
@@ -37,55 +34,7 @@ impl Hub {
         }
     }
 
-    /// Holds windows for every part at once, so that two operations never starve each other half-served.
-    fn reserve_windows(&mut self, operation: &mut Operation) {
-        let total = self.config.window_total;
-        let parts = match operation.plan {
-            Plan::Fold(_) => operation.size() as u64 + 1,
-            Plan::Route | Plan::Apply { .. } | Plan::Split => operation.incomplete as u64,
-        };
-        let need = match operation.plan {
-            Plan::Apply { .. } | Plan::Split => {
-                operation.given.iter().map(|(_, stream)| stream.len).fold(0, u64::saturating_add)
-            }
-            _ => {
-                let window = self.config.window.min(total / parts.max(1)) & !63;
-                operation.window = window.max(MIN_WINDOW);
-                operation.window.saturating_mul(parts)
-            }
-        };
-        operation.phase = Phase::Waiting;
-        if self.windows_waiting.len() > 2 * self.operations.len() + 64 {
-            // Those that failed before it was their turn.
-            self.windows_waiting.retain(|(id, _)| self.operations.contains_key(id));
-        }
-        self.windows_waiting.push_back((operation.id, need.min(total)));
-    }
-
-    /// Starts operations in the order in which they asked, as far as windows are free. Called at the end of whatever
-    /// may free some, when every operation is in the table: so one that starts and fails never starts another from
-    /// within.
-    pub(super) fn start_waiting(&mut self) {
-        while let Some(&(id, need)) = self.windows_waiting.front() {
-            let waits = self.operations.get(&id).is_some_and(|operation| operation.phase == Phase::Waiting);
-            if waits && need > self.windows_free {
-                return;
-            }
-            self.windows_waiting.pop_front();
-            if waits && let Some(mut operation) = self.operations.remove(&id) {
-                self.windows_free -= need;
-                operation.reserved = need;
-                self.start(&mut operation);
-                self.put_back(operation);
-            }
-        }
-    }
-
-    pub(super) fn return_windows(&mut self, operation: &mut Operation) {
-        self.windows_free += core::mem::take(&mut operation.reserved);
-    }
-
-    fn start(&mut self, operation: &mut Operation) {
+    pub(super) fn start(&mut self, operation: &mut Operation) {
         operation.phase = Phase::Running;
         operation.arrange_streams();
         operation.unopened = operation.opening_order();
@@ -119,10 +68,9 @@ impl Hub {
     fn results_are_known(operation: &Operation) -> bool {
         match &operation.plan {
             Plan::Route | Plan::Fold(_) => true,
-            // All of them come at once.
-            Plan::Apply { .. } | Plan::Split => {
-                operation.streams.get(operation.group.sources).is_none_or(|stream| stream.open)
-            }
+            // All of them come at once, when the function has returned, even if there are none.
+            Plan::Apply { running, .. } => *running && !operation.at_work,
+            Plan::Split => operation.streams.get(operation.group.sources).is_none_or(|stream| stream.open),
         }
     }
 
@@ -462,7 +410,9 @@ impl Hub {
         let place = self.session(rank).and_then(|session| session.requests.get(&credit.request)).copied();
         let Some(Place::Operation { id, position }) = place else { return Ok(()) };
         let Some(mut operation) = self.operations.remove(&id) else { return Ok(()) };
-        if let Some(index) = operation.downs(position).get(credit.part) {
+        // Before it starts there is nothing to give credit for, and nobody is to be answered.
+        let runs = operation.phase == Phase::Running;
+        if let Some(index) = operation.downs(position).get(credit.part).filter(|_| runs) {
             let at = operation.lane(index, position);
             if let Some(lane) = operation.streams.get_mut(index).and_then(|stream| stream.lanes.get_mut(at)) {
                 lane.limit = lane.limit.max(credit.limit);

@@ -18,6 +18,7 @@
 //! - At [`poll_timeout`](Hub::poll_timeout), [`handle_timeout`](Hub::handle_timeout).
 //! - Close a link when [`wants_close`](Hub::wants_close) says so.
 
+mod budget;
 mod collective;
 mod communicator;
 mod config;
@@ -49,6 +50,7 @@ use crate::wire::{
     Down, Goodbye, GoodbyeReason, HELLO, MAX_HELLO_PAYLOAD, MAX_REASON_LEN, Ping, Prefix, Reject, Up, VERSION, Welcome,
 };
 
+use budget::Budget;
 use communicator::{Communicator, WORLD};
 use mail::Mailbox;
 use names::Groups;
@@ -96,9 +98,9 @@ pub struct Hub {
     next_operation: u64,
     names: BTreeMap<Key, u64>,
     mail: BTreeMap<(u64, Rank), Mailbox>,
-    /// Window bytes that nobody holds, and operations that wait for some.
-    windows_free: u64,
-    windows_waiting: VecDeque<(u64, u64)>,
+    /// For the windows of parts, and for the inputs of users' operations.
+    windows: Budget,
+    inputs: Budget,
     /// Strangers that claim the rank of a link that is being probed.
     claims: Vec<(Rank, PeerId)>,
     work: VecDeque<Work>,
@@ -118,7 +120,8 @@ impl Hub {
     pub fn new(now: Instant, config: Config, registry: Registry) -> Self {
         let size = config.size.max(1);
         Self {
-            windows_free: config.window_total,
+            windows: Budget::new(config.window_total),
+            inputs: Budget::new(config.window_total),
             registry,
             now,
             peers: BTreeMap::new(),
@@ -138,7 +141,6 @@ impl Hub {
             next_operation: 0,
             names: BTreeMap::new(),
             mail: BTreeMap::new(),
-            windows_waiting: VecDeque::new(),
             claims: Vec::new(),
             work: VecDeque::new(),
             events: VecDeque::new(),
@@ -195,7 +197,7 @@ impl Hub {
             Some(Who::Rank(_)) => true,
             Some(Who::Stranger | Who::Claimant(_)) => false,
             // It has been told already.
-            Some(Who::Leaving) | None => return Err(Fault::new(Category::Protocol)),
+            Some(Who::Leaving | Who::Rejected) | None => return Err(Fault::new(Category::Protocol)),
         };
         let max = if known { self.config.max_payload } else { MAX_HELLO_PAYLOAD };
         if !known && prefix.kind != HELLO {
@@ -262,7 +264,7 @@ impl Hub {
     /// the driver does not wait for ever.
     pub fn is_ending(&self, id: PeerId) -> bool {
         self.peers.get(&id).is_none_or(|peer| match peer.who {
-            Who::Leaving => true,
+            Who::Leaving | Who::Rejected => true,
             Who::Rank(_) => self.over,
             Who::Stranger | Who::Claimant(_) => false,
         })
@@ -313,7 +315,7 @@ impl Hub {
                 break;
             }
             self.timers.remove(&(at, number));
-            self.timer_fired(timer);
+            self.timer_fired(timer, at);
         }
         self.start_waiting();
         debug_assert!(self.poll_timeout().is_none_or(|at| at > now), "a deadline that has passed is reported again");
@@ -349,7 +351,8 @@ impl Hub {
             failed: self.failed,
             operations: self.operations.len(),
             queued: self.ranks.iter().map(|session| session.charged - session.freed).sum(),
-            windows: self.config.window_total - self.windows_free,
+            windows: self.windows.held(),
+            inputs: self.inputs.held(),
         }
     }
 
@@ -363,7 +366,7 @@ impl Hub {
         }
         let frame = Up::decode(prefix.kind, header).map_err(|error| broken(&format!("{error}")))?;
         let rank = match (who, frame) {
-            (Who::Leaving, _) | (_, None) => return Ok(()),
+            (Who::Leaving | Who::Rejected, _) | (_, None) => return Ok(()),
             (Who::Stranger, Some(Up::Hello(hello))) => return self.on_hello(peer, hello, &payload),
             (Who::Stranger | Who::Claimant(_), Some(_)) => return Err(broken("a frame before the Hello was answered")),
             (Who::Rank(rank), Some(_)) => rank,
@@ -480,7 +483,7 @@ impl Hub {
     fn reject(&mut self, id: PeerId, fault: Fault, text: &str) {
         let Some(peer) = self.peers.get(&id) else { return };
         let (who, max) = (peer.who, peer.max_reason);
-        if matches!(who, Who::Leaving) {
+        if matches!(who, Who::Leaving | Who::Rejected) {
             return;
         }
         self.claims.retain(|(_, claimant)| *claimant != id);
@@ -497,7 +500,7 @@ impl Hub {
         let frame = Down::Reject(Reject { category: fault.category, len: fault.len, max: fault.max });
         self.send_to_peer(id, frame, reason(text, max));
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.who = Who::Leaving;
+            peer.who = Who::Rejected;
         }
     }
 
@@ -530,6 +533,7 @@ impl Hub {
                 Who::Rank(_) | Who::Leaving => {
                     self.send_to_peer(id, Down::Goodbye(Goodbye { reason: why }), Bytes::new());
                 }
+                Who::Rejected => {}
                 // Nobody waits for what it may have to say.
                 Who::Stranger | Who::Claimant(_) => {
                     self.reject(id, Fault::new(Category::WrongWorld), "the world of this hub has just ended");

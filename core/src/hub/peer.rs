@@ -59,6 +59,8 @@ pub(super) enum Who {
     Rank(Rank),
     /// Somebody whose link ends once the queue is empty.
     Leaving,
+    /// The same, and why it was sent away is the last that it hears.
+    Rejected,
 }
 
 pub(super) struct Peer {

@@ -242,7 +242,7 @@ impl World {
     }
 
     /// One thing happens somewhere, or nothing.
-    pub fn random_step(&mut self, random: &mut Random) {
+    pub fn random_step(&mut self, random: &mut impl Choose) {
         let index = random.below(self.nodes.len());
         match random.below(5) {
             0 => self.transmit(index),
@@ -669,6 +669,22 @@ impl Random {
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((x ^ (x >> 31)) % bound.max(1) as u64) as usize
+    }
+}
+
+/// Where a test's choices come from: from a seed, or from the bytes of a fuzzer.
+pub trait Choose {
+    /// A number less than `bound`; 0 if that is 0.
+    fn below(&mut self, bound: usize) -> usize;
+
+    fn bytes(&mut self, len: usize) -> Vec<u8> {
+        (0..len).map(|_| self.below(256) as u8).collect()
+    }
+}
+
+impl Choose for Random {
+    fn below(&mut self, bound: usize) -> usize {
+        Self::below(self, bound)
     }
 }
 

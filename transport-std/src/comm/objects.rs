@@ -47,7 +47,8 @@ pub(super) fn decode<T: DeserializeOwned>(origin: Origin, bytes: &[u8]) -> Resul
 /// [`Error::Decode`] otherwise, on that rank alone. postcard does not describe itself: formats and attributes that need
 /// that (`serde_json::Value`, `#[serde(untagged)]`, `#[serde(flatten)]`) do not decode.
 ///
-/// Errors are those of [`Comm`]'s calls, with [`Error::Encode`] at once for a value that serde can't write.
+/// Errors are those of [`Comm`]'s calls, with [`Error::Encode`] at once for a value that serde can't write. A rank
+/// receives at most `EDGEMPI_MSG_SIZE` bytes in one call, from all others together; more is [`Error::Truncated`].
 #[derive(Clone, Copy, Debug)]
 pub struct Objects<'c> {
     comm: &'c Comm,

@@ -63,8 +63,12 @@ fn start<'a>(comm: &Comm, call: Call<'a>, datatype: Datatype, buffers: Buffers<'
         (true, false) => Receive::Exactly(room),
     };
     let own = own_block(comm, &call, &send);
+    let call = match owned(comm, call) {
+        Ok(call) => call,
+        Err(error) => return Request::refused(error),
+    };
     let started = Started {
-        call: owned(comm, call),
+        call,
         datatype,
         sent: Sent::Equal(send.len()),
         receive: expected,
@@ -124,7 +128,7 @@ fn own_block(comm: &Comm, call: &Call<'_>, send: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-fn owned(comm: &Comm, call: Call<'_>) -> OwnedCall {
+fn owned(comm: &Comm, call: Call<'_>) -> Result<OwnedCall, Error> {
     let builtin = match call {
         Call::Barrier => Call::Barrier,
         Call::Split => Call::Split,
@@ -140,5 +144,5 @@ fn owned(comm: &Comm, call: Call<'_>) -> OwnedCall {
         Call::Recv { source, tag } => Call::Recv { source, tag },
         Call::User { name, version, group } => return OwnedCall::user(group, comm.size(), name, version),
     };
-    OwnedCall::Builtin(builtin)
+    Ok(OwnedCall::Builtin(builtin))
 }

@@ -1,8 +1,8 @@
 //! User-defined operations, as a rank calls them.
 
+use edgempi_core::Datatype;
 use edgempi_core::operation::Operation;
 use edgempi_core::request::{Receive, Sent};
-use edgempi_core::{Datatype, Ranks};
 
 use super::objects::{Origin, decode, encode};
 use super::{Comm, Started, whole};
@@ -21,7 +21,8 @@ impl Comm {
     ///
     /// # Errors
     ///
-    /// Besides those of every call: [`Error::InvalidArgument`] at once if this rank is not in the group,
+    /// Besides those of every call: [`Error::InvalidArgument`] at once if this rank is not in the group, or the
+    /// group has a rank that is not there, or one twice on a side,
     /// [`Error::UnknownOperation`] if the hub has none of that name and version, [`Error::Remote`] with the text of the
     /// operation's own error or panic, [`Error::Decode`] if the output is no `O::Output`.
     #[track_caller]
@@ -30,14 +31,10 @@ impl Comm {
         O::Output: 'static,
     {
         let group = operation.group();
-        let stranger = |ranks: Ranks<'_>| match ranks {
-            Ranks::All => None,
-            Ranks::List(ranks) => ranks.iter().copied().find(|rank| rank.get() >= self.size()),
+        let call = match OwnedCall::user(group, self.size(), O::NAME, O::VERSION) {
+            Ok(call) => call,
+            Err(error) => return Request::refused(error),
         };
-        if let Some(rank) = stranger(group.sources).or_else(|| stranger(group.destinations)) {
-            let text = format!("rank {rank} of the operation's group is not in this communicator of {}", self.size());
-            return Request::refused(Error::invalid(text));
-        }
         let gives = group.sources.contains(self.rank());
         let receives = group.destinations.contains(self.rank());
         let message = match (gives, input) {
@@ -52,7 +49,7 @@ impl Comm {
             (false, _) => Vec::new(),
         };
         let started = Started {
-            call: OwnedCall::user(group, self.size(), O::NAME, O::VERSION),
+            call,
             datatype: Datatype::Object,
             sent: Sent::Equal(message.len()),
             receive: if receives { Receive::AtMost(self.message_size) } else { Receive::Exactly(0) },

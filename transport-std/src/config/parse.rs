@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
+use edgempi_core::wire::MAX_HELLO_PAYLOAD;
+
 use super::MAX_SIZE;
 
 /// A host (name or IP address) and a port; prints as `host:port`, with brackets around an IPv6 address.
@@ -119,6 +121,12 @@ pub(super) fn parse_message_size(text: &str) -> Result<u64, String> {
         0 => Err("a size of at least one byte, such as 64MiB or 1GiB".into()),
         bytes => Ok(bytes),
     }
+}
+
+/// A name that fits beside a Hello.
+pub(super) fn parse_world(text: &str) -> Result<String, String> {
+    let max = MAX_HELLO_PAYLOAD as usize;
+    if text.len() <= max { Ok(text.to_owned()) } else { Err(format!("a name of at most {max} bytes")) }
 }
 
 pub(super) fn parse_link(text: &str, links: &[&str]) -> Result<String, String> {

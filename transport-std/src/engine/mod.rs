@@ -13,12 +13,14 @@ mod names;
 mod payload;
 mod rank;
 mod state;
+mod token;
 mod worker;
 
 use std::io;
-use std::ops::AddAssign;
+use std::mem;
+use std::ops::{AddAssign, DerefMut};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -33,16 +35,23 @@ use crate::signal::Signal;
 pub(crate) use hub::HubDriver;
 pub(crate) use rank::RankDriver;
 pub(crate) use state::{Asked, OwnedCall, State, StateGuard};
+use token::Token;
 pub(crate) use worker::run as run_work;
 
 /// The poller's key of the rank's link, of the hub's listener, and of the first link to the hub.
 const RANK_KEY: usize = 0;
-const LISTENER_KEY: usize = 1;
-const FIRST_LINK_KEY: usize = 2;
+const FIRST_LISTENER_KEY: usize = 1;
+const FIRST_LINK_KEY: usize = 3;
+/// How often the engine's thread looks around while somebody else moves the frames, or has just done so: whoever has got
+/// what it waited for may compute for long, and does not look any more.
+const TICK: Duration = Duration::from_micros(500);
 /// How often links that have something to say get their turn before the poller is asked who else has.
 const TURNS: usize = 8;
-/// How long a rank that gives up waits until the others have been told, if a link takes nothing more.
+/// How long a rank that leaves waits until the hub has heard its last word, and until the others have been told.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long to sleep if nothing is to be done at any time.
+const LONG: Duration = Duration::from_secs(3600);
 
 /// Frames and bytes that a rank has moved since it joined, between itself and the hub; or a hub, for all ranks of its
 /// world.
@@ -79,40 +88,52 @@ struct Counters {
 /// Why the engine's thread goes on.
 #[derive(Default)]
 struct Flags {
-    /// The rank has something to send that nobody has looked at.
-    transmit: AtomicBool,
     /// A memory link has been written to, or work is done.
     woken: AtomicBool,
     /// The world is left: the thread may end once nothing is open.
     closing: AtomicBool,
+    /// The thread sleeps until the poller wakes it.
+    parked: AtomicBool,
 }
 
 /// The progress engine.
 pub(crate) struct Engine {
     start: Instant,
+    /// How long whoever waits looks for frames before it sleeps.
+    spin: Duration,
     poller: Arc<Poller>,
     thread: OnceLock<ThreadId>,
     flags: Flags,
+    /// Held by the one who moves frames for everybody. Meanwhile the poller watches no link that is swept.
+    turn: Mutex<()>,
+    /// How often somebody but the engine's thread has had the turn.
+    lent: AtomicU64,
     state: Mutex<State>,
-    driver: Mutex<Option<RankDriver>>,
+    driver: Token<Option<RankDriver>>,
     hub: Mutex<Option<HubDriver>>,
     counters: Counters,
-    /// Set when the world is left and everything that this process has to say about it has been written.
+    /// When the world was left.
+    closed: OnceLock<edgempi_core::Instant>,
+    /// Set when the world is left and what this process had to say about it has been heard.
     flushed: Signal<()>,
 }
 
 impl Engine {
     /// An engine that has nothing to drive yet; its state is that of a rank without a link.
-    pub(crate) fn new(state: impl FnOnce(edgempi_core::Instant) -> State) -> io::Result<Arc<Self>> {
+    pub(crate) fn new(spin: Duration, state: impl FnOnce(edgempi_core::Instant) -> State) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             start: Instant::now(),
+            spin,
             poller: Arc::new(Poller::new()?),
             thread: OnceLock::new(),
             flags: Flags::default(),
+            turn: Mutex::new(()),
+            lent: AtomicU64::new(0),
             state: Mutex::new(state(edgempi_core::Instant::ZERO)),
-            driver: Mutex::new(None),
+            driver: Token::new(None),
             hub: Mutex::new(None),
             counters: Counters::default(),
+            closed: OnceLock::new(),
             flushed: Signal::new(),
         }))
     }
@@ -130,8 +151,8 @@ impl Engine {
         StateGuard::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn driver(&self) -> MutexGuard<'_, Option<RankDriver>> {
-        self.driver.lock().unwrap_or_else(PoisonError::into_inner)
+    fn driver(&self) -> impl DerefMut<Target = Option<RankDriver>> {
+        self.driver.lock()
     }
 
     pub(crate) fn hub(&self) -> MutexGuard<'_, Option<HubDriver>> {
@@ -166,16 +187,22 @@ impl Engine {
     /// A process often ends right after. The others first hear that this rank gives up; and if it takes the hub with it,
     /// what else that has to say: that another rank has failed, say, which may be why this one gives up.
     pub(crate) fn give_up(&self) {
-        self.leave(GoodbyeReason::Dropped);
-        self.close();
+        self.go();
         // A waker may have dropped the world; the engine's own thread can not wait for itself.
         if self.thread.get() != Some(&thread::current().id()) {
             block_until(pin!(self.flushed.clone()), Some(Instant::now() + LAST_WORDS));
         }
     }
 
+    /// Begins to leave without finalizing, and waits for nothing.
+    pub(crate) fn go(&self) {
+        self.leave(GoodbyeReason::Dropped);
+        self.close();
+    }
+
     /// Lets the engine's thread end once the world is over, and all requests fail.
     pub(crate) fn close(&self) {
+        let _ = self.closed.set(self.now());
         self.flags.closing.store(true, Ordering::Release);
         self.wake();
     }
@@ -191,33 +218,21 @@ impl Engine {
 
     /// Sends what there is to send, unless somebody else is at it and will.
     pub(crate) fn kick(&self) {
-        self.flags.transmit.store(true, Ordering::SeqCst);
-        while self.wants_transmit() {
-            let mut driver = match self.driver.try_lock() {
-                Ok(driver) => driver,
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                // Whoever holds the driver looks at the flag once more after letting go of it.
-                Err(TryLockError::WouldBlock) => return,
-            };
-            self.flags.transmit.store(false, Ordering::SeqCst);
-            let Some(driver) = driver.as_mut() else { return };
-            driver.write(self);
-            driver.arm(self);
-        }
+        self.driver.kick(|driver| {
+            if let Some(driver) = driver {
+                driver.write(self);
+                if !driver.is_flushed() {
+                    // Somebody has to go on when the link has room again.
+                    self.wake();
+                }
+            }
+        });
     }
 
-    /// Whether there may be something to send that nobody has looked at. The fence stands between letting go of the
-    /// driver and looking here, as one in `kick` stands between setting the flag and trying for the driver: one of the
-    /// two sees the other.
-    fn wants_transmit(&self) -> bool {
-        fence(Ordering::SeqCst);
-        self.flags.transmit.load(Ordering::SeqCst)
-    }
-
-    /// Makes the engine's thread look around.
+    /// Makes the engine's thread look around, soon.
     pub(crate) fn wake(&self) {
-        self.flags.woken.store(true, Ordering::Release);
-        if self.thread.get() != Some(&thread::current().id()) {
+        self.flags.woken.store(true, Ordering::SeqCst);
+        if self.flags.parked.swap(false, Ordering::SeqCst) {
             // A poller that can't be notified is one that is gone.
             let _ = self.poller.notify();
         }
@@ -228,20 +243,38 @@ impl Engine {
         let _ = self.thread.set(thread::current().id());
         let _survivors = Survivors(self);
         let mut events = Events::new();
+        let (mut last_moved, mut lent) = (Instant::now(), 0);
         loop {
             let closing = self.flags.closing.load(Ordering::Acquire);
-            let is_idle = self.turns();
-            if closing && is_idle && self.is_flushed() {
-                self.flushed.set(());
+            let turn = try_lock(&self.turn);
+            let mut timeout = TICK;
+            if turn.is_some() {
+                let is_idle = self.turns();
+                if closing && is_idle && self.is_flushed() {
+                    self.flushed.set(());
+                }
+                // A link is flushed, too, between two frames: only an idle one has taken the last.
+                if is_idle && self.is_over() {
+                    break;
+                }
+                if !is_idle {
+                    last_moved = Instant::now();
+                }
+                let lent_before = mem::replace(&mut lent, self.lent.load(Ordering::Relaxed));
+                if last_moved.elapsed() < self.spin || !is_idle {
+                    timeout = Duration::ZERO;
+                } else if lent_before == lent {
+                    timeout = self.park();
+                }
             }
-            // A link is flushed, too, between two frames: only an idle one has taken the last.
-            if is_idle && self.is_over() {
-                break;
+            drop(turn);
+            if timeout.is_zero() {
+                thread::yield_now();
             }
-            // A link that is never silent must not keep the others from being heard, or deadlines from passing.
-            let timeout = if is_idle { self.timeout() } else { Some(Duration::ZERO) };
             events.clear();
-            if let Err(error) = self.poller.wait(&mut events, timeout) {
+            let result = self.poller.wait(&mut events, Some(timeout));
+            self.flags.parked.store(false, Ordering::SeqCst);
+            if let Err(error) = result {
                 self.state().lose(&Error::disconnected(format!("the poller failed: {error}")));
                 break;
             }
@@ -249,6 +282,37 @@ impl Engine {
             self.fire_deadlines();
         }
         self.end(&Error::Finalized)
+    }
+
+    /// Has the poller watch all links. Returns how long to sleep, unless it wakes.
+    ///
+    /// Whoever takes the turn next, or has something to tell, sees that the engine's thread is parked, and wakes it; or
+    /// it has come before, and is seen here.
+    fn park(&self) -> Duration {
+        self.arm();
+        self.flags.parked.store(true, Ordering::SeqCst);
+        if self.flags.woken.load(Ordering::SeqCst) || self.driver.is_wanted() {
+            return Duration::ZERO;
+        }
+        self.timeout()
+    }
+
+    fn disarm(&self) {
+        if let Some(driver) = self.driver().as_mut() {
+            driver.disarm();
+        }
+        if let Some(hub) = self.hub().as_mut() {
+            hub.disarm();
+        }
+    }
+
+    fn arm(&self) {
+        if let Some(driver) = self.driver().as_mut() {
+            driver.arm(self);
+        }
+        if let Some(hub) = self.hub().as_mut() {
+            hub.arm();
+        }
     }
 
     /// Nothing moves any more: everybody who waits is told why.
@@ -262,36 +326,41 @@ impl Engine {
 
     /// Moves what can be moved, for a while. Returns whether nothing is left.
     fn turns(&self) -> bool {
-        (0..TURNS).any(|_| !self.turn() && !self.flags.woken.swap(false, Ordering::AcqRel) && !self.wants_transmit())
+        (0..TURNS).any(|_| !self.turn() && !self.flags.woken.swap(false, Ordering::AcqRel) && !self.driver.is_wanted())
     }
 
     /// Moves what can be moved. Returns whether anything was.
     fn turn(&self) -> bool {
         self.flags.woken.store(false, Ordering::Release);
-        let mut moved = false;
-        {
-            let mut driver = self.driver();
-            self.flags.transmit.store(false, Ordering::SeqCst);
-            if let Some(driver) = driver.as_mut() {
-                moved |= driver.read(self);
-                moved |= driver.write(self);
-                driver.arm(self);
-            }
-        }
+        let mut moved = self.driver.turn(|driver| {
+            let Some(driver) = driver else { return false };
+            let read = driver.read(self);
+            let wrote = driver.write(self);
+            read || wrote
+        });
         if let Some(hub) = self.hub().as_mut() {
             moved |= hub.turn(self.now());
         }
-        moved || self.wants_transmit()
+        moved || self.driver.is_wanted()
     }
 
-    fn timeout(&self) -> Option<Duration> {
+    fn next_deadline(&self) -> Option<edgempi_core::Instant> {
         let rank = self.state().poll_timeout();
         let hub = self.hub().as_ref().and_then(HubDriver::poll_timeout);
-        let next = rank.into_iter().chain(hub).min()?;
-        Some(next.since(self.now()) + Duration::from_micros(1))
+        rank.into_iter().chain(hub).min()
+    }
+
+    fn timeout(&self) -> Duration {
+        let next = self.next_deadline().into_iter().chain(self.last_words_end()).min();
+        next.map_or(LONG, |next| next.since(self.now()) + Duration::from_micros(1))
     }
 
     fn fire_deadlines(&self) {
+        if self.next_deadline().is_none_or(|at| at > self.now()) {
+            return;
+        }
+        // What came before the deadline may still wait to be read, and say that the other side lives.
+        self.turn();
         let now = self.now();
         let result = self.state().handle_timeout(now);
         if let Err(error) = result {
@@ -320,18 +389,30 @@ impl Engine {
         self.state().lose(error);
     }
 
-    /// Whether the links have taken all that was said before the last turn.
+    /// When the hub's answer to the last word is not waited for any more, if that is to come.
+    fn last_words_end(&self) -> Option<edgempi_core::Instant> {
+        self.closed.get().map(|closed| *closed + LAST_WORDS).filter(|end| *end > self.now())
+    }
+
+    /// Whether the hub has heard the last word: it has closed its side. A link that is let go of earlier takes with it
+    /// what is still on its way to the hub, if anything comes from there that nobody reads.
+    fn is_heard(&self) -> bool {
+        let waits = self.last_words_end().is_some();
+        self.driver().as_ref().is_none_or(|driver| driver.is_over() || (driver.is_flushed() && !waits))
+    }
+
+    /// Whether what this process had to say has been heard. If it takes the hub with it, the others still hear, for a
+    /// while, why their calls fail: this rank may well end because of what they do not know yet.
     fn is_flushed(&self) -> bool {
-        self.driver().as_ref().is_none_or(RankDriver::is_flushed)
-            && self.hub().as_ref().is_none_or(HubDriver::is_flushed)
+        let waits = self.last_words_end().is_some();
+        self.is_heard() && self.hub().as_ref().is_none_or(|hub| hub.is_over() || (hub.is_flushed() && !waits))
     }
 
     fn is_over(&self) -> bool {
         if !self.flags.closing.load(Ordering::Acquire) {
             return self.hub().as_ref().is_some_and(HubDriver::is_over) && self.driver().is_none();
         }
-        let flushed = self.driver().as_ref().is_none_or(RankDriver::is_flushed);
-        flushed && self.hub().as_ref().is_none_or(HubDriver::is_over)
+        self.is_heard() && self.hub().as_ref().is_none_or(HubDriver::is_over)
     }
 }
 
@@ -352,6 +433,8 @@ pub(crate) trait Drive: Send + Sync {
     fn submit(&self, asked: Asked) -> Result<RequestId, Error>;
     /// Gives a request up.
     fn cancel(&self, request: RequestId);
+    /// Moves frames on this thread until `done`, or for as long as is worth it: then the caller sleeps.
+    fn spin(&self, done: &dyn Fn() -> bool);
 }
 
 impl Drive for Engine {
@@ -365,6 +448,46 @@ impl Drive for Engine {
     fn cancel(&self, request: RequestId) {
         self.state().cancel(request);
         self.kick();
+    }
+
+    /// Whoever waits moves the frames of everybody in the process, so that no thread has to be woken: that takes longer
+    /// than all else together. One at a time does; others sleep, and are woken by that one or the engine's thread.
+    fn spin(&self, done: &dyn Fn() -> bool) {
+        if self.spin.is_zero() || self.thread.get() == Some(&thread::current().id()) {
+            return;
+        }
+        let Some(_turn) = try_lock(&self.turn) else { return };
+        self.lent.fetch_add(1, Ordering::Relaxed);
+        if self.flags.parked.swap(false, Ordering::SeqCst) {
+            self.disarm();
+            // It looks around now and then from now on.
+            let _ = self.poller.notify();
+        }
+        let mut last_moved = Instant::now();
+        loop {
+            let moved = self.turn();
+            if done() {
+                return;
+            }
+            if moved {
+                last_moved = Instant::now();
+            } else if last_moved.elapsed() >= self.spin {
+                self.arm();
+                // Whoever found the link taken just now relies on another look.
+                if !self.driver.is_wanted() {
+                    return;
+                }
+            }
+            thread::yield_now();
+        }
+    }
+}
+
+fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
     }
 }
 

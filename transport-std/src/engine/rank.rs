@@ -74,6 +74,16 @@ impl RankDriver {
         }
     }
 
+    pub(super) fn disarm(&mut self) {
+        // A poller that can't be told is one that is gone.
+        let _ = self.link.disarm();
+    }
+
+    /// Whether the hub has closed its side, or the link has failed.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
     pub(super) fn is_flushed(&self) -> bool {
         self.over || self.mute || (self.out.is_empty() && self.large.is_none())
     }
@@ -86,8 +96,8 @@ impl RankDriver {
                 Ok((n, Fill::Some)) => moved += n.max(1),
                 Ok((_, Fill::Blocked)) => break,
                 Ok((_, Fill::Closed)) => {
-                    let hub = engine.state().hub.clone();
-                    self.end(engine, &Error::disconnected(format!("the hub at {hub} closed the connection")));
+                    let (hub, hint) = hub_of(engine);
+                    self.end(engine, &Error::disconnected(format!("the hub at {hub} closed the connection{hint}")));
                 }
                 Err(error) => self.fail(engine, &error),
             }
@@ -270,8 +280,8 @@ impl RankDriver {
     }
 
     fn fail(&mut self, engine: &Engine, error: &io::Error) {
-        let hub = engine.state().hub.clone();
-        self.end(engine, &Error::disconnected(format!("the connection to the hub at {hub} broke: {error}")));
+        let (hub, hint) = hub_of(engine);
+        self.end(engine, &Error::disconnected(format!("the connection to the hub at {hub} broke: {error}{hint}")));
     }
 
     fn end(&mut self, engine: &Engine, error: &Error) {
@@ -279,4 +289,10 @@ impl RankDriver {
         self.link.close_write();
         engine.state().lose(error);
     }
+}
+
+/// Where the hub is, or was, and where to look when it is gone without a word.
+fn hub_of(engine: &Engine) -> (String, &'static str) {
+    let state = engine.state();
+    (state.hub.clone(), state.hub_hint)
 }

@@ -42,7 +42,12 @@ pub(crate) enum OwnedCall {
 
 impl OwnedCall {
     /// A user's operation between these ranks of a communicator of `size`.
-    pub(crate) fn user(group: Group<'_>, size: u32, name: &str, version: u32) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if a rank is not in the communicator, or stands twice on one side: the hub would take that for a
+    /// breach of the protocol.
+    pub(crate) fn user(group: Group<'_>, size: u32, name: &str, version: u32) -> Result<Self, Error> {
         let list = |ranks: Ranks<'_>| -> Vec<Rank> {
             match ranks {
                 Ranks::All => (0..size).map(Rank::new).collect(),
@@ -50,6 +55,8 @@ impl OwnedCall {
             }
         };
         let (sources, destinations) = (list(group.sources), list(group.destinations));
+        check_side(&sources, size, "source")?;
+        check_side(&destinations, size, "destination")?;
         let is_all = |ranks: &[Rank]| ranks.iter().copied().eq((0..size).map(Rank::new));
         // As the hub reads them: two counts, then the ranks; a version, then the name. All ranks are no group of their
         // own: there, these calls are counted with the built-in ones, and so compared with them.
@@ -61,7 +68,7 @@ impl OwnedCall {
             counts.into_iter().chain(ranks).flat_map(u32::to_le_bytes).collect()
         };
         let operation = [&version.to_le_bytes(), name.as_bytes()].concat();
-        Self::User { group, sources, destinations, operation }
+        Ok(Self::User { group, sources, destinations, operation })
     }
 
     /// The call for the endpoint, which needs no names.
@@ -138,6 +145,8 @@ pub(crate) struct State {
     pub(super) world: String,
     /// Where the hub is, for people.
     pub(super) hub: String,
+    /// Where to look when the hub is gone without a word.
+    pub(crate) hub_hint: &'static str,
     /// Why nothing works any more.
     lost: Option<Error>,
     /// Calls made just before that was known.
@@ -173,6 +182,7 @@ impl State {
             site_text,
             world,
             hub,
+            hub_hint: "",
             lost: None,
             late: Vec::new(),
             joined: Signal::new(),
@@ -257,9 +267,9 @@ impl State {
         Ok(id)
     }
 
-    /// Sees to it that the endpoint has a slot to spare.
+    /// Sees to it that the endpoint has a slot to spare, as far as it can use any more.
     pub(super) fn make_room(&mut self) {
-        if !self.endpoint.has_free_slot() {
+        if !self.endpoint.has_free_slot() && self.endpoint.capacity() < usize::from(u16::MAX) {
             self.endpoint.grow(|slots| slots.resize(slots.len() * 2, Slot::FREE));
         }
     }
@@ -421,6 +431,23 @@ impl State {
     }
 }
 
+/// Whether the ranks on one side of a group are ranks of a communicator of `size`, each of them once.
+fn check_side(ranks: &[Rank], size: u32, side: &str) -> Result<(), Error> {
+    if let Some(rank) = ranks.iter().find(|rank| rank.get() >= size) {
+        let text = format!("rank {rank} of the operation's group is not in this communicator of {size}");
+        return Err(Error::invalid(text));
+    }
+    if ranks.is_sorted_by(|a, b| a < b) {
+        return Ok(());
+    }
+    let mut sorted = ranks.to_vec();
+    sorted.sort_unstable();
+    match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(Error::invalid(format!("rank {} is a {side} of the operation's group twice", pair[0]))),
+        None => Ok(()),
+    }
+}
+
 /// Whether the hub takes the names of a user's operation and its group.
 fn check_names(group: &[u8], operation: &[u8]) -> Result<(), Error> {
     // Behind its version.
@@ -462,5 +489,46 @@ fn invalid(fault: Fault, call: &Call<'_>, datatype: Datatype, communicator: Comm
             Error::invalid(format!("{len} bytes can not be divided into one block for each of {max} ranks"))
         }
         _ => Error::from_hub(fault, String::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use edgempi_core::Tag;
+
+    use super::*;
+    use crate::buffers::{Buffers, Inbound, Outbound};
+
+    #[test]
+    fn requests_beyond_what_an_endpoint_can_hold_take_no_memory() {
+        let config = Config::host(Rank::new(0), 2);
+        let mut state = State::new(Instant::ZERO, config, String::new(), String::new());
+        let communicator = CommunicatorId { id: 0, rank: Rank::new(0), size: 2 };
+        // No hub has said yet how many requests it takes.
+        let mut submit = || {
+            let pending = Pending::new(Buffers::new(Outbound::Nothing, Inbound::Nothing, communicator, 0));
+            let asked = Asked {
+                communicator,
+                call: OwnedCall::Builtin(Call::Send { dest: Rank::new(1), tag: Tag(0) }),
+                datatype: Datatype::U8,
+                sent: Sent::Equal(0),
+                receive: Receive::Exactly(0),
+                in_place: false,
+                site: Location::caller(),
+                pending,
+            };
+            let submitted = state.submit(asked);
+            let mut held = 0;
+            state.endpoint.grow(|slots| held = slots.len());
+            (submitted, held)
+        };
+        for _ in 0..u16::MAX {
+            assert!(submit().0.is_ok());
+        }
+        for _ in 0..3 {
+            let (submitted, held) = submit();
+            assert!(matches!(submitted, Err(Error::TooManyRequests { max: 65_535 })), "{submitted:?}");
+            assert_eq!(held, 65_536);
+        }
     }
 }

@@ -28,6 +28,9 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const SETTLING: Duration = Duration::from_millis(200);
 /// How long a pipe must be silent, after all ranks have ended, to be left to whoever still holds it.
 const SILENCE: Duration = Duration::from_secs(1);
+/// The exit code of a Rust program that has panicked. Its rank told the others before the process had ended; theirs may
+/// have ended first, with an error that says so.
+const PANICKED: u8 = 101;
 /// A second signal so soon is the first one once more: `timeout` signals a process and then its whole group.
 const SAME_SIGNAL: Duration = Duration::from_millis(250);
 /// A thread here only moves bytes; a small stack makes room for many ranks.
@@ -141,6 +144,22 @@ pub fn execute(arguments: &Arguments) -> u8 {
 }
 
 impl Arguments {
+    /// `ranks` of a program, whose output stays as it is.
+    pub fn plain(ranks: u32, command: Vec<OsString>) -> Self {
+        Self {
+            ranks,
+            example: None,
+            package: None,
+            features: Vec::new(),
+            profile: None,
+            firmware: 0,
+            board: String::new(),
+            no_prefix: true,
+            grace: Duration::from_secs(5),
+            command,
+        }
+    }
+
     fn run(&self) -> Result<u8, RunError> {
         let (program, arguments) = self.program()?;
         let boards = match &self.example {
@@ -176,6 +195,8 @@ impl Arguments {
                 coloured.map(|colour| output::prefix(rank, size, colour))
             });
             if let Err(error) = job.start(rank, &mut command, prefixes) {
+                // That the others end now is our doing, and nobody's failure.
+                job.code = Some(1);
                 job.kill();
                 job.finish(&inbox);
                 // A file that is there but "not found" lacks its interpreter.
@@ -207,10 +228,11 @@ impl Arguments {
     }
 }
 
-/// A port for the hub, so that two jobs run side by side, unless the user says where the hub is.
+/// A port for the hub, so that two jobs run side by side, unless the user says where the hub is. A port that a rank
+/// finds in its environment is that of its own world: a job that it starts needs another.
 fn free_port() -> io::Result<Option<u16>> {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if is_set("EDGEMPI_ADDR") || is_set("EDGEMPI_PORT") {
+    if is_set("EDGEMPI_ADDR") || (is_set("EDGEMPI_PORT") && !is_set("EDGEMPI_RANK")) {
         return Ok(None);
     }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -381,7 +403,9 @@ impl Job {
 
     /// Says which ranks have failed, the likely cause first; its code is ours.
     fn tell_failures(&mut self) {
-        let cause = self.failures.iter().position(|failure| failure.by_signal).unwrap_or(0);
+        let first = |is_cause: fn(&Failure) -> bool| self.failures.iter().position(is_cause);
+        let cause =
+            first(|failure| failure.by_signal).or_else(|| first(|failure| failure.code == PANICKED)).unwrap_or(0);
         let mut others: BTreeSet<u32> = self.failures.iter().map(|failure| failure.rank).collect();
         let Some(Failure { rank, how, code, .. }) = self.failures.drain(..).nth(cause) else { return };
         others.remove(&rank);
