@@ -19,7 +19,8 @@ const SEED: &str = "EDGEMPI_MODEL_SEED";
 /// No case takes longer, unless something hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn number(variable: &str) -> Option<u64> {
+/// A number that the environment says.
+pub fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
 }
