@@ -403,8 +403,11 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         if !matches!(self.phase, Phase::Start | Phase::Greeting | Phase::Joined) {
             return Err(Fault::new(Category::Disconnected));
         }
-        let table = u64::from(submission.size) * 8;
-        if submission.flags.has(SubmitFlags::VARIED) && self.phase == Phase::Joined && table > self.max_payload as u64 {
+        let table = u64::from(submission.asked.size) * 8;
+        if submission.asked.flags.has(SubmitFlags::VARIED)
+            && self.phase == Phase::Joined
+            && table > self.max_payload as u64
+        {
             return Err(Fault::of_size(Category::TooLarge, table, self.max_payload as u64));
         }
         if self.open >= self.max_requests {
@@ -415,37 +418,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         let index = self.pop_free().ok_or(too_many)?;
         let slot = self.slot_mut(index).ok_or(too_many)?;
         let generation = slot.generation;
-        let new = submission.names.new;
-        let mut marks = Marks::default();
-        for (is_new, mark) in
-            [(new.group, Marks::NEW_GROUP), (new.operation, Marks::NEW_OPERATION), (new.site, Marks::NEW_SITE)]
-        {
-            if is_new {
-                marks.set(mark);
-            }
-        }
-        *slot = Slot {
-            generation,
-            state: State::Queued,
-            marks,
-            call: submission.code as u8,
-            datatype: submission.datatype.code(),
-            op: submission.op,
-            roles: pack(submission.role.up) | pack(submission.role.down) << 2,
-            communicator: submission.communicator,
-            group: submission.names.group,
-            name: submission.names.operation,
-            site: submission.names.site,
-            peer: submission.peer.get(),
-            tag: submission.tag.0,
-            n: submission.n,
-            size: submission.size,
-            send: submission.send,
-            receive: submission.receive,
-            unsent: submission.travels,
-            flags: submission.flags.bits(),
-            ..Slot::FREE
-        };
+        let Submission { asked, names: marks } = *submission;
+        *slot = Slot { generation, state: State::Queued, marks, asked, ..Slot::FREE };
         self.open += 1;
         self.unsettled += 1;
         self.push_ready(index);
@@ -661,12 +635,14 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         }
         let len = usize::try_from(part.len).ok()?;
         let cancelled = slot.marks.has(Marks::CANCELLED);
-        let allowed = match unpack(slot.roles >> 2) {
+        let allowed = match slot.asked.down {
             Parts::None => false,
-            Parts::One => part.part == 0 && fits(slot, len, slot.receive),
-            Parts::EachOther => part.part < slot.size && fits(slot, len, slot.receive / (slot.size as usize).max(1)),
+            Parts::One => part.part == 0 && fits(slot, len, slot.asked.receive),
+            Parts::EachOther => {
+                part.part < slot.asked.size && fits(slot, len, slot.asked.receive / (slot.asked.size as usize).max(1))
+            }
         };
-        let (before, limit) = (slot.announced, slot.receive);
+        let (before, limit) = (slot.announced, slot.asked.receive);
         let announced = before.checked_add(len).filter(|announced| *announced <= limit)?;
         slot.announced = announced;
         if !allowed || self.part_slot(index, part.part, State::DownPart).is_some() {
@@ -689,7 +665,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
     fn on_data(&mut self, data: Data, len: usize) -> Option<Incoming> {
         let Some((owner, request_slot)) = self.find(data.request) else { return Some(Incoming::Discard { len }) };
         let cancelled = request_slot.marks.has(Marks::CANCELLED);
-        let unlimited = SubmitFlags::from_bits(request_slot.flags).has(SubmitFlags::UNLIMITED);
+        let unlimited = request_slot.asked.flags.has(SubmitFlags::UNLIMITED);
         let index = self.part_slot(owner, data.part, State::DownPart)?;
         let slot = self.slot_mut(index)?;
         let offset = slot.down.offset;
@@ -716,18 +692,20 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             return discard;
         }
         let Some((index, slot)) = self.find(credit.request) else { return discard };
-        if slot.state != State::Open || slot.marks.has(Marks::CANCELLED) || slot.unsent == 0 {
+        if slot.state != State::Open || slot.marks.has(Marks::CANCELLED) || slot.asked.unsent == 0 {
             return discard;
         }
         let limit = usize::try_from(credit.limit).ok()?;
         let len = usize::try_from(credit.len).ok()?;
-        let allowed = match unpack(slot.roles) {
+        let allowed = match slot.asked.up {
             Parts::None => false,
-            Parts::One => credit.part == 0 && len == slot.send,
-            Parts::EachOther if SubmitFlags::from_bits(slot.flags).has(SubmitFlags::VARIED) => {
-                credit.part < slot.size && len <= slot.send
+            Parts::One => credit.part == 0 && len == slot.asked.send,
+            Parts::EachOther if slot.asked.flags.has(SubmitFlags::VARIED) => {
+                credit.part < slot.asked.size && len <= slot.asked.send
             }
-            Parts::EachOther => credit.part < slot.size && len == slot.send / (slot.size as usize).max(1),
+            Parts::EachOther => {
+                credit.part < slot.asked.size && len == slot.asked.send / (slot.asked.size as usize).max(1)
+            }
         };
         if !allowed || limit > len {
             return None;
@@ -755,13 +733,13 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         self.settle_sequence(complete.sequence, complete.queue_limit)?;
         let window = self.config.receive_window as usize;
         let (index, slot) = self.find(complete.request)?;
-        let roles = unpack(slot.roles >> 2);
+        let roles = slot.asked.down;
         let came = match complete.layout {
             Layout::Empty => slot.announced,
             _ if slot.announced > 0 => return None,
             Layout::Single | Layout::Equal => len,
             Layout::Varied => {
-                let table = (slot.size as usize).checked_mul(8)?;
+                let table = (slot.asked.size as usize).checked_mul(8)?;
                 len.checked_sub(table)?
             }
         };
@@ -771,21 +749,21 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             Layout::Equal | Layout::Varied => roles == Parts::EachOther,
         };
         let exact = match roles {
-            Parts::EachOther => slot.receive - slot.receive / (slot.size as usize).max(1),
+            Parts::EachOther => slot.asked.receive - slot.asked.receive / (slot.asked.size as usize).max(1),
             Parts::None => 0,
-            Parts::One => slot.receive,
+            Parts::One => slot.asked.receive,
         };
-        let flags = SubmitFlags::from_bits(slot.flags);
+        let flags = slot.asked.flags;
         let length_fits = if flags.has(SubmitFlags::EXACT) {
             came == exact && complete.layout != Layout::Varied
         } else {
-            came <= slot.receive
+            came <= slot.asked.receive
         };
         let within_window = flags.has(SubmitFlags::UNLIMITED) || len <= window;
         if !layout_fits || !length_fits || !within_window || complete.bytes != came as u64 {
             return None;
         }
-        let is_recv = slot.call == CallCode::Recv as u8;
+        let is_recv = slot.asked.call == CallCode::Recv as u8;
         if self.is_receiving(index) {
             return None;
         }
@@ -930,60 +908,60 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         let mut cost = 0;
         let mut done = None;
         let slot = self.slot_mut(index)?;
-        let mut flags = SubmitFlags::from_bits(slot.flags);
-        let is_send = slot.call == CallCode::Send as u8;
+        let mut flags = slot.asked.flags;
+        let is_send = slot.asked.call == CallCode::Send as u8;
         let varied = flags.has(SubmitFlags::VARIED);
-        let table = if varied { slot.size as usize * 8 } else { 0 };
+        let table = if varied { slot.asked.size as usize * 8 } else { 0 };
         let room = usize::try_from(room.saturating_sub(EAGER_OVERHEAD)).unwrap_or(usize::MAX);
         let affordable = room.min(max_payload.min(reach.payload(request)).saturating_sub(table));
         // Of a request that was given up, the bytes are no longer there.
         let cancelled = slot.marks.has(Marks::CANCELLED);
         // One that the hub will refuse stays here: its send must not be done before that.
-        let too_large = slot.send as u64 > max_message;
+        let too_large = slot.asked.send as u64 > max_message;
         let affordable = if room == 0 || cancelled || too_large { 0 } else { affordable };
-        let whole = slot.unsent <= affordable;
-        let inline = match unpack(slot.roles) {
+        let whole = slot.asked.unsent <= affordable;
+        let inline = match slot.asked.up {
             Parts::None => 0,
-            Parts::One if whole => slot.unsent,
+            Parts::One if whole => slot.asked.unsent,
             // A beginning, cut so that no element is.
             Parts::One => affordable & !63,
-            Parts::EachOther if whole => slot.unsent,
+            Parts::EachOther if whole => slot.asked.unsent,
             Parts::EachOther => 0,
         };
         if inline > 0 || (is_send && whole && room > 0) {
             cost = inline as u64 + EAGER_OVERHEAD;
             flags = flags.with(SubmitFlags::EAGER);
         }
-        slot.unsent -= inline;
-        slot.up = Progress { part: 0, offset: inline, limit: inline, len: slot.send };
+        slot.asked.unsent -= inline;
+        slot.up = Progress { part: 0, offset: inline, limit: inline, len: slot.asked.send };
         slot.state = State::Open;
         let submit = Submit {
             request,
             sequence,
             acknowledged,
-            call: slot.call,
-            datatype: slot.datatype,
-            op: slot.op,
+            call: slot.asked.call,
+            datatype: slot.asked.datatype,
+            op: slot.asked.op,
             flags,
-            communicator: slot.communicator,
-            group: slot.group,
-            name: slot.name,
-            site: slot.site,
-            peer: Rank::new(slot.peer),
-            tag: Tag(slot.tag),
-            n: slot.n,
-            send: slot.send as u64,
-            receive: slot.receive as u64,
+            communicator: slot.asked.communicator,
+            group: slot.asked.group,
+            name: slot.asked.operation,
+            site: slot.asked.site,
+            peer: Rank::new(slot.asked.peer),
+            tag: Tag(slot.asked.tag),
+            n: slot.asked.n,
+            send: slot.asked.send as u64,
+            receive: slot.asked.receive as u64,
         };
-        let has_part = unpack(slot.roles) == Parts::One;
-        if !has_part || inline == slot.send {
+        let has_part = slot.asked.up == Parts::One;
+        if !has_part || inline == slot.asked.send {
             slot.up = Progress::default();
         }
-        if is_send && cost > 0 && slot.unsent == 0 && !cancelled {
+        if is_send && cost > 0 && slot.asked.unsent == 0 && !cancelled {
             done = Some(request);
         }
         let cancel = slot.marks.has(Marks::CANCEL);
-        let settled = slot.call == CallCode::Recv as u8 || done.is_some();
+        let settled = slot.asked.call == CallCode::Recv as u8 || done.is_some();
         if settled {
             self.settle(index);
         }
@@ -1030,7 +1008,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             self.close_part(owner, index);
         }
         if let Some(slot) = self.slot_mut(owner) {
-            slot.unsent = slot.unsent.saturating_sub(n);
+            slot.asked.unsent = slot.asked.unsent.saturating_sub(n);
         }
         // To the back of the queue, so that one long message does not hold the others up.
         self.pop_ready();
@@ -1184,16 +1162,14 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
     fn retire(&mut self, index: u16) {
         let Some(slot) = self.slot_mut(index) else { return };
         let generation = slot.generation.wrapping_add(1).max(1);
-        if slot.marks.has(Marks::LISTED) {
-            let mut marks = Marks::default();
-            marks.set(Marks::LISTED);
-            *slot = Slot { generation, next: slot.next, marks, ..Slot::FREE };
-        } else {
-            *slot = Slot { generation, ..Slot::FREE };
+        let marks = slot.marks.only(Marks::LISTED);
+        *slot = Slot { generation, next: slot.next, marks, ..Slot::FREE };
+        if !marks.has(Marks::LISTED) {
             self.push_free(index);
         }
     }
 
+    #[inline(never)] // on a Cortex-M3 more than 100 bytes less
     fn find(&mut self, request: RequestId) -> Option<(u16, &mut Slot)> {
         let slot = self.slots.as_mut().get_mut(request.index())?;
         let live = slot.generation == request.generation() && matches!(slot.state, State::Queued | State::Open);
@@ -1270,6 +1246,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
 }
 
 /// A duration in milliseconds, without the 128-bit and 64-bit divisions that boards would have to bring along.
+#[inline(never)] // and once is enough
 fn millis(duration: Duration) -> u32 {
     let seconds = u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
     seconds.saturating_mul(1000).saturating_add(duration.subsec_millis())
@@ -1279,33 +1256,19 @@ const PROTOCOL: Fault = Fault::new(Category::Protocol);
 
 /// The next name that travels ahead of a request: the mark that says so, its frame and its text.
 fn new_name(slot: &Slot, request: RequestId) -> Option<(u8, Name, Content)> {
-    [
-        (Marks::NEW_GROUP, NameKind::Group, slot.group, Content::Group(request)),
-        (Marks::NEW_OPERATION, NameKind::Operation, slot.name, Content::Operation(request)),
-        (Marks::NEW_SITE, NameKind::Site, slot.site, Content::Site(request)),
-    ]
-    .into_iter()
-    .find(|(mark, ..)| slot.marks.has(*mark))
-    .map(|(mark, kind, id, content)| (mark, Name { kind, id }, content))
+    let (mark, kind, id, content) = if slot.marks.has(Marks::NEW_GROUP) {
+        (Marks::NEW_GROUP, NameKind::Group, slot.asked.group, Content::Group(request))
+    } else if slot.marks.has(Marks::NEW_OPERATION) {
+        (Marks::NEW_OPERATION, NameKind::Operation, slot.asked.operation, Content::Operation(request))
+    } else if slot.marks.has(Marks::NEW_SITE) {
+        (Marks::NEW_SITE, NameKind::Site, slot.asked.site, Content::Site(request))
+    } else {
+        return None;
+    };
+    Some((mark, Name { kind, id }, content))
 }
 
 /// Whether a part of `len` bytes is what a call that receives `limit` bytes a part may get.
 fn fits(slot: &Slot, len: usize, limit: usize) -> bool {
-    if SubmitFlags::from_bits(slot.flags).has(SubmitFlags::EXACT) { len == limit } else { len <= slot.receive }
-}
-
-fn pack(parts: Parts) -> u8 {
-    match parts {
-        Parts::None => 0,
-        Parts::One => 1,
-        Parts::EachOther => 2,
-    }
-}
-
-fn unpack(bits: u8) -> Parts {
-    match bits & 3 {
-        0 => Parts::None,
-        1 => Parts::One,
-        _ => Parts::EachOther,
-    }
+    if slot.asked.flags.has(SubmitFlags::EXACT) { len == limit } else { len <= slot.asked.receive }
 }

@@ -114,10 +114,12 @@ impl CallCode {
 
 /// In how many parts a rank's message travels, one way. A block that a rank would send to itself never does:
 /// its driver copies it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(u8)]
 pub enum Parts {
     /// Nothing travels.
-    None,
+    #[default]
+    None = 0,
     /// One part, number 0.
     One,
     /// One part for each other rank of the communicator, numbered by rank.
@@ -211,23 +213,46 @@ pub struct NewNames {
     pub site: bool,
 }
 
+impl NewNames {
+    fn marks(self) -> Marks {
+        let mark = |is_new: bool, mark: u8| if is_new { mark } else { 0 };
+        Marks(
+            mark(self.group, Marks::NEW_GROUP)
+                | mark(self.operation, Marks::NEW_OPERATION)
+                | mark(self.site, Marks::NEW_SITE),
+        )
+    }
+}
+
 /// A call as numbers: what an endpoint needs to submit it.
 #[derive(Clone, Copy, Debug)]
 pub struct Submission {
-    pub(crate) code: CallCode,
-    pub(crate) datatype: Datatype,
-    pub(crate) op: u8,
-    pub(crate) flags: SubmitFlags,
+    pub(crate) asked: Asked,
+    /// The names that travel ahead of it.
+    pub(crate) names: Marks,
+}
+
+/// A call as its slot keeps it. All zeros is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asked {
     pub(crate) communicator: u64,
-    pub(crate) names: NameIds,
-    pub(crate) peer: Rank,
-    pub(crate) tag: Tag,
+    pub(crate) peer: u32,
+    pub(crate) tag: u32,
     pub(crate) n: u32,
-    pub(crate) role: Role,
     pub(crate) size: u32,
     pub(crate) send: usize,
-    pub(crate) travels: usize,
     pub(crate) receive: usize,
+    /// Bytes still to be sent.
+    pub(crate) unsent: usize,
+    pub(crate) group: u16,
+    pub(crate) operation: u16,
+    pub(crate) site: u16,
+    pub(crate) call: u8,
+    pub(crate) datatype: u8,
+    pub(crate) op: u8,
+    pub(crate) flags: SubmitFlags,
+    pub(crate) up: Parts,
+    pub(crate) down: Parts,
 }
 
 /// The communicator that a call is made on, as the rank knows it.
@@ -344,34 +369,38 @@ impl Submission {
         // A message may always be shorter than its receive (MPI 4.1, chapter 3.2.4).
         let exact = matches!(receive, Receive::Exactly(_)) && code != CallCode::Recv;
         flags = flags.with_if(in_place, SubmitFlags::IN_PLACE).with_if(exact, SubmitFlags::EXACT);
-        Ok(Self {
-            code,
-            datatype,
-            op: op.map_or(0, ReduceOp::code),
-            flags,
+        let asked = Asked {
             communicator: id,
-            names,
-            peer,
-            tag: label,
+            peer: peer.get(),
+            tag: label.0,
             n,
-            role,
             size,
             send,
-            travels,
             receive: receive.limit(),
-        })
+            unsent: travels,
+            group: names.group,
+            operation: names.operation,
+            site: names.site,
+            call: code as u8,
+            datatype: datatype.code(),
+            op: op.map_or(0, ReduceOp::code),
+            flags,
+            up: role.up,
+            down: role.down,
+        };
+        Ok(Self { asked, names: names.new.marks() })
     }
 
     /// Lets the hub send the whole result at any pace: for a driver whose memory for it is at hand.
     #[must_use]
     pub fn unlimited(mut self) -> Self {
-        self.flags = self.flags.with(SubmitFlags::UNLIMITED);
+        self.asked.flags = self.asked.flags.with(SubmitFlags::UNLIMITED);
         self
     }
 
     /// What this rank gives and receives.
     pub fn role(&self) -> Role {
-        self.role
+        Role { up: self.asked.up, down: self.asked.down }
     }
 }
 
@@ -418,23 +447,7 @@ pub struct Slot {
     pub(crate) owner: u16,
     pub(crate) state: State,
     pub(crate) marks: Marks,
-    pub(crate) call: u8,
-    pub(crate) datatype: u8,
-    pub(crate) op: u8,
-    pub(crate) roles: u8,
-    pub(crate) flags: u8,
-    pub(crate) communicator: u64,
-    pub(crate) group: u16,
-    pub(crate) name: u16,
-    pub(crate) site: u16,
-    pub(crate) peer: u32,
-    pub(crate) tag: u32,
-    pub(crate) n: u32,
-    pub(crate) size: u32,
-    pub(crate) send: usize,
-    pub(crate) receive: usize,
-    /// Bytes still to be sent.
-    pub(crate) unsent: usize,
+    pub(crate) asked: Asked,
     /// Bytes of the result in the parts that were announced so far.
     pub(crate) announced: usize,
     pub(crate) up: Progress,
@@ -463,6 +476,11 @@ impl Marks {
         self.0 |= mark;
     }
 
+    /// Of these, only `mark`.
+    pub(crate) fn only(self, mark: u8) -> Self {
+        Self(self.0 & mark)
+    }
+
     pub(crate) fn clear(&mut self, mark: u8) -> bool {
         let had = self.has(mark);
         self.0 &= !mark;
@@ -479,22 +497,25 @@ impl Slot {
         owner: 0,
         state: State::Free,
         marks: Marks(0),
-        call: 0,
-        datatype: 0,
-        op: 0,
-        roles: 0,
-        flags: 0,
-        communicator: 0,
-        group: 0,
-        name: 0,
-        site: 0,
-        peer: 0,
-        tag: 0,
-        n: 0,
-        size: 0,
-        send: 0,
-        receive: 0,
-        unsent: 0,
+        asked: Asked {
+            communicator: 0,
+            peer: 0,
+            tag: 0,
+            n: 0,
+            size: 0,
+            send: 0,
+            receive: 0,
+            unsent: 0,
+            group: 0,
+            operation: 0,
+            site: 0,
+            call: 0,
+            datatype: 0,
+            op: 0,
+            flags: SubmitFlags::empty(),
+            up: Parts::None,
+            down: Parts::None,
+        },
         announced: 0,
         up: Progress { part: 0, offset: 0, limit: 0, len: 0 },
         down: Progress { part: 0, offset: 0, limit: 0, len: 0 },

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 use crate::engine::Drive;
 use crate::error::Error;
-use crate::hand::{Hand, Sink, Source as From};
+use crate::hand::{Blocks, Hand, Sink, Source as From};
 use crate::names::Names;
 use crate::transfer::{Progress, Transfer};
 
@@ -28,11 +28,25 @@ use crate::transfer::{Progress, Transfer};
 pub struct Comm<'e> {
     drive: &'e dyn Drive,
     id: CommunicatorId,
+    /// How it is freed, unless it is the world's: a pointer, so that an image that never splits has none of it.
+    free: Option<fn(&Self)>,
 }
 
 impl<'e> Comm<'e> {
     pub(crate) fn new(drive: &'e dyn Drive, id: CommunicatorId) -> Self {
-        Self { drive, id }
+        Self { drive, id, free: None }
+    }
+
+    /// A communicator that was made by a split: it is freed when it is dropped.
+    fn split_off(drive: &'e dyn Drive, id: CommunicatorId) -> Self {
+        let free = |comm: &Self| {
+            let mut hand = comm.hand(Buffers::None);
+            // If the hub is gone, so is the communicator. Nobody waits for the answer.
+            if let Ok(request) = comm.drive.submit(comm.id, &Call::Free, Datatype::Object, &mut hand, None) {
+                comm.drive.detach(request);
+            }
+        };
+        Self { drive, id, free: Some(free) }
     }
 
     fn start<'a>(
@@ -44,6 +58,18 @@ impl<'e> Comm<'e> {
     ) -> Transfer<'a> {
         let started = self.drive.submit(self.id, call, datatype, &mut hand, len);
         Transfer::new(self.drive, started, hand)
+    }
+
+    #[inline(never)]
+    fn transfer_blocks<'a>(
+        &'a self,
+        call: &Call<'a>,
+        datatype: Datatype,
+        buffers: Buffers<'a>,
+        blocks: Option<&'static Blocks>,
+    ) -> Transfer<'a> {
+        let hand = Hand { blocks, ..self.hand(buffers) };
+        self.start(call, datatype, hand, None)
     }
 
     fn hand<'a>(&self, buffers: Buffers<'a>) -> Hand<'a> {
@@ -196,13 +222,8 @@ impl<'e> Comm<'e> {
 
 impl Drop for Comm<'_> {
     fn drop(&mut self) {
-        if self.id.id != 0 {
-            let mut hand = self.hand(Buffers::None);
-            // If the hub is gone, so is the communicator. Nobody waits for the answer.
-            if let Ok(request) = self.drive.submit(self.id, &Call::Free, Datatype::Object, &mut hand, None) {
-                self.drive.detach(request);
-            }
-            self.drive.forget(self.id.id);
+        if let Some(free) = self.free {
+            free(self);
         }
     }
 }
@@ -226,9 +247,9 @@ impl Communicator for Comm<'_> {
         self.id.size
     }
 
+    #[inline(always)] // see `Blocks`
     fn transfer<'a>(&'a self, call: Call<'a>, datatype: Datatype, buffers: Buffers<'a>) -> Transfer<'a> {
-        let hand = self.hand(buffers);
-        self.start(&call, datatype, hand, None)
+        self.transfer_blocks(&call, datatype, buffers, Blocks::of(&call))
     }
 
     fn progress(&self) -> Progress<'_> {
@@ -303,7 +324,7 @@ impl<'e> Future for Split<'_, 'e> {
         Poll::Ready(result.and_then(|_| {
             let place = this.comm.id.split(SplitResult::from_bytes(this.receive));
             let place = place.map_err(|_| Error::new(Category::Protocol))?;
-            Ok(place.map(|id| Comm::new(this.comm.drive, id)))
+            Ok(place.map(|id| Comm::split_off(this.comm.drive, id)))
         }))
     }
 }

@@ -147,6 +147,11 @@ pub(crate) struct Place {
     pub(crate) offset: usize,
 }
 
+impl Place {
+    /// The first byte of the only part.
+    pub(crate) const START: Self = Self { blocks: false, part: 0, offset: 0 };
+}
+
 /// A request beside its slot.
 pub(crate) struct Entry {
     pub(crate) request: RequestId,
@@ -170,7 +175,7 @@ impl Entry {
         request: RequestId::NONE,
         stage: Stage::Free,
         waker: None,
-        place: Place { blocks: false, part: 0, offset: 0 },
+        place: Place::START,
         stored: 0,
         has_pool: false,
         part: 0,
@@ -202,5 +207,5 @@ pub(crate) struct NameEntry {
 }
 
 impl NameEntry {
-    const FREE: Self = Self { hash: 0, started: 0, told: false };
+    pub(crate) const FREE: Self = Self { hash: 0, started: 0, told: false };
 }

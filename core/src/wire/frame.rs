@@ -76,14 +76,6 @@ impl SubmitFlags {
         Self(0)
     }
 
-    pub(crate) const fn bits(self) -> u8 {
-        self.0
-    }
-
-    pub(crate) const fn from_bits(bits: u8) -> Self {
-        Self(bits)
-    }
-
     /// Whether all of `flags` are set.
     pub const fn has(self, flags: Self) -> bool {
         self.0 & flags.0 == flags.0
@@ -325,6 +317,8 @@ macro_rules! frames {
             }
 
             /// Writes prefix and header in front of a payload of `payload_len` bytes; returns their length.
+            // Where the kind is known, no frame is copied about.
+            #[inline(always)]
             pub fn encode(&self, payload_len: u32, bytes: &mut [u8; super::MAX_HEAD_LEN]) -> usize {
                 let (prefix, header) = bytes.split_at_mut(PREFIX_LEN);
                 let Some(header) = header.first_chunk_mut() else { return 0 };
