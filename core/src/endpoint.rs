@@ -22,7 +22,7 @@ use crate::request::{CallCode, Marks, Parts, Progress, RequestId, Slot, State, S
 use crate::time::Instant;
 use crate::wire::{
     Cancel, Complete, Credit, Data, Down, Goodbye, GoodbyeReason, Hello, Layout, MAGIC, MAX_HEAD_LEN, Name, NameKind,
-    Part, Ping, Prefix, RankKind, Submit, SubmitFlags, Up, VERSION, Welcome,
+    PREFIX_LEN, Part, Ping, Prefix, RankKind, Submit, SubmitFlags, Up, VERSION, Welcome,
 };
 
 /// Queue bytes that a message costs beside its own: what the hub keeps about it.
@@ -158,7 +158,7 @@ impl Reach {
 
 /// What an open request has to send.
 enum Next {
-    Frame(Outgoing),
+    Frame,
     Nothing,
     /// Bytes that are out of reach.
     OutOfReach,
@@ -175,14 +175,34 @@ pub struct Outgoing {
     pub done: Option<RequestId>,
 }
 
-impl Outgoing {
-    /// Writes the head of a frame. Inlined where a frame is made: then its kind is known, and none is copied about.
+/// A frame that is being made, all of it in one place.
+struct Draft<'h> {
+    head: &'h mut [u8; MAX_HEAD_LEN],
+    kind: u8,
+    header_len: u8,
+    payload: Option<(Content, usize)>,
+    done: Option<RequestId>,
+}
+
+impl<'h> Draft<'h> {
+    fn new(head: &'h mut [u8; MAX_HEAD_LEN]) -> Self {
+        Self { head, kind: 0, header_len: 0, payload: None, done: None }
+    }
+
+    /// Writes a header. Inlined where a frame is made: then its kind is known, and none is copied about.
     #[inline(always)]
-    fn encode(head: &mut [u8; MAX_HEAD_LEN], frame: Up, payload: Option<(Content, usize)>) -> Self {
-        let payload_len = payload.map_or(0, |(_, len)| len);
+    fn set(&mut self, frame: Up) {
+        self.kind = frame.kind();
+        self.header_len = frame.encode_header(self.head);
+    }
+
+    fn finish(self) -> Outgoing {
+        let Self { head, kind, header_len, payload, done } = self;
+        let payload = payload.filter(|(_, len)| *len > 0);
         // Payloads are cut to the hub's max_payload, a u32.
-        let head_len = frame.encode(payload_len as u32, head);
-        Self { head_len, payload: payload.filter(|(_, len)| *len > 0), done: None }
+        let payload_len = payload.map_or(0, |(_, len)| len) as u32;
+        Prefix { kind, header_len, payload_len }.encode(head);
+        Outgoing { head_len: PREFIX_LEN + usize::from(header_len), payload, done }
     }
 }
 
@@ -485,40 +505,46 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             let max = self.config.max_payload.into();
             return Err(Fault::of_size(Category::Protocol, len as u64, max));
         }
-        let frame = Down::decode(prefix.kind, header).map_err(|_| PROTOCOL)?;
-        let Some(frame) = frame else { return Ok(Incoming::Discard { len }) };
+        let mut fault = PROTOCOL;
+        self.take_in(prefix.kind, header, len, &mut fault).ok_or(fault)
+    }
+
+    /// `None` is a hub that broke the protocol, unless `fault` says otherwise: 32 bytes of it would be copied at each
+    /// return.
+    fn take_in(&mut self, kind: u8, header: &[u8], len: usize, fault: &mut Fault) -> Option<Incoming> {
+        let Some(frame) = Down::decode(kind, header).ok()? else { return Some(Incoming::Discard { len }) };
         let greeted = !matches!(self.phase, Phase::Start | Phase::Greeting);
         match frame {
-            Down::Welcome(welcome) => self.on_welcome(welcome, len),
+            Down::Welcome(welcome) => self.on_welcome(welcome, len, fault),
             Down::Reject(reject) => {
                 self.phase = Phase::Closed;
                 self.event = Some(Event::Rejected(reject.fault()));
-                Ok(Incoming::Reason { len })
+                Some(Incoming::Reason { len })
             }
             Down::Goodbye(goodbye) => {
                 self.phase = Phase::Closed;
                 self.event = Some(Event::Goodbye(goodbye.reason));
-                Ok(Incoming::Reason { len })
+                Some(Incoming::Reason { len })
             }
-            _ if !greeted => Err(PROTOCOL),
+            _ if !greeted => None,
             Down::Ping(_) => {
                 self.pong = true;
-                Ok(Incoming::Discard { len })
+                Some(Incoming::Discard { len })
             }
-            Down::Pong(_) => Ok(Incoming::Discard { len }),
-            Down::Part(part) => self.on_part(part, len).ok_or(PROTOCOL),
-            Down::Data(data) => self.on_data(data, len).ok_or(PROTOCOL),
-            Down::Credit(credit) => self.on_credit(credit, len).ok_or(PROTOCOL),
-            Down::Complete(complete) => self.on_complete(complete, len).ok_or(PROTOCOL),
+            Down::Pong(_) => Some(Incoming::Discard { len }),
+            Down::Part(part) => self.on_part(part, len),
+            Down::Data(data) => self.on_data(data, len),
+            Down::Credit(credit) => self.on_credit(credit, len),
+            Down::Complete(complete) => self.on_complete(complete, len),
             Down::Fail(fail) => {
-                self.settle_sequence(fail.sequence, fail.queue_limit).ok_or(PROTOCOL)?;
-                let Some((index, slot)) = self.find(fail.request) else { return Err(PROTOCOL) };
+                self.settle_sequence(fail.sequence, fail.queue_limit)?;
+                let Some((index, slot)) = self.find(fail.request) else { return None };
                 if slot.marks.has(Marks::CANCELLED) {
                     self.finish(index, Event::Released { request: fail.request });
-                    return Ok(Incoming::Discard { len });
+                    return Some(Incoming::Discard { len });
                 }
                 self.finish(index, Event::Fail { request: fail.request, fault: fail.fault() });
-                Ok(Incoming::Reason { len })
+                Some(Incoming::Reason { len })
             }
         }
     }
@@ -557,9 +583,12 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         reach: Reach,
         mut name_len: impl FnMut(Content) -> usize,
     ) -> Option<Outgoing> {
-        let outgoing = self.next_frame(now, head, reach, &mut name_len)?;
+        let mut draft = Draft::new(head);
+        if !self.next_frame(now, &mut draft, reach, &mut name_len) {
+            return None;
+        }
         self.last_sent = now;
-        Some(outgoing)
+        Some(draft.finish())
     }
 
     /// A request with something to send that the last [`poll_transmit`](Self::poll_transmit) could not reach.
@@ -605,13 +634,14 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         Ok(())
     }
 
-    fn on_welcome(&mut self, welcome: Welcome, payload_len: usize) -> Result<Incoming, Fault> {
+    fn on_welcome(&mut self, welcome: Welcome, payload_len: usize, fault: &mut Fault) -> Option<Incoming> {
         if self.phase != Phase::Greeting {
-            return Err(PROTOCOL);
+            return None;
         }
         self.phase = Phase::Joined;
         if welcome.version != VERSION {
-            return Err(Fault::of_size(Category::Version, welcome.version.into(), VERSION.into()));
+            *fault = Fault::of_size(Category::Version, welcome.version.into(), VERSION.into());
+            return None;
         }
         self.max_payload = (welcome.max_payload as usize).max(64);
         self.max_message = welcome.max_message;
@@ -623,10 +653,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             millis => u64::from(millis) * 1000,
         };
         self.event = Some(Event::Welcome(welcome));
-        Ok(Incoming::Discard { len: payload_len })
+        Some(Incoming::Discard { len: payload_len })
     }
-
-    // `None` from these is a hub that broke the protocol: a fault of 32 bytes would be copied at each return.
 
     fn on_part(&mut self, part: Part, payload_len: usize) -> Option<Incoming> {
         let Some((index, slot)) = self.find(part.request) else { return Some(Incoming::Discard { len: payload_len }) };
@@ -793,51 +821,49 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         Some(())
     }
 
+    /// Drafts the next frame, if there is one.
     fn next_frame(
         &mut self,
         now: Instant,
-        head: &mut [u8; MAX_HEAD_LEN],
+        draft: &mut Draft<'_>,
         reach: Reach,
         name_len: &mut impl FnMut(Content) -> usize,
-    ) -> Option<Outgoing> {
+    ) -> bool {
+        let acknowledged = self.acknowledged;
         match self.phase {
             Phase::Start => {
                 self.phase = Phase::Greeting;
-                let payload = Some((Content::World, self.config.world_len as usize));
-                return Some(Outgoing::encode(head, Up::Hello(self.hello()), payload));
+                draft.set(Up::Hello(self.hello()));
+                draft.payload = Some((Content::World, self.config.world_len as usize));
             }
-            Phase::Greeting | Phase::Closed => return None,
-            Phase::Joined | Phase::Leaving(_) | Phase::Left => {}
+            Phase::Greeting | Phase::Closed => return false,
+            _ if core::mem::take(&mut self.pong) => draft.set(Up::Pong(Ping { acknowledged })),
+            _ if core::mem::take(&mut self.ping) => {
+                self.pinged.get_or_insert(now);
+                draft.set(Up::Ping(Ping { acknowledged }));
+            }
+            Phase::Left => return false,
+            Phase::Joined | Phase::Leaving(_) => {
+                if self.next_ready(draft, reach, name_len).is_some() {
+                    return true;
+                }
+                let Phase::Leaving(reason) = self.phase else { return false };
+                if self.unsettled > 0 && reason == GoodbyeReason::Finished {
+                    return false;
+                }
+                self.phase = Phase::Left;
+                draft.set(Up::Goodbye(Goodbye { reason }));
+            }
         }
-        let acknowledged = self.acknowledged;
-        if core::mem::take(&mut self.pong) {
-            return Some(Outgoing::encode(head, Up::Pong(Ping { acknowledged }), None));
-        }
-        if core::mem::take(&mut self.ping) {
-            self.pinged.get_or_insert(now);
-            return Some(Outgoing::encode(head, Up::Ping(Ping { acknowledged }), None));
-        }
-        if self.phase == Phase::Left {
-            return None;
-        }
-        if let Some(outgoing) = self.next_ready(head, reach, name_len) {
-            return Some(outgoing);
-        }
-        if let Phase::Leaving(reason) = self.phase
-            && (self.unsettled == 0 || reason != GoodbyeReason::Finished)
-        {
-            self.phase = Phase::Left;
-            return Some(Outgoing::encode(head, Up::Goodbye(Goodbye { reason }), None));
-        }
-        None
+        true
     }
 
     fn next_ready(
         &mut self,
-        head: &mut [u8; MAX_HEAD_LEN],
+        draft: &mut Draft<'_>,
         reach: Reach,
         name_len: &mut impl FnMut(Content) -> usize,
-    ) -> Option<Outgoing> {
+    ) -> Option<()> {
         self.lacks = None;
         // Calls that were made still count as made; what they are in the middle of does not hold up the last word.
         let gives_up = matches!(self.phase, Phase::Leaving(reason) if reason != GoodbyeReason::Finished);
@@ -848,40 +874,53 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
                 return None;
             }
             let slot = self.slot_mut(index)?;
-            let request = RequestId::new(index, slot.generation);
-            match slot.state {
-                State::Queued => {
-                    if let Some((mark, name, content)) = new_name(slot, request) {
-                        let len = name_len(content);
-                        if len > reach.payload(request) {
-                            self.put_off(request);
-                            first_put_off.get_or_insert(index);
-                            continue;
-                        }
-                        slot.marks.clear(mark);
-                        return Some(Outgoing::encode(head, Up::Name(name), Some((content, len))));
-                    }
-                    return self.transmit_submit(head, index, request, reach);
-                }
-                State::Open | State::UpPart | State::DownPart if gives_up => self.pop_ready(),
-                State::Open | State::UpPart | State::DownPart => {
-                    let owner = if slot.state == State::Open { index } else { slot.owner };
-                    let request = RequestId::new(owner, self.slot_mut(owner)?.generation);
-                    match self.transmit_open(head, index, request, reach) {
-                        Next::Frame(outgoing) => return Some(outgoing),
-                        Next::Nothing => self.pop_ready(),
-                        Next::OutOfReach => {
-                            self.put_off(request);
-                            first_put_off.get_or_insert(index);
-                        }
-                    }
-                }
-                State::Finished | State::Free => {
-                    self.pop_ready();
+            let owner = match slot.state {
+                State::UpPart | State::DownPart => slot.owner,
+                _ => index,
+            };
+            let is_queued = slot.state == State::Queued;
+            let is_over = matches!(slot.state, State::Finished | State::Free) || (gives_up && !is_queued);
+            let request = RequestId::new(owner, self.slot_mut(owner)?.generation);
+            let next = if is_over {
+                Next::Nothing
+            } else if is_queued {
+                self.transmit_queued(draft, index, request, reach, name_len)
+            } else {
+                self.transmit_open(draft, index, request, reach)
+            };
+            match next {
+                Next::Frame => return Some(()),
+                Next::Nothing => self.pop_ready(),
+                Next::OutOfReach => {
+                    self.put_off(request);
+                    first_put_off.get_or_insert(index);
                 }
             }
         }
         None
+    }
+
+    /// What a request that the hub does not know yet has to send next: its names, one by one, then itself.
+    fn transmit_queued(
+        &mut self,
+        draft: &mut Draft<'_>,
+        index: u16,
+        request: RequestId,
+        reach: Reach,
+        name_len: &mut impl FnMut(Content) -> usize,
+    ) -> Next {
+        let Some(slot) = self.slot_mut(index) else { return Next::Nothing };
+        let Some((mark, name, content)) = new_name(slot, request) else {
+            return self.transmit_submit(draft, index, request, reach);
+        };
+        let len = name_len(content);
+        if len > reach.payload(request) {
+            return Next::OutOfReach;
+        }
+        slot.marks.clear(mark);
+        draft.set(Up::Name(name));
+        draft.payload = Some((content, len));
+        Next::Frame
     }
 
     /// Moves the front of the ready list to its back: what it has to send is out of reach.
@@ -893,13 +932,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         }
     }
 
-    fn transmit_submit(
-        &mut self,
-        head: &mut [u8; MAX_HEAD_LEN],
-        index: u16,
-        request: RequestId,
-        reach: Reach,
-    ) -> Option<Outgoing> {
+    fn transmit_submit(&mut self, draft: &mut Draft<'_>, index: u16, request: RequestId, reach: Reach) -> Next {
         let (max_payload, max_message) = (self.max_payload, self.max_message);
         let room = self.queue_limit.saturating_sub(self.queue_sent);
         self.sequence = self.sequence.wrapping_add(1);
@@ -907,7 +940,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         self.pop_ready();
         let mut cost = 0;
         let mut done = None;
-        let slot = self.slot_mut(index)?;
+        let Some(slot) = self.slot_mut(index) else { return Next::Nothing };
         let mut flags = slot.asked.flags;
         let is_send = slot.asked.call == CallCode::Send as u8;
         let varied = flags.has(SubmitFlags::VARIED);
@@ -969,25 +1002,29 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         if cancel {
             self.push_ready(index);
         }
-        let payload = Some((Content::Inline(request), table + inline));
-        Some(Outgoing { done, ..Outgoing::encode(head, Up::Submit(submit), payload) })
+        draft.done = done;
+        draft.set(Up::Submit(submit));
+        draft.payload = Some((Content::Inline(request), table + inline));
+        Next::Frame
     }
 
     /// What an open request, or one of its parts at `index`, has to send next.
-    fn transmit_open(&mut self, head: &mut [u8; MAX_HEAD_LEN], index: u16, request: RequestId, reach: Reach) -> Next {
+    fn transmit_open(&mut self, draft: &mut Draft<'_>, index: u16, request: RequestId, reach: Reach) -> Next {
         let max_payload = self.max_payload;
         let owner = request.index() as u16;
         let owner_slot = self.slot_mut(owner).filter(|slot| slot.state == State::Open);
         let Some(owner_slot) = owner_slot else { return Next::Nothing };
         if owner_slot.marks.clear(Marks::CANCEL) {
-            return Next::Frame(Outgoing::encode(head, Up::Cancel(Cancel { request }), None));
+            draft.set(Up::Cancel(Cancel { request }));
+            return Next::Frame;
         }
         let cancelled = owner_slot.marks.has(Marks::CANCELLED);
         let Some(slot) = self.slot_mut(index) else { return Next::Nothing };
         if slot.marks.clear(Marks::CREDIT) && !cancelled {
             let Progress { part, limit, len, .. } = slot.down;
             let credit = Credit { request, part, limit: limit as u64, len: len as u64 };
-            return Next::Frame(Outgoing::encode(head, Up::Credit(credit), None));
+            draft.set(Up::Credit(credit));
+            return Next::Frame;
         }
         let Progress { part, offset, limit, len } = slot.up;
         if offset >= limit || cancelled || slot.state == State::DownPart {
@@ -1015,8 +1052,9 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         if more {
             self.push_ready(index);
         }
-        let frame = Up::Data(Data { request, part, offset: offset as u64 });
-        Next::Frame(Outgoing::encode(head, frame, Some((Content::Part { request, part, offset }, n))))
+        draft.set(Up::Data(Data { request, part, offset: offset as u64 }));
+        draft.payload = Some((Content::Part { request, part, offset }, n));
+        Next::Frame
     }
 
     fn hello(&self) -> Hello {

@@ -71,6 +71,25 @@ pub enum CallCode {
 }
 
 impl CallCode {
+    /// That of `call`.
+    pub const fn of(call: &Call<'_>) -> Self {
+        match call {
+            Call::Send { .. } => Self::Send,
+            Call::Recv { .. } => Self::Recv,
+            Call::Barrier => Self::Barrier,
+            Call::Bcast { .. } => Self::Bcast,
+            Call::Gather { .. } => Self::Gather,
+            Call::Scatter { .. } => Self::Scatter,
+            Call::Allgather => Self::Allgather,
+            Call::Alltoall => Self::Alltoall,
+            Call::Reduce { .. } => Self::Reduce,
+            Call::Allreduce { .. } => Self::Allreduce,
+            Call::Split => Self::Split,
+            Call::Free => Self::Free,
+            Call::User { .. } => Self::User,
+        }
+    }
+
     /// The call with this number on the wire.
     pub const fn from_code(code: u8) -> Option<Self> {
         use CallCode::*;
@@ -302,39 +321,24 @@ impl Submission {
     ) -> Result<Self, Fault> {
         let CommunicatorId { id, rank: own, size } = communicator;
         let invalid = |len: u64, max: u64| Err(Fault::of_size(Category::InvalidArgument, len, max));
-        let mut op: Option<ReduceOp> = None;
-        let mut flags = SubmitFlags::empty();
-        let (mut peer, mut label) = (Rank::new(0), Tag(0));
-        let code = match *call {
-            Call::Barrier => CallCode::Barrier,
-            Call::Bcast { root } => (peer = root, CallCode::Bcast).1,
-            Call::Gather { root } => (peer = root, CallCode::Gather).1,
-            Call::Scatter { root } => (peer = root, CallCode::Scatter).1,
-            Call::Allgather => CallCode::Allgather,
-            Call::Alltoall => CallCode::Alltoall,
-            Call::Reduce { root, op: with } => ((peer, op) = (root, Some(with)), CallCode::Reduce).1,
-            Call::Allreduce { op: with } => (op = Some(with), CallCode::Allreduce).1,
-            Call::Send { dest, tag } => ((peer, label) = (dest, tag), CallCode::Send).1,
-            Call::Recv { source, tag } => {
-                match source {
-                    Source::Rank(rank) => peer = rank,
-                    Source::Any => flags = flags.with(SubmitFlags::ANY_SOURCE),
-                }
-                match tag {
-                    TagSelector::Tag(tag) => label = tag,
-                    TagSelector::Any => flags = flags.with(SubmitFlags::ANY_TAG),
-                }
-                CallCode::Recv
-            }
-            Call::Split => CallCode::Split,
-            Call::Free => CallCode::Free,
-            Call::User { group, .. } => {
-                if !group.contains(own) {
-                    return invalid(u64::from(own.get()), u64::from(size));
-                }
-                CallCode::User
-            }
+        let code = CallCode::of(call);
+        let op = match *call {
+            Call::Reduce { op, .. } | Call::Allreduce { op } => Some(op),
+            _ => None,
         };
+        let peer = match *call {
+            Call::Bcast { root } | Call::Gather { root } | Call::Scatter { root } | Call::Reduce { root, .. } => root,
+            Call::Send { dest: peer, .. } | Call::Recv { source: Source::Rank(peer), .. } => peer,
+            _ => Rank::new(0),
+        };
+        let label = match *call {
+            Call::Send { tag, .. } | Call::Recv { tag: TagSelector::Tag(tag), .. } => tag,
+            _ => Tag(0),
+        };
+        let any_source = matches!(call, Call::Recv { source: Source::Any, .. });
+        let any_tag = matches!(call, Call::Recv { tag: TagSelector::Any, .. });
+        let flags = SubmitFlags::empty();
+        let mut flags = flags.with_if(any_source, SubmitFlags::ANY_SOURCE).with_if(any_tag, SubmitFlags::ANY_TAG);
         if peer.get() >= size {
             return invalid(u64::from(peer.get()), u64::from(size));
         }
@@ -342,6 +346,9 @@ impl Submission {
             return invalid(0, 0);
         }
         let role = Role::new(call, own);
+        if code == CallCode::User && (role.up, role.down) == (Parts::None, Parts::None) {
+            return invalid(own.get().into(), size.into());
+        }
         if in_place && (role.up, role.down) == (Parts::EachOther, Parts::EachOther) {
             // A block that comes would take the place of one that has not left: parts come and go in any order.
             return invalid(0, 0);

@@ -577,6 +577,7 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
         self.reason.as_str()
     }
 
+    #[inline(never)] // the result is copied less often
     fn try_submit(
         &mut self,
         communicator: CommunicatorId,

@@ -191,6 +191,7 @@ impl Hash {
         Self::of(1, communicator)
     }
 
+    #[inline(never)] // a multiplication of 64 bits
     const fn word(self, word: u32) -> Self {
         Self((self.0 ^ word as u64).wrapping_mul(0x0000_0100_0000_01b3))
     }

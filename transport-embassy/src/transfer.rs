@@ -84,6 +84,7 @@ impl Future for Transfer<'_> {
 }
 
 impl Drop for Transfer<'_> {
+    #[inline(never)] // there is one for each call
     fn drop(&mut self) {
         if let State::Started(request) = self.state {
             self.drive.cancel(request);
