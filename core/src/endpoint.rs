@@ -634,6 +634,9 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         Ok(())
     }
 
+    // Each of these is called in one place, and inlined there: so no header is copied on a board.
+
+    #[inline(always)]
     fn on_welcome(&mut self, welcome: Welcome, payload_len: usize, fault: &mut Fault) -> Option<Incoming> {
         if self.phase != Phase::Greeting {
             return None;
@@ -656,6 +659,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         Some(Incoming::Discard { len: payload_len })
     }
 
+    #[inline(always)]
     fn on_part(&mut self, part: Part, payload_len: usize) -> Option<Incoming> {
         let Some((index, slot)) = self.find(part.request) else { return Some(Incoming::Discard { len: payload_len }) };
         if payload_len != 0 || slot.state != State::Open {
@@ -690,6 +694,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         Some(Incoming::Nothing)
     }
 
+    #[inline(always)]
     fn on_data(&mut self, data: Data, len: usize) -> Option<Incoming> {
         let Some((owner, request_slot)) = self.find(data.request) else { return Some(Incoming::Discard { len }) };
         let cancelled = request_slot.marks.has(Marks::CANCELLED);
@@ -713,6 +718,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         Some(Incoming::Payload { request: data.request, part: data.part, offset, len })
     }
 
+    #[inline(always)]
     fn on_credit(&mut self, credit: Credit, payload_len: usize) -> Option<Incoming> {
         let discard = Some(Incoming::Discard { len: payload_len });
         if credit.request == RequestId::NONE {
@@ -757,6 +763,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         discard
     }
 
+    #[inline(always)]
     fn on_complete(&mut self, complete: Complete, len: usize) -> Option<Incoming> {
         self.settle_sequence(complete.sequence, complete.queue_limit)?;
         let window = self.config.receive_window as usize;
@@ -1207,7 +1214,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         }
     }
 
-    #[inline(never)] // on a Cortex-M3 more than 100 bytes less
+    #[inline(never)] // for boards: it is small, and has many callers
     fn find(&mut self, request: RequestId) -> Option<(u16, &mut Slot)> {
         let slot = self.slots.as_mut().get_mut(request.index())?;
         let live = slot.generation == request.generation() && matches!(slot.state, State::Queued | State::Open);
@@ -1284,7 +1291,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
 }
 
 /// A duration in milliseconds, without the 128-bit and 64-bit divisions that boards would have to bring along.
-#[inline(never)] // and once is enough
+#[inline(never)] // for boards: once is enough
 fn millis(duration: Duration) -> u32 {
     let seconds = u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
     seconds.saturating_mul(1000).saturating_add(duration.subsec_millis())

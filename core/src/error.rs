@@ -45,7 +45,7 @@ pub enum Category {
 
 impl Category {
     /// The category with this number on the wire.
-    #[inline(never)] // on a Cortex-M3 40 bytes less
+    #[inline(never)] // for boards: once is enough
     pub const fn from_code(code: u16) -> Option<Self> {
         use Category::*;
         Some(match code {
