@@ -1,5 +1,6 @@
 //! Communicators on a board.
 
+use core::fmt;
 use core::future::Future;
 use core::marker::PhantomData;
 use core::pin::Pin;
@@ -220,6 +221,12 @@ impl<'e> Comm<'e> {
     }
 }
 
+impl fmt::Debug for Comm<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Comm").field(&self.id).finish()
+    }
+}
+
 impl Drop for Comm<'_> {
     fn drop(&mut self) {
         if let Some(free) = self.free {
@@ -281,6 +288,12 @@ impl<'a, T> Object<'a, T> {
     }
 }
 
+impl<T> fmt::Debug for Object<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Object").field(&self.transfer).finish()
+    }
+}
+
 impl<T> Unpin for Object<'_, T> {}
 
 impl<T> Future for Object<'_, T> {
@@ -301,6 +314,7 @@ impl<T> Future for Object<'_, T> {
 
 /// A [`split`](Comm::split) in progress.
 #[must_use = "it moves only while it is polled"]
+#[derive(Debug)]
 pub struct Split<'a, 'e> {
     comm: &'a Comm<'e>,
     started: Result<RequestId, Error>,

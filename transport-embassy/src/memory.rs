@@ -1,6 +1,8 @@
 //! The memory of a rank: the caller's, and all zeros until it is used, so that a static of it costs no flash.
 
+use core::fmt;
 use core::task::Waker;
+
 use edgempi_core::request::Slot;
 use edgempi_core::wire::MAX_HEAD_LEN;
 use edgempi_core::{Endpoint, RequestId, Status};
@@ -73,6 +75,12 @@ impl<const N: usize, const SCRATCH: usize> Memory<N, SCRATCH> {
         self.reason.len = 0;
         let Self { endpoint, head, entries, scratch, names, reason } = self;
         Parts { endpoint, head, entries, scratch, names, reason }
+    }
+}
+
+impl<const N: usize, const SCRATCH: usize> fmt::Debug for Memory<N, SCRATCH> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("requests", &N).field("scratch", &SCRATCH).finish_non_exhaustive()
     }
 }
 
