@@ -1,5 +1,6 @@
 //! Communicators on a board.
 
+use core::fmt;
 use core::future::Future;
 use core::marker::PhantomData;
 use core::pin::Pin;
@@ -17,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 use crate::engine::Drive;
 use crate::error::Error;
-use crate::hand::{Hand, Sink, Source as From};
+use crate::hand::{Blocks, Hand, Sink, Source as From};
 use crate::names::Names;
 use crate::transfer::{Progress, Transfer};
 
@@ -28,11 +29,25 @@ use crate::transfer::{Progress, Transfer};
 pub struct Comm<'e> {
     drive: &'e dyn Drive,
     id: CommunicatorId,
+    /// How it is freed, unless it is the world's: a pointer, so that an image that never splits has none of it.
+    free: Option<fn(&Self)>,
 }
 
 impl<'e> Comm<'e> {
     pub(crate) fn new(drive: &'e dyn Drive, id: CommunicatorId) -> Self {
-        Self { drive, id }
+        Self { drive, id, free: None }
+    }
+
+    /// A communicator that was made by a split: it is freed when it is dropped.
+    fn split_off(drive: &'e dyn Drive, id: CommunicatorId) -> Self {
+        let free = |comm: &Self| {
+            let mut hand = comm.hand(Buffers::None);
+            // If the hub is gone, so is the communicator. Nobody waits for the answer.
+            if let Ok(request) = comm.drive.submit(comm.id, &Call::Free, Datatype::Object, &mut hand, None) {
+                comm.drive.detach(request);
+            }
+        };
+        Self { drive, id, free: Some(free) }
     }
 
     fn start<'a>(
@@ -44,6 +59,18 @@ impl<'e> Comm<'e> {
     ) -> Transfer<'a> {
         let started = self.drive.submit(self.id, call, datatype, &mut hand, len);
         Transfer::new(self.drive, started, hand)
+    }
+
+    #[inline(never)]
+    fn transfer_blocks<'a>(
+        &'a self,
+        call: &Call<'a>,
+        datatype: Datatype,
+        buffers: Buffers<'a>,
+        blocks: Option<&'static Blocks>,
+    ) -> Transfer<'a> {
+        let hand = Hand { blocks, ..self.hand(buffers) };
+        self.start(call, datatype, hand, None)
     }
 
     fn hand<'a>(&self, buffers: Buffers<'a>) -> Hand<'a> {
@@ -194,15 +221,16 @@ impl<'e> Comm<'e> {
     }
 }
 
+impl fmt::Debug for Comm<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Comm").field(&self.id).finish()
+    }
+}
+
 impl Drop for Comm<'_> {
     fn drop(&mut self) {
-        if self.id.id != 0 {
-            let mut hand = self.hand(Buffers::None);
-            // If the hub is gone, so is the communicator. Nobody waits for the answer.
-            if let Ok(request) = self.drive.submit(self.id, &Call::Free, Datatype::Object, &mut hand, None) {
-                self.drive.detach(request);
-            }
-            self.drive.forget(self.id.id);
+        if let Some(free) = self.free {
+            free(self);
         }
     }
 }
@@ -226,9 +254,9 @@ impl Communicator for Comm<'_> {
         self.id.size
     }
 
+    #[inline(always)] // see `Blocks`
     fn transfer<'a>(&'a self, call: Call<'a>, datatype: Datatype, buffers: Buffers<'a>) -> Transfer<'a> {
-        let hand = self.hand(buffers);
-        self.start(&call, datatype, hand, None)
+        self.transfer_blocks(&call, datatype, buffers, Blocks::of(&call))
     }
 
     fn progress(&self) -> Progress<'_> {
@@ -260,6 +288,12 @@ impl<'a, T> Object<'a, T> {
     }
 }
 
+impl<T> fmt::Debug for Object<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Object").field(&self.transfer).finish()
+    }
+}
+
 impl<T> Unpin for Object<'_, T> {}
 
 impl<T> Future for Object<'_, T> {
@@ -280,6 +314,7 @@ impl<T> Future for Object<'_, T> {
 
 /// A [`split`](Comm::split) in progress.
 #[must_use = "it moves only while it is polled"]
+#[derive(Debug)]
 pub struct Split<'a, 'e> {
     comm: &'a Comm<'e>,
     started: Result<RequestId, Error>,
@@ -303,7 +338,7 @@ impl<'e> Future for Split<'_, 'e> {
         Poll::Ready(result.and_then(|_| {
             let place = this.comm.id.split(SplitResult::from_bytes(this.receive));
             let place = place.map_err(|_| Error::new(Category::Protocol))?;
-            Ok(place.map(|id| Comm::new(this.comm.drive, id)))
+            Ok(place.map(|id| Comm::split_off(this.comm.drive, id)))
         }))
     }
 }

@@ -1,6 +1,8 @@
 //! The memory of a rank: the caller's, and all zeros until it is used, so that a static of it costs no flash.
 
+use core::fmt;
 use core::task::Waker;
+
 use edgempi_core::request::Slot;
 use edgempi_core::wire::MAX_HEAD_LEN;
 use edgempi_core::{Endpoint, RequestId, Status};
@@ -76,6 +78,12 @@ impl<const N: usize, const SCRATCH: usize> Memory<N, SCRATCH> {
     }
 }
 
+impl<const N: usize, const SCRATCH: usize> fmt::Debug for Memory<N, SCRATCH> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("requests", &N).field("scratch", &SCRATCH).finish_non_exhaustive()
+    }
+}
+
 impl<const N: usize, const SCRATCH: usize> Default for Memory<N, SCRATCH> {
     fn default() -> Self {
         Self::new()
@@ -147,6 +155,11 @@ pub(crate) struct Place {
     pub(crate) offset: usize,
 }
 
+impl Place {
+    /// The first byte of the only part.
+    pub(crate) const START: Self = Self { blocks: false, part: 0, offset: 0 };
+}
+
 /// A request beside its slot.
 pub(crate) struct Entry {
     pub(crate) request: RequestId,
@@ -170,7 +183,7 @@ impl Entry {
         request: RequestId::NONE,
         stage: Stage::Free,
         waker: None,
-        place: Place { blocks: false, part: 0, offset: 0 },
+        place: Place::START,
         stored: 0,
         has_pool: false,
         part: 0,
@@ -202,5 +215,5 @@ pub(crate) struct NameEntry {
 }
 
 impl NameEntry {
-    const FREE: Self = Self { hash: 0, started: 0, told: false };
+    pub(crate) const FREE: Self = Self { hash: 0, started: 0, told: false };
 }
