@@ -463,7 +463,10 @@ mod tests {
             error(&[("EDGEMPI_SIZE", "four")]),
             "EDGEMPI_SIZE=four: expected a number of ranks from 1 to 1000000"
         );
-        assert_eq!(error(&[("EDGEMPI_PROTO", "tpc")]), "EDGEMPI_PROTO=tpc: expected the name of a link: tcp, unix");
+        assert_eq!(
+            error(&[("EDGEMPI_PROTO", "tpc")]),
+            "EDGEMPI_PROTO=tpc: expected the name of a link: auto, tcp, unix"
+        );
         assert_eq!(error(&[("EDGEMPI_PORT", "0")]), "EDGEMPI_PORT=0: expected a port from 1 to 65535");
         assert!(error(&[("EDGEMPI_WAIT", "soon")]).starts_with("EDGEMPI_WAIT=soon: expected a duration, such as 30s"));
         assert!(error(&[("EDGEMPI_MSG_SIZE", "1MB")]).starts_with("EDGEMPI_MSG_SIZE=1MB: expected a size"));
@@ -519,8 +522,9 @@ mod tests {
 
     #[test]
     fn explain_shows_every_row_beside_the_bad_one() {
-        let explanation =
-            Config::new().size(3).explain(&["tcp"], environment(&[("EDGEMPI_WAIT", "x"), ("EDGEMPI_RANK", "2")]));
+        let explanation = Config::new()
+            .size(3)
+            .explain(&["auto", "tcp"], environment(&[("EDGEMPI_WAIT", "x"), ("EDGEMPI_RANK", "2")]));
         assert_eq!(explanation.rows.len(), SETTINGS.len());
         let bad: Vec<_> =
             explanation.rows.iter().filter(|row| row.value.is_err()).map(|row| row.setting.field).collect();
