@@ -538,7 +538,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             Down::Complete(complete) => self.on_complete(complete, len),
             Down::Fail(fail) => {
                 self.settle_sequence(fail.sequence, fail.queue_limit)?;
-                let Some((index, slot)) = self.find(fail.request) else { return None };
+                let (index, slot) = self.find(fail.request)?;
                 if slot.marks.has(Marks::CANCELLED) {
                     self.finish(index, Event::Released { request: fail.request });
                     return Some(Incoming::Discard { len });
