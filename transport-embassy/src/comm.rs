@@ -20,6 +20,7 @@ use crate::engine::Drive;
 use crate::error::Error;
 use crate::hand::{Blocks, Hand, Sink, Source as From};
 use crate::names::Names;
+use crate::site::Site;
 use crate::transfer::{Progress, Transfer};
 
 /// A communicator (MPI 4.1, chapter 7): ranks, and the calls between them.
@@ -61,6 +62,7 @@ impl<'e> Comm<'e> {
         Transfer::new(self.drive, started, hand)
     }
 
+    #[track_caller]
     #[inline(never)]
     fn transfer_blocks<'a>(
         &'a self,
@@ -73,6 +75,7 @@ impl<'e> Comm<'e> {
         self.start(call, datatype, hand, None)
     }
 
+    #[track_caller]
     fn hand<'a>(&self, buffers: Buffers<'a>) -> Hand<'a> {
         Hand::new(buffers, self.id.rank, self.id.size)
     }
@@ -82,6 +85,7 @@ impl<'e> Comm<'e> {
     /// twice. For every rank but the root.
     ///
     /// Elements are little-endian; offsets are in bytes. `fill` must not call the library.
+    #[track_caller]
     pub fn reduce_from<'a, T: Element>(
         &'a self,
         root: impl Into<Rank>,
@@ -99,6 +103,7 @@ impl<'e> Comm<'e> {
     /// [`reduce_from`](Self::reduce_from), `take` gets the bytes of the result in order, some at a time.
     ///
     /// `take` runs ahead of `fill` only where all ranks have given their bytes; the two may work on one memory.
+    #[track_caller]
     pub fn allreduce_from<'a, T: Element>(
         &'a self,
         len: usize,
@@ -117,6 +122,7 @@ impl<'e> Comm<'e> {
     /// # Errors
     ///
     /// `TooLarge` with the bytes that it takes if it does not fit `scratch`, `InvalidArgument` if postcard can't encode it.
+    #[track_caller]
     pub fn send_object<'a, T: Serialize + ?Sized>(
         &'a self,
         dest: impl Into<Rank>,
@@ -132,6 +138,7 @@ impl<'e> Comm<'e> {
     }
 
     /// Receives a serde value, by way of `scratch` (MPI 4.1, chapter 3.2.4).
+    #[track_caller]
     pub fn recv_object<'a, T: DeserializeOwned>(
         &'a self,
         source: impl Into<Source>,
@@ -144,6 +151,7 @@ impl<'e> Comm<'e> {
 
     /// The root's serde value reaches every rank, by way of `scratch` (MPI 4.1, chapter 6.4). `value` is `Some` at the
     /// root.
+    #[track_caller]
     pub fn bcast_object<'a, T: Serialize + DeserializeOwned>(
         &'a self,
         root: impl Into<Rank>,
@@ -173,6 +181,7 @@ impl<'e> Comm<'e> {
     ///
     /// `UnknownOperation` if the hub has none of that name and version, `Remote` if its code fails or panics,
     /// `InvalidArgument` if a source gives no input.
+    #[track_caller]
     pub fn apply<'a, O: Operation>(
         &'a self,
         operation: &'a O,
@@ -208,12 +217,14 @@ impl<'e> Comm<'e> {
     /// (MPI 4.1, chapter 7.4.2). `None` instead of a colour, MPI's `UNDEFINED`, gives `None`.
     ///
     /// A communicator is freed when it is dropped on every rank.
+    #[track_caller]
     pub fn split(&self, color: Option<u32>, key: i32) -> Split<'_, 'e> {
         let call = Call::Split;
         let (send, mut receive) = (SplitRequest { color, key }.to_bytes(), [0; SplitResult::LEN]);
         let mut hand = self.hand(Buffers::Both { send: &send, receive: &mut receive });
         let started = self.drive.submit(self.id, &call, Datatype::Object, &mut hand, None);
-        Split { comm: self, started, send, receive }
+        let site = hand.site;
+        Split { comm: self, started, send, receive, site }
     }
 
     fn refuse(&self, error: Error) -> Transfer<'_> {
@@ -255,6 +266,7 @@ impl Communicator for Comm<'_> {
     }
 
     #[inline(always)] // see `Blocks`
+    #[track_caller]
     fn transfer<'a>(&'a self, call: Call<'a>, datatype: Datatype, buffers: Buffers<'a>) -> Transfer<'a> {
         self.transfer_blocks(&call, datatype, buffers, Blocks::of(&call))
     }
@@ -320,6 +332,7 @@ pub struct Split<'a, 'e> {
     started: Result<RequestId, Error>,
     send: [u8; SplitRequest::LEN],
     receive: [u8; SplitResult::LEN],
+    site: Site,
 }
 
 impl<'e> Future for Split<'_, 'e> {
@@ -332,7 +345,7 @@ impl<'e> Future for Split<'_, 'e> {
             Err(error) => return Poll::Ready(Err(error)),
         };
         let buffers = Buffers::Both { send: &this.send, receive: &mut this.receive };
-        let mut hand = this.comm.hand(buffers);
+        let mut hand = Hand { site: this.site, ..this.comm.hand(buffers) };
         let Poll::Ready(result) = this.comm.drive.poll(context, request, &mut hand) else { return Poll::Pending };
         this.started = Err(Error::new(Category::InvalidArgument));
         Poll::Ready(result.and_then(|_| {

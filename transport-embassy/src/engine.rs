@@ -19,6 +19,7 @@ use crate::hand::{Hand, Source};
 use crate::memory::{Entry, NameEntry, Parts, Place, Reason, Stage};
 use crate::names::Table;
 use crate::port::Port;
+use crate::site::SITES;
 
 /// Pieces of frames moved in one poll, each way, before somebody else gets a turn.
 const STEPS_PER_POLL: u32 = 32;
@@ -57,6 +58,7 @@ pub(crate) struct Engine<'m, P, C> {
     /// Bytes of scratch that belong to each request; those behind are the pool.
     share: usize,
     names: &'m mut [NameEntry],
+    sites: &'m mut [NameEntry; SITES],
     reason: &'m mut Reason,
     world: &'m str,
     /// The head that is coming in, and how much of it is here.
@@ -104,7 +106,7 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
         mut config: edgempi_core::endpoint::Config,
         world: &'m str,
     ) -> Self {
-        let Parts { endpoint, head, entries, scratch, names, reason } = memory;
+        let Parts { endpoint, head, entries, scratch, names, sites, reason } = memory;
         let share = scratch.len().checked_div(2 * entries.len()).unwrap_or(0);
         config.receive_window = share as u32;
         config.world_len = world.len() as u32;
@@ -117,6 +119,7 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
             scratch,
             share,
             names,
+            sites,
             reason,
             world,
             head,
@@ -429,11 +432,22 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
         };
         let now = self.clock.now();
         let mut head = [0; MAX_HEAD_LEN];
-        let reach = Reach::Within { room, request: at_hand.as_ref().map(|at_hand| at_hand.request) };
+        let at_hand_request = at_hand.as_ref().map(|at_hand| at_hand.request);
+        let reach = Reach::Within { room, request: at_hand_request };
+        let entries = &*self.entries;
         let hand = at_hand.map(|at_hand| &mut *at_hand.hand);
-        let name_len = |content| {
-            let names = hand.as_ref().and_then(|hand| hand.names.as_ref());
-            names.map_or(0, |names| names.len(content))
+        let name_len = |content| match (content, &hand) {
+            (Content::Site(request), Some(hand)) if at_hand_request == Some(request) => hand.site.len(),
+            (Content::Group(request) | Content::Operation(request), Some(hand)) if at_hand_request == Some(request) => {
+                hand.names.as_ref().map_or(0, |names| names.len(content))
+            }
+            // Whoever has them at hand polls sooner or later.
+            (Content::Group(request) | Content::Operation(request), _) if index_of(entries, request).is_some() => {
+                usize::MAX
+            }
+            // A site may be missing, and its call keeps its place among the others. The other names of a request that
+            // was given up nobody knows any more: the hub ends the session, and so nobody waits for ever.
+            _ => 0,
         };
         let Some(outgoing) = self.endpoint.poll_transmit(now, &mut head, reach, name_len) else { return Ok(false) };
         let Outgoing { head_len, payload, done } = outgoing;
@@ -460,7 +474,14 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
 
     fn put_content(&mut self, hand: &mut Hand<'_>, content: Content, len: usize) -> Result<(), Over> {
         let (part, offset) = match content {
-            Content::World | Content::Site(_) => return Ok(()),
+            Content::World => return Ok(()),
+            Content::Site(_) => {
+                let (number, _) = hand.site.number(self.sites);
+                if let Some(site) = usize::from(number).checked_sub(1).and_then(|index| self.sites.get_mut(index)) {
+                    site.told = true;
+                }
+                return hand.site.write(&mut |bytes| self.put(bytes));
+            }
             Content::Group(_) | Content::Operation(_) => {
                 let Some(names) = &hand.names else { return Err(Category::Protocol) };
                 let number = names.write(content, &mut |bytes| self.put(bytes))?;
@@ -598,12 +619,13 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
             receive = Receive::Exactly(if role.down == Parts::None { 0 } else { len });
         }
         let mut table = Table { names: self.names, communicator: communicator.id, capacity: self.port.capacity() };
-        let (names, counter) = match (&mut hand.names, call) {
+        let (mut names, counter) = match (&mut hand.names, call) {
             (Some(names), _) => names.number(&mut table)?,
             // Only `apply` knows what it calls.
             (None, Call::User { .. }) => return Err(Error::new(Category::InvalidArgument)),
             (None, _) => (NameIds::default(), table.everybody()?),
         };
+        (names.site, names.new.site) = hand.site.number(self.sites);
         let is_collective = !matches!(call, Call::Send { .. } | Call::Recv { .. } | Call::Free);
         let started = self.names.get(counter).map_or(0, |name| name.started);
         if let (Call::Free, Some(name)) = (call, self.names.get_mut(counter)) {

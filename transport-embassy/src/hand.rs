@@ -6,6 +6,7 @@ use edgempi_core::{Buffers, Call, Category, Datatype, Rank};
 use crate::error::Error;
 use crate::memory::Place;
 use crate::names::{Names, Put};
+use crate::site::Site;
 
 /// Writes bytes `offset..` of what is sent into a buffer; may be asked for the same range twice.
 pub(crate) type Fill<'a> = &'a mut dyn FnMut(usize, &mut [u8]);
@@ -55,6 +56,8 @@ pub(crate) struct Hand<'a> {
     pub(crate) size: u32,
     /// A user operation's.
     pub(crate) names: Option<Names<'a>>,
+    /// Where the call is made.
+    pub(crate) site: Site,
     /// Of a call that has any.
     pub(crate) blocks: Option<&'static Blocks>,
     /// Whether there is a part for each other rank to send.
@@ -62,6 +65,7 @@ pub(crate) struct Hand<'a> {
 }
 
 impl<'a> Hand<'a> {
+    #[track_caller]
     pub(crate) fn new(buffers: Buffers<'a>, own: Rank, size: u32) -> Self {
         let (source, sink) = match buffers {
             Buffers::None => (Source::Nothing, Sink::Nothing),
@@ -70,7 +74,7 @@ impl<'a> Hand<'a> {
             Buffers::Both { send, receive } => (Source::Bytes(send), Sink::Bytes(receive)),
             Buffers::InPlace(bytes) => (Source::InPlace, Sink::Bytes(bytes)),
         };
-        Self { source, sink, own: own.get(), size, names: None, blocks: None, sends_blocks: false }
+        Self { source, sink, own: own.get(), size, names: None, site: Site::here(), blocks: None, sends_blocks: false }
     }
 
     /// The bytes of a part to be sent, if they are in memory.

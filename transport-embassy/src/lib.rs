@@ -72,6 +72,12 @@
 //! `port::SerialLine` makes a UART, USB-CDC or a radio modem reliable, and `edgempi bridge` on a host leads from there to
 //! the hub. Its runner has to run beside whatever uses the port; the page of `SerialLine` shows both.
 //!
+//! # When something is wrong
+//!
+//! An [`Error`] says what, with a number and a rank, in 16 bytes; with feature `defmt` it can be logged so. The hub's own words
+//! are in [`World::last_reason`]. With feature `sites` the hub prints where in the board's source a call was made that
+//! does not fit the others' calls; that brings the names of source files into flash, and 256 bytes into `Memory`.
+//!
 //! # What is promised
 //!
 //! What is promised about order, loss and dropped calls is in [`edgempi_core::delivery`].
@@ -91,6 +97,7 @@ mod hand;
 mod memory;
 mod names;
 pub mod port;
+mod site;
 mod transfer;
 mod world;
 

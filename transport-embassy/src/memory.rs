@@ -8,6 +8,7 @@ use edgempi_core::wire::MAX_HEAD_LEN;
 use edgempi_core::{Endpoint, RequestId, Status};
 
 use crate::error::Error;
+use crate::site::SITES;
 
 /// Names and counters that a rank holds: one for each communicator, and two for each pair of a user operation and a
 /// group that it uses.
@@ -36,6 +37,7 @@ pub struct Memory<const N: usize, const SCRATCH: usize = 1024> {
     entries: [Entry; N],
     scratch: [u8; SCRATCH],
     names: [NameEntry; NAMES],
+    sites: [NameEntry; SITES],
     reason: Reason,
 }
 
@@ -57,6 +59,7 @@ impl<const N: usize, const SCRATCH: usize> Memory<N, SCRATCH> {
             entries: [const { Entry::FREE }; N],
             scratch: [0; SCRATCH],
             names: [NameEntry::FREE; NAMES],
+            sites: [NameEntry::FREE; SITES],
             reason: Reason { len: 0, bytes: [0; REASON] },
         }
     }
@@ -72,9 +75,10 @@ impl<const N: usize, const SCRATCH: usize> Memory<N, SCRATCH> {
             *entry = Entry::FREE;
         }
         self.names.fill(NameEntry::FREE);
+        self.sites.fill(NameEntry::FREE);
         self.reason.len = 0;
-        let Self { endpoint, head, entries, scratch, names, reason } = self;
-        Parts { endpoint, head, entries, scratch, names, reason }
+        let Self { endpoint, head, entries, scratch, names, sites, reason } = self;
+        Parts { endpoint, head, entries, scratch, names, sites, reason }
     }
 }
 
@@ -98,6 +102,7 @@ pub(crate) struct Parts<'m> {
     pub(crate) entries: &'m mut [Entry],
     pub(crate) scratch: &'m mut [u8],
     pub(crate) names: &'m mut [NameEntry],
+    pub(crate) sites: &'m mut [NameEntry; SITES],
     pub(crate) reason: &'m mut Reason,
 }
 
@@ -203,7 +208,8 @@ impl Entry {
     }
 }
 
-/// Something that has a number in this session: a group, an operation, or a communicator's count of collectives.
+/// Something that has a number in this session: a group, an operation, a place in the source, or a communicator's count of
+/// collectives.
 #[derive(Clone, Copy)]
 pub(crate) struct NameEntry {
     /// What it is, hashed; 0 is nothing.

@@ -178,7 +178,7 @@ fn is_all(side: Ranks<'_>, size: u32) -> bool {
 pub(crate) struct Hash(u64);
 
 impl Hash {
-    const fn new(kind: u32) -> Self {
+    pub(crate) const fn new(kind: u32) -> Self {
         Self(0xcbf2_9ce4_8422_2325).word(kind)
     }
 
@@ -192,7 +192,7 @@ impl Hash {
     }
 
     #[inline(never)] // a multiplication of 64 bits
-    const fn word(self, word: u32) -> Self {
+    pub(crate) const fn word(self, word: u32) -> Self {
         Self((self.0 ^ word as u64).wrapping_mul(0x0000_0100_0000_01b3))
     }
 
