@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 use edgempi_tests::edgempi;
 use edgempi_tests::job::{HubProcess, Process, command, rank, rank_command, ranks, run};
 
+/// Where a hub sees the ranks of this machine.
+const HERE: &str = if cfg!(target_os = "linux") { "this machine" } else { "127.0.0.1:" };
+
 #[test]
 fn a_hub_of_its_own_serves_ranks_started_by_hand_and_ends_with_them() {
     let mut hub = HubProcess::start(3, &[]);
@@ -18,7 +21,7 @@ fn a_hub_of_its_own_serves_ranks_started_by_hand_and_ends_with_them() {
     assert_eq!((ended[1].stdout.as_str(), ended[2].stdout.as_str()), ("", ""));
     let said = hub.process.end().succeeded().stderr;
     for number in 0..3 {
-        assert!(said.contains(&format!("rank {number} is here, from 127.0.0.1:")), "{said}");
+        assert!(said.contains(&format!("rank {number} is here, from {HERE}")), "{said}");
         assert!(said.contains(&format!("rank {number} has finished (")), "{said}");
     }
     assert!(said.contains("3 of 3 ranks finished; ") && said.contains(" MB received, "), "{said}");
@@ -79,7 +82,7 @@ fn a_second_process_with_a_rank_is_turned_away_and_the_world_goes_on() {
     let twin = rank(&hub.address, 0, 2, "hello", &[]).end();
     assert_eq!(twin.code, Some(1), "{twin:#?}");
     assert!(twin.stderr.contains("rank 0 is taken by a living process") && twin.stderr.contains("EDGEMPI_RANK"));
-    hub.process.line("turned away 127.0.0.1:");
+    hub.process.line(&format!("turned away {HERE}"));
     rank(&hub.address, 1, 2, "hello", &[]).end().succeeded();
     first.end().succeeded();
     hub.process.end().succeeded();

@@ -61,6 +61,7 @@ pub fn free_address() -> SocketAddr {
 /// A rank of a world whose rank 0 hosts the hub at `hub`. The environment has no say in it.
 pub fn hosted(hub: SocketAddr, size: u32, rank: u32) -> Config {
     let config = Config::new().listen(hub.to_string()).size(size).rank(rank).wait(Duration::from_secs(30)).world("");
+    let config = config.proto("tcp");
     config.addr(if rank == 0 { String::new() } else { hub.to_string() })
 }
 
@@ -204,7 +205,7 @@ pub fn tcp_worlds_of(builder: &Builder, config: &Config, size: u32) -> Vec<World
     let joining: Vec<_> = (0..size)
         .map(|rank| {
             let address = if rank == 0 { String::new() } else { format!("127.0.0.1:{port}") };
-            let config = config.clone().listen("127.0.0.1").port(port).size(size).rank(rank).addr(address);
+            let config = config.clone().proto("tcp").listen("127.0.0.1").port(port).size(size).rank(rank).addr(address);
             builder.clone().config(config.wait(PATIENCE / 2)).init()
         })
         .collect();

@@ -17,9 +17,20 @@ pub fn memory(size: u32, config: &Config, operations: &Registry) -> Vec<World> {
     builder.local(size).expect("a world in memory")
 }
 
-/// TCP, to a hub that belongs to no rank.
+/// TCP.
 pub fn tcp(size: u32, config: &Config, operations: &Registry) -> Vec<World> {
-    let config = config.clone().size(size).wait(PATIENCE).world("");
+    named("tcp", size, config, operations)
+}
+
+/// Unix sockets.
+#[cfg(target_os = "linux")]
+pub fn unix(size: u32, config: &Config, operations: &Registry) -> Vec<World> {
+    named("unix", size, config, operations)
+}
+
+/// A link with a name, to a hub that belongs to no rank.
+fn named(proto: &str, size: u32, config: &Config, operations: &Registry) -> Vec<World> {
+    let config = config.clone().proto(proto).size(size).wait(PATIENCE).world("");
     let server = Server::bind(&config.clone().rank(0).listen("127.0.0.1:0"), operations.clone()).expect("a free port");
     let address = server.local_addr().to_string();
     thread::spawn(move || server.serve().expect("a hub serves"));

@@ -52,6 +52,11 @@ links! {
     tcp;
 }
 
+#[cfg(target_os = "linux")]
+links! {
+    unix;
+}
+
 /// A world with the usual settings, whose hub knows no operations.
 fn plain(link: Link, size: u32) -> Vec<World> {
     link(size, &Config::new(), &Registry::new())

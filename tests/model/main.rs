@@ -46,6 +46,12 @@ fn programs_over_memory() {
     over(links::memory);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn programs_over_unix_sockets() {
+    over(links::unix);
+}
+
 #[test]
 fn programs_over_tcp() {
     over(links::tcp);

@@ -1,6 +1,8 @@
 //! What passes between threads: the standard library's, or, where loom tries every order of what threads do, loom's.
 //!
-//!     RUSTFLAGS="--cfg loom" cargo test --release --package edgempi --lib loom
+//! ```text
+//! RUSTFLAGS="--cfg loom" cargo test --release --package edgempi --lib loom
+//! ```
 
 #[cfg(not(all(test, loom)))]
 mod real {

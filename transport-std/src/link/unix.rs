@@ -70,3 +70,40 @@ fn name(ip: Option<IpAddr>, port: u16) -> io::Result<UnixAddr> {
     let ip = ip.map_or_else(|| "*".to_owned(), |ip| ip.to_string());
     UnixAddr::from_abstract_name(format!("edgempi {ip} {port}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+
+    fn hub(ip: [u8; 4]) -> (TcpListener, SocketAddr, UnixListener) {
+        let tcp = TcpListener::bind((Ipv4Addr::from(ip), 0)).unwrap();
+        let address = tcp.local_addr().unwrap();
+        let unix = listen(address).unwrap();
+        (tcp, address, unix)
+    }
+
+    #[test]
+    fn a_hub_is_found_at_its_own_loopback_address_alone() {
+        let (_tcp, address, _unix) = hub([127, 0, 0, 2]);
+        assert!(connect(address).is_ok());
+        assert!(connect(SocketAddr::from(([127, 0, 0, 1], address.port()))).is_err());
+    }
+
+    #[test]
+    fn a_hub_on_every_interface_is_found_at_any_loopback_address() {
+        let (_tcp, address, _unix) = hub([0, 0, 0, 0]);
+        assert!(connect(SocketAddr::from(([127, 0, 0, 3], address.port()))).is_ok());
+        let error = connect(SocketAddr::from(([192, 0, 2, 1], address.port()))).unwrap_err();
+        assert_eq!(error.to_string(), "the hub is on another machine");
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_hub_that_is_gone() {
+        let (tcp, address, unix) = hub([127, 0, 0, 1]);
+        drop((tcp, unix));
+        assert!(connect(address).is_err());
+        listen(address).unwrap();
+    }
+}
