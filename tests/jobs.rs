@@ -1,17 +1,15 @@
 //! Whole jobs, as a user runs them: programs started by `edgempi run`, by mpirun or by hand.
 #![cfg(unix)]
 
-use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use edgempi::{Builder, Config, Error, Rank};
-use edgempi_tests::edgempi;
-use edgempi_tests::job::{
-    Ended, HubProcess, PATIENCE, Process, command, free_port, program, rank, ranks, run, skipped,
-};
+use edgempi::{Builder, Error, Rank};
+use edgempi_tests::job::{Ended, HubProcess, Process, command, free_port, program, rank, ranks, run, skipped};
+use edgempi_tests::process::{self, rank_of};
+use edgempi_tests::{edgempi, free_address, hosted};
 
 // fedavg
 
@@ -70,6 +68,52 @@ fn fedavg_prints_a_line_a_round_and_a_summary_where_there_is_no_terminal() {
         assert!(line.starts_with(name), "{line}");
     }
     assert_eq!(ended.stderr, "");
+}
+
+/// Whether `line` is what `shown` shows, where "…" stands for anything.
+fn is_as_shown(line: &str, shown: &str) -> bool {
+    let Some((begin, rest)) = shown.split_once('…') else { return line == shown };
+    let Some(line) = line.strip_prefix(begin) else { return false };
+    line.char_indices().any(|(at, _)| is_as_shown(&line[at..], rest)) || rest.is_empty()
+}
+
+#[test]
+fn fedavg_prints_what_the_readme_shows() {
+    let readme = include_str!("../README.md");
+    let from = readme.find("[0] round  1/40").expect("README shows the first round");
+    let shown: Vec<_> = readme[from..].lines().take_while(|line| *line != "```").collect();
+    assert!(shown.len() > 8 && shown.contains(&"…"), "{shown:#?}");
+    let mut printed = four_ranks().stdout.lines();
+    let mut leaves_out = false;
+    for line in shown {
+        if line == "…" {
+            leaves_out = true;
+            continue;
+        }
+        let next = if leaves_out { printed.find(|printed| is_as_shown(printed, line)) } else { printed.next() };
+        leaves_out = false;
+        assert!(next.is_some_and(|next| is_as_shown(next, line)), "README has {line:?}, fedavg {next:?}");
+    }
+    assert_eq!(printed.next(), None);
+}
+
+#[test]
+fn fedavg_in_one_place_is_for_rank_0_alone() {
+    let ended = run(3, "fedavg", &["--central", "--rounds", "1"]).succeeded();
+    assert_eq!(ended.stdout.lines().filter(|line| line.starts_with("[0] ")).count(), 4, "{ended:#?}");
+    assert_eq!((ended.stdout.lines().count(), ended.stderr.as_str()), (4, ""), "{ended:#?}");
+}
+
+#[test]
+fn examples_end_well_when_nobody_reads_their_output_any_more() {
+    for (name, line) in [("fedavg", "[0] round  1/3: "), ("hello", "hello, world"), ("pair_reduce", "] R")] {
+        let arguments = if name == "fedavg" { "--rounds 3" } else { "" };
+        let (edgempi, program) = (edgempi().display(), program(name).display());
+        let text = format!("{{ '{edgempi}' run -n 4 '{program}' {arguments}; echo code $? >&2; }} | head -n 1");
+        let ended = Process::start(command("sh", &["-c", &text])).end();
+        assert!(ended.stdout.contains(line) && ended.stdout.lines().count() == 1, "{ended:#?}");
+        assert_eq!(ended.stderr, "code 0\n", "{name}");
+    }
 }
 
 #[test]
@@ -251,25 +295,17 @@ fn ranks_that_wait_for_one_that_never_comes_are_told_which_by_a_hub_that_then_en
 
 #[test]
 fn a_rank_0_that_panics_is_named_by_its_hub_before_that_ends_with_it() {
-    let port = free_port();
-    let mut host = command(program("hello"), &[]);
-    host.env("EDGEMPI_SIZE", "2").env("EDGEMPI_RANK", "0").env("EDGEMPI_PORT", port.to_string());
-    // Nobody reads what it prints, so that its first println panics.
-    let (_, closed) = io::pipe().unwrap();
-    let mut host = host.stdout(closed).stderr(Stdio::null()).spawn().unwrap();
-
-    let config = Config::new().addr(format!("127.0.0.1:{port}")).size(2).rank(1).world("").wait(PATIENCE);
-    let world = Builder::new().config(config).init().wait().unwrap();
-    let comm = world.comm();
-    let waiting = comm.recv::<u8>(0, 99);
-    // What hello does up to its println.
-    comm.barrier().wait().unwrap();
-    comm.objects().bcast::<String>(0, None).wait().unwrap();
+    let hub = free_address();
+    let mut host = process::Process::start(rank_of(Path::new(env!("CARGO_BIN_EXE_rank")), hub, 2, 0));
+    let world = Builder::new().config(hosted(hub, 2, 1)).init().wait().unwrap();
+    assert_eq!(host.hear(), "joined");
+    let waiting = world.comm().recv::<u8>(0, 99);
+    host.say("panic");
     match waiting.wait() {
         Err(Error::RankFailed { ranks, .. }) => assert_eq!(ranks, [Rank::new(0)]),
         other => panic!("{other:?}"),
     }
-    assert_eq!(host.wait().unwrap().code(), Some(101));
+    assert_eq!(host.end().0.code(), Some(101));
 }
 
 #[test]

@@ -186,6 +186,23 @@ fn a_second_rank_0_finds_the_port_taken_and_the_first_one_stays() {
     assert_usable(worlds);
 }
 
+#[test]
+fn a_second_init_in_a_process_is_told_of_the_first_and_not_of_one_that_is_over() {
+    let _watchdog = Watchdog::start();
+    let hub = free_address();
+    let worlds = join((0..2).map(|rank| hosted(hub, 2, rank)), &Registry::new()).expect("nothing is wrong");
+    let [host, guest] = [0, 1].map(|rank| refused(hosted(hub, 2, rank)));
+    assert!(matches!(host, Error::Listen { .. }), "{host:?}");
+    assert!(matches!(guest, Error::Refused { category: Category::RankTaken, .. }), "{guest:?}");
+    for error in [host, guest] {
+        assert!(error.to_string().contains("this process has called init() already"), "{error}");
+    }
+    assert_usable(worlds);
+    let _taken = TcpListener::bind(hub).expect("the world has left it");
+    let error = refused(hosted(hub, 2, 0));
+    assert!(matches!(error, Error::Listen { .. }) && !error.to_string().contains("init()"), "{error}");
+}
+
 // Ranks that do not fit.
 
 #[test]

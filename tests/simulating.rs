@@ -28,6 +28,22 @@ fn trace(text: &str) -> &str {
 }
 
 #[test]
+fn the_table_of_costs_says_what_it_takes_and_measures_each_figure_alone() {
+    let program = example("simulation_scale");
+    let run = |arguments: &[&str]| Command::new(&program).args(arguments).output().expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+
+    let help = run(&["--help"]);
+    assert!(help.status.success() && text(&help.stdout).contains("Usage: simulation_scale [RANKS]..."), "{help:?}");
+    let wrong = run(&["many"]);
+    assert!(wrong.status.code() == Some(2) && wrong.stdout.is_empty(), "{wrong:?}");
+    // As many ranks as are simulated once only.
+    let figure = run(&["--measure", "join", "10001"]);
+    let numbers: Vec<f64> = text(&figure.stdout).split_whitespace().map(|word| word.parse().unwrap()).collect();
+    assert!(figure.status.success() && numbers.len() == 2 && numbers[0] > 0.0, "{figure:?}");
+}
+
+#[test]
 fn a_thousand_boards_learn_the_same_way_each_time_and_the_plot_shows_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let plots = ["first.svg", "second.svg"].map(|name| folder.path().join(name));
@@ -44,6 +60,8 @@ fn a_thousand_boards_learn_the_same_way_each_time_and_the_plot_shows_it() {
     let learned = texts[0].lines().find_map(|line| line.strip_prefix("test accuracy ")).expect("how well it went");
     let percent: f32 = learned.split(' ').next().and_then(|number| number.parse().ok()).expect("a number");
     assert!(percent > 50.0, "{learned}");
-    // The cell of the board that died is gone, and no other.
-    assert!(texts[0].contains("; 50 ranks failed"), "{}", texts[0]);
+    // The cell of the board that died is gone, and no other; nobody else counts as failed.
+    assert!(texts[0].contains("; 1 rank failed\n"), "{}", texts[0]);
+    let losses = "boards that lost their power: 1; cells of 50 that went on: 19 of 20\n";
+    assert!(texts[0].contains(losses), "{}", texts[0]);
 }

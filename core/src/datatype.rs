@@ -137,25 +137,31 @@ impl Datatype {
     /// Whether `op` is defined on this datatype (MPI 4.1, chapter 6.9.2).
     pub const fn accepts(self, op: ReduceOp) -> bool {
         use ReduceOp::{Band, Bor, Bxor, Land, Lor, Lxor, Max, Maxloc, Min, Minloc, Prod, Sum};
-        match self {
-            Self::Object => false,
-            Self::U8 | Self::U16 | Self::U32 | Self::U64 | Self::I8 | Self::I16 | Self::I32 | Self::I64 => {
-                matches!(op, Max | Min | Sum | Prod | Land | Lor | Lxor | Band | Bor | Bxor)
-            }
-            Self::F16 | Self::BF16 | Self::F32 | Self::F64 => matches!(op, Max | Min | Sum | Prod),
-            Self::Logical => matches!(op, Land | Lor | Lxor),
-            Self::LocatedU8
-            | Self::LocatedU16
-            | Self::LocatedU32
-            | Self::LocatedU64
-            | Self::LocatedI8
-            | Self::LocatedI16
-            | Self::LocatedI32
-            | Self::LocatedI64
-            | Self::LocatedF32
-            | Self::LocatedF64 => matches!(op, Minloc | Maxloc),
-        }
+        const ARITHMETIC: u32 = set(&[Max, Min, Sum, Prod]);
+        const LOGICAL: u32 = set(&[Land, Lor, Lxor]);
+        const BITWISE: u32 = set(&[Band, Bor, Bxor]);
+        const LOCATING: u32 = set(&[Minloc, Maxloc]);
+        // By the datatypes' codes, and as bits: boards carry this.
+        let ops = match self.code() {
+            0 => 0,
+            1..16 => ARITHMETIC | LOGICAL | BITWISE,
+            16..24 => ARITHMETIC,
+            24 => LOGICAL,
+            _ => LOCATING,
+        };
+        ops & set(&[op]) != 0
     }
+}
+
+/// Reduce ops as bits.
+const fn set(ops: &[ReduceOp]) -> u32 {
+    let mut bits = 0;
+    let mut rest = ops;
+    while let [op, others @ ..] = rest {
+        bits |= 1 << (op.code() - 0x20);
+        rest = others;
+    }
+    bits
 }
 
 impl fmt::Display for Datatype {

@@ -47,7 +47,8 @@
 //!   call it later are told then. Later collectives of its communicators fail too, and so do user-defined operations
 //!   whose group has it. Communicators without it are not concerned.
 //! - A receive that only this rank could serve fails. One from any rank fails when all others are gone.
-//! - A message of the dead rank that had reached the hub whole is still delivered. One that had not fails its receive.
+//! - A message of the dead rank that had reached the hub whole is still delivered. One that had not fails the receive
+//!   that takes it, then or later; so no message after it takes its place.
 //! - Whoever had its result before keeps it, and is not told.
 //! - It can not come back into this world.
 //!

@@ -22,7 +22,7 @@ use crate::request::{CallCode, Marks, Parts, Progress, RequestId, Slot, State, S
 use crate::time::{Instant, OVERSLEPT};
 use crate::wire::{
     Cancel, Complete, Credit, Data, Down, Goodbye, GoodbyeReason, Hello, Layout, MAGIC, MAX_HEAD_LEN, Name, NameKind,
-    Part, Ping, Prefix, RankKind, Submit, SubmitFlags, Up, VERSION, Welcome,
+    PREFIX_LEN, Part, Ping, Prefix, RankKind, Submit, SubmitFlags, Up, VERSION, Welcome,
 };
 
 /// Queue bytes that a message costs beside its own: what the hub keeps about it.
@@ -158,7 +158,7 @@ impl Reach {
 
 /// What an open request has to send.
 enum Next {
-    Frame(Outgoing),
+    Frame,
     Nothing,
     /// Bytes that are out of reach.
     OutOfReach,
@@ -175,14 +175,34 @@ pub struct Outgoing {
     pub done: Option<RequestId>,
 }
 
-impl Outgoing {
-    /// Writes the head of a frame. Inlined where a frame is made: then its kind is known, and none is copied about.
+/// A frame that is being made, all of it in one place.
+struct Draft<'h> {
+    head: &'h mut [u8; MAX_HEAD_LEN],
+    kind: u8,
+    header_len: u8,
+    payload: Option<(Content, usize)>,
+    done: Option<RequestId>,
+}
+
+impl<'h> Draft<'h> {
+    fn new(head: &'h mut [u8; MAX_HEAD_LEN]) -> Self {
+        Self { head, kind: 0, header_len: 0, payload: None, done: None }
+    }
+
+    /// Writes a header. Inlined where a frame is made: then its kind is known, and none is copied about.
     #[inline(always)]
-    fn encode(head: &mut [u8; MAX_HEAD_LEN], frame: Up, payload: Option<(Content, usize)>) -> Self {
-        let payload_len = payload.map_or(0, |(_, len)| len);
+    fn set(&mut self, frame: Up) {
+        self.kind = frame.kind();
+        self.header_len = frame.encode_header(self.head);
+    }
+
+    fn finish(self) -> Outgoing {
+        let Self { head, kind, header_len, payload, done } = self;
+        let payload = payload.filter(|(_, len)| *len > 0);
         // Payloads are cut to the hub's max_payload, a u32.
-        let head_len = frame.encode(payload_len as u32, head);
-        Self { head_len, payload: payload.filter(|(_, len)| *len > 0), done: None }
+        let payload_len = payload.map_or(0, |(_, len)| len) as u32;
+        Prefix { kind, header_len, payload_len }.encode(head);
+        Outgoing { head_len: PREFIX_LEN + usize::from(header_len), payload, done }
     }
 }
 
@@ -403,8 +423,11 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         if !matches!(self.phase, Phase::Start | Phase::Greeting | Phase::Joined) {
             return Err(Fault::new(Category::Disconnected));
         }
-        let table = u64::from(submission.size) * 8;
-        if submission.flags.has(SubmitFlags::VARIED) && self.phase == Phase::Joined && table > self.max_payload as u64 {
+        let table = u64::from(submission.asked.size) * 8;
+        if submission.asked.flags.has(SubmitFlags::VARIED)
+            && self.phase == Phase::Joined
+            && table > self.max_payload as u64
+        {
             return Err(Fault::of_size(Category::TooLarge, table, self.max_payload as u64));
         }
         if self.open >= self.max_requests {
@@ -415,37 +438,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         let index = self.pop_free().ok_or(too_many)?;
         let slot = self.slot_mut(index).ok_or(too_many)?;
         let generation = slot.generation;
-        let new = submission.names.new;
-        let mut marks = Marks::default();
-        for (is_new, mark) in
-            [(new.group, Marks::NEW_GROUP), (new.operation, Marks::NEW_OPERATION), (new.site, Marks::NEW_SITE)]
-        {
-            if is_new {
-                marks.set(mark);
-            }
-        }
-        *slot = Slot {
-            generation,
-            state: State::Queued,
-            marks,
-            call: submission.code as u8,
-            datatype: submission.datatype.code(),
-            op: submission.op,
-            roles: pack(submission.role.up) | pack(submission.role.down) << 2,
-            communicator: submission.communicator,
-            group: submission.names.group,
-            name: submission.names.operation,
-            site: submission.names.site,
-            peer: submission.peer.get(),
-            tag: submission.tag.0,
-            n: submission.n,
-            size: submission.size,
-            send: submission.send,
-            receive: submission.receive,
-            unsent: submission.travels,
-            flags: submission.flags.bits(),
-            ..Slot::FREE
-        };
+        let Submission { asked, names: marks } = *submission;
+        *slot = Slot { generation, state: State::Queued, marks, asked, ..Slot::FREE };
         self.open += 1;
         self.unsettled += 1;
         self.push_ready(index);
@@ -511,40 +505,46 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             let max = self.config.max_payload.into();
             return Err(Fault::of_size(Category::Protocol, len as u64, max));
         }
-        let frame = Down::decode(prefix.kind, header).map_err(|_| PROTOCOL)?;
-        let Some(frame) = frame else { return Ok(Incoming::Discard { len }) };
+        let mut fault = PROTOCOL;
+        self.take_in(prefix.kind, header, len, &mut fault).ok_or(fault)
+    }
+
+    /// `None` is a hub that broke the protocol, unless `fault` says otherwise: 32 bytes of it would be copied at each
+    /// return.
+    fn take_in(&mut self, kind: u8, header: &[u8], len: usize, fault: &mut Fault) -> Option<Incoming> {
+        let Some(frame) = Down::decode(kind, header).ok()? else { return Some(Incoming::Discard { len }) };
         let greeted = !matches!(self.phase, Phase::Start | Phase::Greeting);
         match frame {
-            Down::Welcome(welcome) => self.on_welcome(welcome, len),
+            Down::Welcome(welcome) => self.on_welcome(welcome, len, fault),
             Down::Reject(reject) => {
                 self.phase = Phase::Closed;
                 self.event = Some(Event::Rejected(reject.fault()));
-                Ok(Incoming::Reason { len })
+                Some(Incoming::Reason { len })
             }
             Down::Goodbye(goodbye) => {
                 self.phase = Phase::Closed;
                 self.event = Some(Event::Goodbye(goodbye.reason));
-                Ok(Incoming::Reason { len })
+                Some(Incoming::Reason { len })
             }
-            _ if !greeted => Err(PROTOCOL),
+            _ if !greeted => None,
             Down::Ping(_) => {
                 self.pong = true;
-                Ok(Incoming::Discard { len })
+                Some(Incoming::Discard { len })
             }
-            Down::Pong(_) => Ok(Incoming::Discard { len }),
-            Down::Part(part) => self.on_part(part, len).ok_or(PROTOCOL),
-            Down::Data(data) => self.on_data(data, len).ok_or(PROTOCOL),
-            Down::Credit(credit) => self.on_credit(credit, len).ok_or(PROTOCOL),
-            Down::Complete(complete) => self.on_complete(complete, len).ok_or(PROTOCOL),
+            Down::Pong(_) => Some(Incoming::Discard { len }),
+            Down::Part(part) => self.on_part(part, len),
+            Down::Data(data) => self.on_data(data, len),
+            Down::Credit(credit) => self.on_credit(credit, len),
+            Down::Complete(complete) => self.on_complete(complete, len),
             Down::Fail(fail) => {
-                self.settle_sequence(fail.sequence, fail.queue_limit).ok_or(PROTOCOL)?;
-                let Some((index, slot)) = self.find(fail.request) else { return Err(PROTOCOL) };
+                self.settle_sequence(fail.sequence, fail.queue_limit)?;
+                let (index, slot) = self.find(fail.request)?;
                 if slot.marks.has(Marks::CANCELLED) {
                     self.finish(index, Event::Released { request: fail.request });
-                    return Ok(Incoming::Discard { len });
+                    return Some(Incoming::Discard { len });
                 }
                 self.finish(index, Event::Fail { request: fail.request, fault: fail.fault() });
-                Ok(Incoming::Reason { len })
+                Some(Incoming::Reason { len })
             }
         }
     }
@@ -583,9 +583,12 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         reach: Reach,
         mut name_len: impl FnMut(Content) -> usize,
     ) -> Option<Outgoing> {
-        let outgoing = self.next_frame(now, head, reach, &mut name_len)?;
+        let mut draft = Draft::new(head);
+        if !self.next_frame(now, &mut draft, reach, &mut name_len) {
+            return None;
+        }
         self.last_sent = now;
-        Some(outgoing)
+        Some(draft.finish())
     }
 
     /// A request with something to send that the last [`poll_transmit`](Self::poll_transmit) could not reach.
@@ -635,13 +638,17 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         Ok(())
     }
 
-    fn on_welcome(&mut self, welcome: Welcome, payload_len: usize) -> Result<Incoming, Fault> {
+    // Each of these is called in one place, and inlined there: so no header is copied on a board.
+
+    #[inline(always)]
+    fn on_welcome(&mut self, welcome: Welcome, payload_len: usize, fault: &mut Fault) -> Option<Incoming> {
         if self.phase != Phase::Greeting {
-            return Err(PROTOCOL);
+            return None;
         }
         self.phase = Phase::Joined;
         if welcome.version != VERSION {
-            return Err(Fault::of_size(Category::Version, welcome.version.into(), VERSION.into()));
+            *fault = Fault::of_size(Category::Version, welcome.version.into(), VERSION.into());
+            return None;
         }
         self.max_payload = (welcome.max_payload as usize).max(64);
         self.max_message = welcome.max_message;
@@ -653,11 +660,10 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             millis => u64::from(millis) * 1000,
         };
         self.event = Some(Event::Welcome(welcome));
-        Ok(Incoming::Discard { len: payload_len })
+        Some(Incoming::Discard { len: payload_len })
     }
 
-    // `None` from these is a hub that broke the protocol: a fault of 32 bytes would be copied at each return.
-
+    #[inline(always)]
     fn on_part(&mut self, part: Part, payload_len: usize) -> Option<Incoming> {
         let Some((index, slot)) = self.find(part.request) else { return Some(Incoming::Discard { len: payload_len }) };
         if payload_len != 0 || slot.state != State::Open {
@@ -665,12 +671,14 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         }
         let len = usize::try_from(part.len).ok()?;
         let cancelled = slot.marks.has(Marks::CANCELLED);
-        let allowed = match unpack(slot.roles >> 2) {
+        let allowed = match slot.asked.down {
             Parts::None => false,
-            Parts::One => part.part == 0 && fits(slot, len, slot.receive),
-            Parts::EachOther => part.part < slot.size && fits(slot, len, slot.receive / (slot.size as usize).max(1)),
+            Parts::One => part.part == 0 && fits(slot, len, slot.asked.receive),
+            Parts::EachOther => {
+                part.part < slot.asked.size && fits(slot, len, slot.asked.receive / (slot.asked.size as usize).max(1))
+            }
         };
-        let (before, limit) = (slot.announced, slot.receive);
+        let (before, limit) = (slot.announced, slot.asked.receive);
         let announced = before.checked_add(len).filter(|announced| *announced <= limit)?;
         slot.announced = announced;
         if !allowed || self.part_slot(index, part.part, State::DownPart).is_some() {
@@ -690,10 +698,11 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         Some(Incoming::Nothing)
     }
 
+    #[inline(always)]
     fn on_data(&mut self, data: Data, len: usize) -> Option<Incoming> {
         let Some((owner, request_slot)) = self.find(data.request) else { return Some(Incoming::Discard { len }) };
         let cancelled = request_slot.marks.has(Marks::CANCELLED);
-        let unlimited = SubmitFlags::from_bits(request_slot.flags).has(SubmitFlags::UNLIMITED);
+        let unlimited = request_slot.asked.flags.has(SubmitFlags::UNLIMITED);
         let index = self.part_slot(owner, data.part, State::DownPart)?;
         let slot = self.slot_mut(index)?;
         let offset = slot.down.offset;
@@ -713,6 +722,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         Some(Incoming::Payload { request: data.request, part: data.part, offset, len })
     }
 
+    #[inline(always)]
     fn on_credit(&mut self, credit: Credit, payload_len: usize) -> Option<Incoming> {
         let discard = Some(Incoming::Discard { len: payload_len });
         if credit.request == RequestId::NONE {
@@ -720,18 +730,20 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             return discard;
         }
         let Some((index, slot)) = self.find(credit.request) else { return discard };
-        if slot.state != State::Open || slot.marks.has(Marks::CANCELLED) || slot.unsent == 0 {
+        if slot.state != State::Open || slot.marks.has(Marks::CANCELLED) || slot.asked.unsent == 0 {
             return discard;
         }
         let limit = usize::try_from(credit.limit).ok()?;
         let len = usize::try_from(credit.len).ok()?;
-        let allowed = match unpack(slot.roles) {
+        let allowed = match slot.asked.up {
             Parts::None => false,
-            Parts::One => credit.part == 0 && len == slot.send,
-            Parts::EachOther if SubmitFlags::from_bits(slot.flags).has(SubmitFlags::VARIED) => {
-                credit.part < slot.size && len <= slot.send
+            Parts::One => credit.part == 0 && len == slot.asked.send,
+            Parts::EachOther if slot.asked.flags.has(SubmitFlags::VARIED) => {
+                credit.part < slot.asked.size && len <= slot.asked.send
             }
-            Parts::EachOther => credit.part < slot.size && len == slot.send / (slot.size as usize).max(1),
+            Parts::EachOther => {
+                credit.part < slot.asked.size && len == slot.asked.send / (slot.asked.size as usize).max(1)
+            }
         };
         if !allowed || limit > len {
             return None;
@@ -755,17 +767,18 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         discard
     }
 
+    #[inline(always)]
     fn on_complete(&mut self, complete: Complete, len: usize) -> Option<Incoming> {
         self.settle_sequence(complete.sequence, complete.queue_limit)?;
         let window = self.config.receive_window as usize;
         let (index, slot) = self.find(complete.request)?;
-        let roles = unpack(slot.roles >> 2);
+        let roles = slot.asked.down;
         let came = match complete.layout {
             Layout::Empty => slot.announced,
             _ if slot.announced > 0 => return None,
             Layout::Single | Layout::Equal => len,
             Layout::Varied => {
-                let table = (slot.size as usize).checked_mul(8)?;
+                let table = (slot.asked.size as usize).checked_mul(8)?;
                 len.checked_sub(table)?
             }
         };
@@ -775,21 +788,21 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             Layout::Equal | Layout::Varied => roles == Parts::EachOther,
         };
         let exact = match roles {
-            Parts::EachOther => slot.receive - slot.receive / (slot.size as usize).max(1),
+            Parts::EachOther => slot.asked.receive - slot.asked.receive / (slot.asked.size as usize).max(1),
             Parts::None => 0,
-            Parts::One => slot.receive,
+            Parts::One => slot.asked.receive,
         };
-        let flags = SubmitFlags::from_bits(slot.flags);
+        let flags = slot.asked.flags;
         let length_fits = if flags.has(SubmitFlags::EXACT) {
             came == exact && complete.layout != Layout::Varied
         } else {
-            came <= slot.receive
+            came <= slot.asked.receive
         };
         let within_window = flags.has(SubmitFlags::UNLIMITED) || len <= window;
         if !layout_fits || !length_fits || !within_window || complete.bytes != came as u64 {
             return None;
         }
-        let is_recv = slot.call == CallCode::Recv as u8;
+        let is_recv = slot.asked.call == CallCode::Recv as u8;
         if self.is_receiving(index) {
             return None;
         }
@@ -819,51 +832,49 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         Some(())
     }
 
+    /// Drafts the next frame, if there is one.
     fn next_frame(
         &mut self,
         now: Instant,
-        head: &mut [u8; MAX_HEAD_LEN],
+        draft: &mut Draft<'_>,
         reach: Reach,
         name_len: &mut impl FnMut(Content) -> usize,
-    ) -> Option<Outgoing> {
+    ) -> bool {
+        let acknowledged = self.acknowledged;
         match self.phase {
             Phase::Start => {
                 self.phase = Phase::Greeting;
-                let payload = Some((Content::World, self.config.world_len as usize));
-                return Some(Outgoing::encode(head, Up::Hello(self.hello()), payload));
+                draft.set(Up::Hello(self.hello()));
+                draft.payload = Some((Content::World, self.config.world_len as usize));
             }
-            Phase::Greeting | Phase::Closed => return None,
-            Phase::Joined | Phase::Leaving(_) | Phase::Left => {}
+            Phase::Greeting | Phase::Closed => return false,
+            _ if core::mem::take(&mut self.pong) => draft.set(Up::Pong(Ping { acknowledged })),
+            _ if core::mem::take(&mut self.ping) => {
+                self.pinged.get_or_insert(now);
+                draft.set(Up::Ping(Ping { acknowledged }));
+            }
+            Phase::Left => return false,
+            Phase::Joined | Phase::Leaving(_) => {
+                if self.next_ready(draft, reach, name_len).is_some() {
+                    return true;
+                }
+                let Phase::Leaving(reason) = self.phase else { return false };
+                if self.unsettled > 0 && reason == GoodbyeReason::Finished {
+                    return false;
+                }
+                self.phase = Phase::Left;
+                draft.set(Up::Goodbye(Goodbye { reason }));
+            }
         }
-        let acknowledged = self.acknowledged;
-        if core::mem::take(&mut self.pong) {
-            return Some(Outgoing::encode(head, Up::Pong(Ping { acknowledged }), None));
-        }
-        if core::mem::take(&mut self.ping) {
-            self.pinged.get_or_insert(now);
-            return Some(Outgoing::encode(head, Up::Ping(Ping { acknowledged }), None));
-        }
-        if self.phase == Phase::Left {
-            return None;
-        }
-        if let Some(outgoing) = self.next_ready(head, reach, name_len) {
-            return Some(outgoing);
-        }
-        if let Phase::Leaving(reason) = self.phase
-            && (self.unsettled == 0 || reason != GoodbyeReason::Finished)
-        {
-            self.phase = Phase::Left;
-            return Some(Outgoing::encode(head, Up::Goodbye(Goodbye { reason }), None));
-        }
-        None
+        true
     }
 
     fn next_ready(
         &mut self,
-        head: &mut [u8; MAX_HEAD_LEN],
+        draft: &mut Draft<'_>,
         reach: Reach,
         name_len: &mut impl FnMut(Content) -> usize,
-    ) -> Option<Outgoing> {
+    ) -> Option<()> {
         self.lacks = None;
         // Calls that were made still count as made; what they are in the middle of does not hold up the last word.
         let gives_up = matches!(self.phase, Phase::Leaving(reason) if reason != GoodbyeReason::Finished);
@@ -874,40 +885,53 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
                 return None;
             }
             let slot = self.slot_mut(index)?;
-            let request = RequestId::new(index, slot.generation);
-            match slot.state {
-                State::Queued => {
-                    if let Some((mark, name, content)) = new_name(slot, request) {
-                        let len = name_len(content);
-                        if len > reach.payload(request) {
-                            self.put_off(request);
-                            first_put_off.get_or_insert(index);
-                            continue;
-                        }
-                        slot.marks.clear(mark);
-                        return Some(Outgoing::encode(head, Up::Name(name), Some((content, len))));
-                    }
-                    return self.transmit_submit(head, index, request, reach);
-                }
-                State::Open | State::UpPart | State::DownPart if gives_up => self.pop_ready(),
-                State::Open | State::UpPart | State::DownPart => {
-                    let owner = if slot.state == State::Open { index } else { slot.owner };
-                    let request = RequestId::new(owner, self.slot_mut(owner)?.generation);
-                    match self.transmit_open(head, index, request, reach) {
-                        Next::Frame(outgoing) => return Some(outgoing),
-                        Next::Nothing => self.pop_ready(),
-                        Next::OutOfReach => {
-                            self.put_off(request);
-                            first_put_off.get_or_insert(index);
-                        }
-                    }
-                }
-                State::Finished | State::Free => {
-                    self.pop_ready();
+            let owner = match slot.state {
+                State::UpPart | State::DownPart => slot.owner,
+                _ => index,
+            };
+            let is_queued = slot.state == State::Queued;
+            let is_over = matches!(slot.state, State::Finished | State::Free) || (gives_up && !is_queued);
+            let request = RequestId::new(owner, self.slot_mut(owner)?.generation);
+            let next = if is_over {
+                Next::Nothing
+            } else if is_queued {
+                self.transmit_queued(draft, index, request, reach, name_len)
+            } else {
+                self.transmit_open(draft, index, request, reach)
+            };
+            match next {
+                Next::Frame => return Some(()),
+                Next::Nothing => self.pop_ready(),
+                Next::OutOfReach => {
+                    self.put_off(request);
+                    first_put_off.get_or_insert(index);
                 }
             }
         }
         None
+    }
+
+    /// What a request that the hub does not know yet has to send next: its names, one by one, then itself.
+    fn transmit_queued(
+        &mut self,
+        draft: &mut Draft<'_>,
+        index: u16,
+        request: RequestId,
+        reach: Reach,
+        name_len: &mut impl FnMut(Content) -> usize,
+    ) -> Next {
+        let Some(slot) = self.slot_mut(index) else { return Next::Nothing };
+        let Some((mark, name, content)) = new_name(slot, request) else {
+            return self.transmit_submit(draft, index, request, reach);
+        };
+        let len = name_len(content);
+        if len > reach.payload(request) {
+            return Next::OutOfReach;
+        }
+        slot.marks.clear(mark);
+        draft.set(Up::Name(name));
+        draft.payload = Some((content, len));
+        Next::Frame
     }
 
     /// Moves the front of the ready list to its back: what it has to send is out of reach.
@@ -919,13 +943,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         }
     }
 
-    fn transmit_submit(
-        &mut self,
-        head: &mut [u8; MAX_HEAD_LEN],
-        index: u16,
-        request: RequestId,
-        reach: Reach,
-    ) -> Option<Outgoing> {
+    fn transmit_submit(&mut self, draft: &mut Draft<'_>, index: u16, request: RequestId, reach: Reach) -> Next {
         let (max_payload, max_message) = (self.max_payload, self.max_message);
         let room = self.queue_limit.saturating_sub(self.queue_sent);
         self.sequence = self.sequence.wrapping_add(1);
@@ -933,61 +951,61 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         self.pop_ready();
         let mut cost = 0;
         let mut done = None;
-        let slot = self.slot_mut(index)?;
-        let mut flags = SubmitFlags::from_bits(slot.flags);
-        let is_send = slot.call == CallCode::Send as u8;
+        let Some(slot) = self.slot_mut(index) else { return Next::Nothing };
+        let mut flags = slot.asked.flags;
+        let is_send = slot.asked.call == CallCode::Send as u8;
         let varied = flags.has(SubmitFlags::VARIED);
-        let table = if varied { slot.size as usize * 8 } else { 0 };
+        let table = if varied { slot.asked.size as usize * 8 } else { 0 };
         let room = usize::try_from(room.saturating_sub(EAGER_OVERHEAD)).unwrap_or(usize::MAX);
         let affordable = room.min(max_payload.min(reach.payload(request)).saturating_sub(table));
         // Of a request that was given up, the bytes are no longer there.
         let cancelled = slot.marks.has(Marks::CANCELLED);
         // One that the hub will refuse stays here: its send must not be done before that.
-        let too_large = slot.send as u64 > max_message;
+        let too_large = slot.asked.send as u64 > max_message;
         let affordable = if room == 0 || cancelled || too_large { 0 } else { affordable };
-        let whole = slot.unsent <= affordable;
-        let inline = match unpack(slot.roles) {
+        let whole = slot.asked.unsent <= affordable;
+        let inline = match slot.asked.up {
             Parts::None => 0,
-            Parts::One if whole => slot.unsent,
+            Parts::One if whole => slot.asked.unsent,
             // A beginning, cut so that no element is.
             Parts::One => affordable & !63,
-            Parts::EachOther if whole => slot.unsent,
+            Parts::EachOther if whole => slot.asked.unsent,
             Parts::EachOther => 0,
         };
         if inline > 0 || (is_send && whole && room > 0) {
             cost = inline as u64 + EAGER_OVERHEAD;
             flags = flags.with(SubmitFlags::EAGER);
         }
-        slot.unsent -= inline;
-        slot.up = Progress { part: 0, offset: inline, limit: inline, len: slot.send };
+        slot.asked.unsent -= inline;
+        slot.up = Progress { part: 0, offset: inline, limit: inline, len: slot.asked.send };
         slot.state = State::Open;
         let submit = Submit {
             request,
             sequence,
             acknowledged,
-            call: slot.call,
-            datatype: slot.datatype,
-            op: slot.op,
+            call: slot.asked.call,
+            datatype: slot.asked.datatype,
+            op: slot.asked.op,
             flags,
-            communicator: slot.communicator,
-            group: slot.group,
-            name: slot.name,
-            site: slot.site,
-            peer: Rank::new(slot.peer),
-            tag: Tag(slot.tag),
-            n: slot.n,
-            send: slot.send as u64,
-            receive: slot.receive as u64,
+            communicator: slot.asked.communicator,
+            group: slot.asked.group,
+            name: slot.asked.operation,
+            site: slot.asked.site,
+            peer: Rank::new(slot.asked.peer),
+            tag: Tag(slot.asked.tag),
+            n: slot.asked.n,
+            send: slot.asked.send as u64,
+            receive: slot.asked.receive as u64,
         };
-        let has_part = unpack(slot.roles) == Parts::One;
-        if !has_part || inline == slot.send {
+        let has_part = slot.asked.up == Parts::One;
+        if !has_part || inline == slot.asked.send {
             slot.up = Progress::default();
         }
-        if is_send && cost > 0 && slot.unsent == 0 && !cancelled {
+        if is_send && cost > 0 && slot.asked.unsent == 0 && !cancelled {
             done = Some(request);
         }
         let cancel = slot.marks.has(Marks::CANCEL);
-        let settled = slot.call == CallCode::Recv as u8 || done.is_some();
+        let settled = slot.asked.call == CallCode::Recv as u8 || done.is_some();
         if settled {
             self.settle(index);
         }
@@ -995,25 +1013,29 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         if cancel {
             self.push_ready(index);
         }
-        let payload = Some((Content::Inline(request), table + inline));
-        Some(Outgoing { done, ..Outgoing::encode(head, Up::Submit(submit), payload) })
+        draft.done = done;
+        draft.set(Up::Submit(submit));
+        draft.payload = Some((Content::Inline(request), table + inline));
+        Next::Frame
     }
 
     /// What an open request, or one of its parts at `index`, has to send next.
-    fn transmit_open(&mut self, head: &mut [u8; MAX_HEAD_LEN], index: u16, request: RequestId, reach: Reach) -> Next {
+    fn transmit_open(&mut self, draft: &mut Draft<'_>, index: u16, request: RequestId, reach: Reach) -> Next {
         let max_payload = self.max_payload;
         let owner = request.index() as u16;
         let owner_slot = self.slot_mut(owner).filter(|slot| slot.state == State::Open);
         let Some(owner_slot) = owner_slot else { return Next::Nothing };
         if owner_slot.marks.clear(Marks::CANCEL) {
-            return Next::Frame(Outgoing::encode(head, Up::Cancel(Cancel { request }), None));
+            draft.set(Up::Cancel(Cancel { request }));
+            return Next::Frame;
         }
         let cancelled = owner_slot.marks.has(Marks::CANCELLED);
         let Some(slot) = self.slot_mut(index) else { return Next::Nothing };
         if slot.marks.clear(Marks::CREDIT) && !cancelled {
             let Progress { part, limit, len, .. } = slot.down;
             let credit = Credit { request, part, limit: limit as u64, len: len as u64 };
-            return Next::Frame(Outgoing::encode(head, Up::Credit(credit), None));
+            draft.set(Up::Credit(credit));
+            return Next::Frame;
         }
         let Progress { part, offset, limit, len } = slot.up;
         if offset >= limit || cancelled || slot.state == State::DownPart {
@@ -1034,15 +1056,16 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             self.close_part(owner, index);
         }
         if let Some(slot) = self.slot_mut(owner) {
-            slot.unsent = slot.unsent.saturating_sub(n);
+            slot.asked.unsent = slot.asked.unsent.saturating_sub(n);
         }
         // To the back of the queue, so that one long message does not hold the others up.
         self.pop_ready();
         if more {
             self.push_ready(index);
         }
-        let frame = Up::Data(Data { request, part, offset: offset as u64 });
-        Next::Frame(Outgoing::encode(head, frame, Some((Content::Part { request, part, offset }, n))))
+        draft.set(Up::Data(Data { request, part, offset: offset as u64 }));
+        draft.payload = Some((Content::Part { request, part, offset }, n));
+        Next::Frame
     }
 
     fn hello(&self) -> Hello {
@@ -1188,16 +1211,14 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
     fn retire(&mut self, index: u16) {
         let Some(slot) = self.slot_mut(index) else { return };
         let generation = slot.generation.wrapping_add(1).max(1);
-        if slot.marks.has(Marks::LISTED) {
-            let mut marks = Marks::default();
-            marks.set(Marks::LISTED);
-            *slot = Slot { generation, next: slot.next, marks, ..Slot::FREE };
-        } else {
-            *slot = Slot { generation, ..Slot::FREE };
+        let marks = slot.marks.only(Marks::LISTED);
+        *slot = Slot { generation, next: slot.next, marks, ..Slot::FREE };
+        if !marks.has(Marks::LISTED) {
             self.push_free(index);
         }
     }
 
+    #[inline(never)] // for boards: it is small, and has many callers
     fn find(&mut self, request: RequestId) -> Option<(u16, &mut Slot)> {
         let slot = self.slots.as_mut().get_mut(request.index())?;
         let live = slot.generation == request.generation() && matches!(slot.state, State::Queued | State::Open);
@@ -1274,6 +1295,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
 }
 
 /// A duration in milliseconds, without the 128-bit and 64-bit divisions that boards would have to bring along.
+#[inline(never)] // for boards: once is enough
 fn millis(duration: Duration) -> u32 {
     let seconds = u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
     seconds.saturating_mul(1000).saturating_add(duration.subsec_millis())
@@ -1283,33 +1305,19 @@ const PROTOCOL: Fault = Fault::new(Category::Protocol);
 
 /// The next name that travels ahead of a request: the mark that says so, its frame and its text.
 fn new_name(slot: &Slot, request: RequestId) -> Option<(u8, Name, Content)> {
-    [
-        (Marks::NEW_GROUP, NameKind::Group, slot.group, Content::Group(request)),
-        (Marks::NEW_OPERATION, NameKind::Operation, slot.name, Content::Operation(request)),
-        (Marks::NEW_SITE, NameKind::Site, slot.site, Content::Site(request)),
-    ]
-    .into_iter()
-    .find(|(mark, ..)| slot.marks.has(*mark))
-    .map(|(mark, kind, id, content)| (mark, Name { kind, id }, content))
+    let (mark, kind, id, content) = if slot.marks.has(Marks::NEW_GROUP) {
+        (Marks::NEW_GROUP, NameKind::Group, slot.asked.group, Content::Group(request))
+    } else if slot.marks.has(Marks::NEW_OPERATION) {
+        (Marks::NEW_OPERATION, NameKind::Operation, slot.asked.operation, Content::Operation(request))
+    } else if slot.marks.has(Marks::NEW_SITE) {
+        (Marks::NEW_SITE, NameKind::Site, slot.asked.site, Content::Site(request))
+    } else {
+        return None;
+    };
+    Some((mark, Name { kind, id }, content))
 }
 
 /// Whether a part of `len` bytes is what a call that receives `limit` bytes a part may get.
 fn fits(slot: &Slot, len: usize, limit: usize) -> bool {
-    if SubmitFlags::from_bits(slot.flags).has(SubmitFlags::EXACT) { len == limit } else { len <= slot.receive }
-}
-
-fn pack(parts: Parts) -> u8 {
-    match parts {
-        Parts::None => 0,
-        Parts::One => 1,
-        Parts::EachOther => 2,
-    }
-}
-
-fn unpack(bits: u8) -> Parts {
-    match bits & 3 {
-        0 => Parts::None,
-        1 => Parts::One,
-        _ => Parts::EachOther,
-    }
+    if slot.asked.flags.has(SubmitFlags::EXACT) { len == limit } else { len <= slot.asked.receive }
 }

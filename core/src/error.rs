@@ -45,6 +45,7 @@ pub enum Category {
 
 impl Category {
     /// The category with this number on the wire.
+    #[inline(never)] // for boards: once is enough
     pub const fn from_code(code: u16) -> Option<Self> {
         use Category::*;
         Some(match code {

@@ -71,6 +71,25 @@ pub enum CallCode {
 }
 
 impl CallCode {
+    /// That of `call`.
+    pub const fn of(call: &Call<'_>) -> Self {
+        match call {
+            Call::Send { .. } => Self::Send,
+            Call::Recv { .. } => Self::Recv,
+            Call::Barrier => Self::Barrier,
+            Call::Bcast { .. } => Self::Bcast,
+            Call::Gather { .. } => Self::Gather,
+            Call::Scatter { .. } => Self::Scatter,
+            Call::Allgather => Self::Allgather,
+            Call::Alltoall => Self::Alltoall,
+            Call::Reduce { .. } => Self::Reduce,
+            Call::Allreduce { .. } => Self::Allreduce,
+            Call::Split => Self::Split,
+            Call::Free => Self::Free,
+            Call::User { .. } => Self::User,
+        }
+    }
+
     /// The call with this number on the wire.
     pub const fn from_code(code: u8) -> Option<Self> {
         use CallCode::*;
@@ -114,10 +133,12 @@ impl CallCode {
 
 /// In how many parts a rank's message travels, one way. A block that a rank would send to itself never does:
 /// its driver copies it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(u8)]
 pub enum Parts {
     /// Nothing travels.
-    None,
+    #[default]
+    None = 0,
     /// One part, number 0.
     One,
     /// One part for each other rank of the communicator, numbered by rank.
@@ -211,23 +232,46 @@ pub struct NewNames {
     pub site: bool,
 }
 
+impl NewNames {
+    fn marks(self) -> Marks {
+        let mark = |is_new: bool, mark: u8| if is_new { mark } else { 0 };
+        Marks(
+            mark(self.group, Marks::NEW_GROUP)
+                | mark(self.operation, Marks::NEW_OPERATION)
+                | mark(self.site, Marks::NEW_SITE),
+        )
+    }
+}
+
 /// A call as numbers: what an endpoint needs to submit it.
 #[derive(Clone, Copy, Debug)]
 pub struct Submission {
-    pub(crate) code: CallCode,
-    pub(crate) datatype: Datatype,
-    pub(crate) op: u8,
-    pub(crate) flags: SubmitFlags,
+    pub(crate) asked: Asked,
+    /// The names that travel ahead of it.
+    pub(crate) names: Marks,
+}
+
+/// A call as its slot keeps it. All zeros is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asked {
     pub(crate) communicator: u64,
-    pub(crate) names: NameIds,
-    pub(crate) peer: Rank,
-    pub(crate) tag: Tag,
+    pub(crate) peer: u32,
+    pub(crate) tag: u32,
     pub(crate) n: u32,
-    pub(crate) role: Role,
     pub(crate) size: u32,
     pub(crate) send: usize,
-    pub(crate) travels: usize,
     pub(crate) receive: usize,
+    /// Bytes still to be sent.
+    pub(crate) unsent: usize,
+    pub(crate) group: u16,
+    pub(crate) operation: u16,
+    pub(crate) site: u16,
+    pub(crate) call: u8,
+    pub(crate) datatype: u8,
+    pub(crate) op: u8,
+    pub(crate) flags: SubmitFlags,
+    pub(crate) up: Parts,
+    pub(crate) down: Parts,
 }
 
 /// The communicator that a call is made on, as the rank knows it.
@@ -277,39 +321,24 @@ impl Submission {
     ) -> Result<Self, Fault> {
         let CommunicatorId { id, rank: own, size } = communicator;
         let invalid = |len: u64, max: u64| Err(Fault::of_size(Category::InvalidArgument, len, max));
-        let mut op: Option<ReduceOp> = None;
-        let mut flags = SubmitFlags::empty();
-        let (mut peer, mut label) = (Rank::new(0), Tag(0));
-        let code = match *call {
-            Call::Barrier => CallCode::Barrier,
-            Call::Bcast { root } => (peer = root, CallCode::Bcast).1,
-            Call::Gather { root } => (peer = root, CallCode::Gather).1,
-            Call::Scatter { root } => (peer = root, CallCode::Scatter).1,
-            Call::Allgather => CallCode::Allgather,
-            Call::Alltoall => CallCode::Alltoall,
-            Call::Reduce { root, op: with } => ((peer, op) = (root, Some(with)), CallCode::Reduce).1,
-            Call::Allreduce { op: with } => (op = Some(with), CallCode::Allreduce).1,
-            Call::Send { dest, tag } => ((peer, label) = (dest, tag), CallCode::Send).1,
-            Call::Recv { source, tag } => {
-                match source {
-                    Source::Rank(rank) => peer = rank,
-                    Source::Any => flags = flags.with(SubmitFlags::ANY_SOURCE),
-                }
-                match tag {
-                    TagSelector::Tag(tag) => label = tag,
-                    TagSelector::Any => flags = flags.with(SubmitFlags::ANY_TAG),
-                }
-                CallCode::Recv
-            }
-            Call::Split => CallCode::Split,
-            Call::Free => CallCode::Free,
-            Call::User { group, .. } => {
-                if !group.contains(own) {
-                    return invalid(u64::from(own.get()), u64::from(size));
-                }
-                CallCode::User
-            }
+        let code = CallCode::of(call);
+        let op = match *call {
+            Call::Reduce { op, .. } | Call::Allreduce { op } => Some(op),
+            _ => None,
         };
+        let peer = match *call {
+            Call::Bcast { root } | Call::Gather { root } | Call::Scatter { root } | Call::Reduce { root, .. } => root,
+            Call::Send { dest: peer, .. } | Call::Recv { source: Source::Rank(peer), .. } => peer,
+            _ => Rank::new(0),
+        };
+        let label = match *call {
+            Call::Send { tag, .. } | Call::Recv { tag: TagSelector::Tag(tag), .. } => tag,
+            _ => Tag(0),
+        };
+        let any_source = matches!(call, Call::Recv { source: Source::Any, .. });
+        let any_tag = matches!(call, Call::Recv { tag: TagSelector::Any, .. });
+        let flags = SubmitFlags::empty();
+        let mut flags = flags.with_if(any_source, SubmitFlags::ANY_SOURCE).with_if(any_tag, SubmitFlags::ANY_TAG);
         if peer.get() >= size {
             return invalid(u64::from(peer.get()), u64::from(size));
         }
@@ -317,6 +346,9 @@ impl Submission {
             return invalid(0, 0);
         }
         let role = Role::new(call, own);
+        if code == CallCode::User && (role.up, role.down) == (Parts::None, Parts::None) {
+            return invalid(own.get().into(), size.into());
+        }
         if in_place && (role.up, role.down) == (Parts::EachOther, Parts::EachOther) {
             // A block that comes would take the place of one that has not left: parts come and go in any order.
             return invalid(0, 0);
@@ -344,34 +376,38 @@ impl Submission {
         // A message may always be shorter than its receive (MPI 4.1, chapter 3.2.4).
         let exact = matches!(receive, Receive::Exactly(_)) && code != CallCode::Recv;
         flags = flags.with_if(in_place, SubmitFlags::IN_PLACE).with_if(exact, SubmitFlags::EXACT);
-        Ok(Self {
-            code,
-            datatype,
-            op: op.map_or(0, ReduceOp::code),
-            flags,
+        let asked = Asked {
             communicator: id,
-            names,
-            peer,
-            tag: label,
+            peer: peer.get(),
+            tag: label.0,
             n,
-            role,
             size,
             send,
-            travels,
             receive: receive.limit(),
-        })
+            unsent: travels,
+            group: names.group,
+            operation: names.operation,
+            site: names.site,
+            call: code as u8,
+            datatype: datatype.code(),
+            op: op.map_or(0, ReduceOp::code),
+            flags,
+            up: role.up,
+            down: role.down,
+        };
+        Ok(Self { asked, names: names.new.marks() })
     }
 
     /// Lets the hub send the whole result at any pace: for a driver whose memory for it is at hand.
     #[must_use]
     pub fn unlimited(mut self) -> Self {
-        self.flags = self.flags.with(SubmitFlags::UNLIMITED);
+        self.asked.flags = self.asked.flags.with(SubmitFlags::UNLIMITED);
         self
     }
 
     /// What this rank gives and receives.
     pub fn role(&self) -> Role {
-        self.role
+        Role { up: self.asked.up, down: self.asked.down }
     }
 }
 
@@ -418,23 +454,7 @@ pub struct Slot {
     pub(crate) owner: u16,
     pub(crate) state: State,
     pub(crate) marks: Marks,
-    pub(crate) call: u8,
-    pub(crate) datatype: u8,
-    pub(crate) op: u8,
-    pub(crate) roles: u8,
-    pub(crate) flags: u8,
-    pub(crate) communicator: u64,
-    pub(crate) group: u16,
-    pub(crate) name: u16,
-    pub(crate) site: u16,
-    pub(crate) peer: u32,
-    pub(crate) tag: u32,
-    pub(crate) n: u32,
-    pub(crate) size: u32,
-    pub(crate) send: usize,
-    pub(crate) receive: usize,
-    /// Bytes still to be sent.
-    pub(crate) unsent: usize,
+    pub(crate) asked: Asked,
     /// Bytes of the result in the parts that were announced so far.
     pub(crate) announced: usize,
     pub(crate) up: Progress,
@@ -463,6 +483,11 @@ impl Marks {
         self.0 |= mark;
     }
 
+    /// Of these, only `mark`.
+    pub(crate) fn only(self, mark: u8) -> Self {
+        Self(self.0 & mark)
+    }
+
     pub(crate) fn clear(&mut self, mark: u8) -> bool {
         let had = self.has(mark);
         self.0 &= !mark;
@@ -479,22 +504,25 @@ impl Slot {
         owner: 0,
         state: State::Free,
         marks: Marks(0),
-        call: 0,
-        datatype: 0,
-        op: 0,
-        roles: 0,
-        flags: 0,
-        communicator: 0,
-        group: 0,
-        name: 0,
-        site: 0,
-        peer: 0,
-        tag: 0,
-        n: 0,
-        size: 0,
-        send: 0,
-        receive: 0,
-        unsent: 0,
+        asked: Asked {
+            communicator: 0,
+            peer: 0,
+            tag: 0,
+            n: 0,
+            size: 0,
+            send: 0,
+            receive: 0,
+            unsent: 0,
+            group: 0,
+            operation: 0,
+            site: 0,
+            call: 0,
+            datatype: 0,
+            op: 0,
+            flags: SubmitFlags::empty(),
+            up: Parts::None,
+            down: Parts::None,
+        },
         announced: 0,
         up: Progress { part: 0, offset: 0, limit: 0, len: 0 },
         down: Progress { part: 0, offset: 0, limit: 0, len: 0 },

@@ -6,7 +6,7 @@ use edgempi_core::endpoint::Config;
 use edgempi_core::hub;
 use edgempi_core::hub::{Hub, Registry};
 use edgempi_core::wire::{Down, GoodbyeReason};
-use edgempi_core::{ANY_SOURCE, ANY_TAG, Call, Category, Datatype, Instant, Rank, ReduceOp, RequestId};
+use edgempi_core::{ANY_SOURCE, ANY_TAG, Call, Category, Datatype, Instant, Rank, ReduceOp, RequestId, Source};
 use world::{Ask, Outcome, Stranger, World, ask, barrier, bcast, recv, send, words};
 
 /// A world in which a few thousand bytes are many frames.
@@ -180,6 +180,40 @@ fn a_message_of_which_only_the_beginning_came_dies_with_its_sender() {
     let receive = world.ask(1, recv(0, 0, 9000));
     world.settle();
     assert_failed(&world, 1, receive, Category::RankFailed, 0);
+}
+
+#[test]
+fn no_message_takes_the_place_of_one_that_died_with_its_sender() {
+    for source in [Source::Rank(Rank::new(0)), ANY_SOURCE] {
+        let mut world = small(3);
+        world.ask(0, send(1, 0, vec![1; 9000]));
+        world.ask(0, send(1, 0, "short"));
+        world.settle();
+        world.kill(0);
+        world.ask(2, send(1, 0, "of another"));
+        world.settle();
+        let receives = [source, source, Source::Rank(Rank::new(2))].map(|source| {
+            let receive = world.ask(1, recv(source, 0, 9000));
+            world.settle();
+            receive
+        });
+        assert_failed(&world, 1, receives[0], Category::RankFailed, 0);
+        assert_eq!(world.outcome(1, receives[1]).bytes(), b"short");
+        assert_eq!(world.outcome(1, receives[2]).bytes(), b"of another");
+        assert_empty(&world);
+    }
+}
+
+#[test]
+fn a_message_that_died_with_its_sender_is_forgotten_with_its_receiver() {
+    let mut world = small(3);
+    world.ask(0, send(1, 0, vec![1; 9000]));
+    world.settle();
+    world.kill(0);
+    world.settle();
+    world.kill(1);
+    world.settle();
+    assert_empty(&world);
 }
 
 #[test]

@@ -181,6 +181,33 @@ fn a_late_rank_that_disagrees_fails_and_those_already_done_are_told_at_their_nex
 }
 
 #[test]
+fn a_disagreement_is_told_before_the_death_that_it_led_to() {
+    for others_call_first in [false, true] {
+        let mut world = World::new(3);
+        let root = world.ask(0, bcast(0, 0, vec![1; 5]));
+        world.settle();
+        assert!(world.is_done(0, root));
+        let late = world.ask(1, barrier());
+        world.settle();
+        let (_, said) = world.outcome(1, late).fault();
+        if others_call_first {
+            // Rank 2 waits in the operation that rank 0 calls next, when rank 1 dies.
+            world.ask(2, bcast(2, 0, vec![0; 5]));
+            world.ask(2, barrier());
+            world.settle();
+        }
+        world.kill(1);
+        world.settle();
+        let next = world.ask(0, barrier());
+        let behind = world.ask(0, barrier());
+        world.settle();
+        let (fault, text) = world.outcome(0, next).fault();
+        assert_eq!((fault.category, text), (Category::Mismatch, said));
+        assert_eq!(world.outcome(0, behind).fault().0.category, Category::RankFailed);
+    }
+}
+
+#[test]
 fn a_receive_tells_what_a_rank_has_not_been_told() {
     let mut world = World::new(2);
     world.ask(0, bcast(0, 0, vec![1; 5]));

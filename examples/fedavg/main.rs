@@ -12,6 +12,7 @@ mod digits;
 mod progress;
 
 use std::error::Error;
+use std::io::{Write, stderr};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -20,7 +21,7 @@ use clap::{Parser, ValueEnum};
 use digits::Digits;
 use edgempi_core::Rank;
 use fedavg_round::{Activations, Options, Perceptron, Scratch, Training, fingerprint, round, start};
-use progress::Progress;
+use progress::{Progress, say};
 
 /// Ranks learn to read handwritten digits together, by federated averaging
 ///
@@ -57,7 +58,7 @@ struct Arguments {
     #[arg(long, value_name = "UNITS", default_value_t = fedavg_round::HIDDEN, value_parser = hidden_units())]
     hidden: usize,
 
-    /// Train the same network in this process alone, on all training images and for as many epochs
+    /// Train the same network on rank 0 alone, on all training images and for as many epochs
     #[arg(long)]
     central: bool,
 }
@@ -91,8 +92,7 @@ impl Arguments {
 
     fn run<const HIDDEN: usize>(&self) -> Result<(), Box<dyn Error>> {
         if self.central {
-            train_centrally::<HIDDEN>(self);
-            Ok(())
+            edgempi::block_on(train_centrally::<HIDDEN>(self))
         } else {
             edgempi::block_on(train_together::<HIDDEN>(self))
         }
@@ -110,7 +110,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("fedavg: {error}");
+            let _ = writeln!(stderr(), "fedavg: {error}");
             ExitCode::FAILURE
         }
     }
@@ -148,8 +148,17 @@ async fn train_together<const HIDDEN: usize>(arguments: &Arguments) -> Result<()
     Ok(())
 }
 
-/// The same training without other ranks: what federated averaging is measured against.
-fn train_centrally<const HIDDEN: usize>(arguments: &Arguments) {
+/// The same training without the other ranks, if there are any: what federated averaging is measured against.
+async fn train_centrally<const HIDDEN: usize>(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let world = edgempi::init().await?;
+    if world.rank() == 0 {
+        train_alone::<HIDDEN>(arguments);
+    }
+    world.finalize().await?;
+    Ok(())
+}
+
+fn train_alone<const HIDDEN: usize>(arguments: &Arguments) {
     let begin = Instant::now();
     let digits = Digits::load();
     let shard = digits.training();
@@ -163,8 +172,8 @@ fn train_centrally<const HIDDEN: usize>(arguments: &Arguments) {
     let mut training = Training::new(&shard, &mut scratch, &options, 0, Rank::new(0));
     while training.step(&mut weights) {}
     let evaluation = Perceptron::<HIDDEN>::evaluate(&weights, &digits.test());
-    println!("test accuracy   {}", progress::accuracy(&evaluation));
-    println!("epochs          {epochs}");
-    println!("total time      {:.3} s", begin.elapsed().as_secs_f64());
-    println!("weights         {:016x}", fingerprint(&weights));
+    say(format_args!("test accuracy   {}", progress::accuracy(&evaluation)));
+    say(format_args!("epochs          {epochs}"));
+    say(format_args!("total time      {:.3} s", begin.elapsed().as_secs_f64()));
+    say(format_args!("weights         {:016x}", fingerprint(&weights)));
 }

@@ -1,6 +1,7 @@
 //! What rank 0 shows: on a terminal a bar, elsewhere a line for each round, and at the end a summary.
 
-use std::io::{IsTerminal, stdout};
+use std::fmt;
+use std::io::{IsTerminal, Write, stdout};
 use std::time::Instant;
 
 use edgempi::Traffic;
@@ -43,7 +44,7 @@ impl Progress {
                 bar.inc(1);
                 bar.set_message(message);
             }
-            None => println!("round {:2}/{}: {message}", number + 1, self.rounds),
+            None => say(format_args!("round {:2}/{}: {message}", number + 1, self.rounds)),
         }
         self.round_begin = Instant::now();
         self.round_bytes = bytes;
@@ -56,13 +57,18 @@ impl Progress {
         }
         let sent = traffic.sent - self.traffic_at_begin.sent;
         let received = traffic.received - self.traffic_at_begin.received;
-        println!("test accuracy   {}", accuracy(&evaluation));
-        println!("ranks           {ranks}");
-        println!("rounds          {}", self.rounds);
-        println!("moved by rank 0 {} sent, {} received", DecimalBytes(sent), DecimalBytes(received));
-        println!("total time      {:.3} s", self.begin.elapsed().as_secs_f64());
-        println!("weights         {fingerprint:016x}");
+        say(format_args!("test accuracy   {}", accuracy(&evaluation)));
+        say(format_args!("ranks           {ranks}"));
+        say(format_args!("rounds          {}", self.rounds));
+        say(format_args!("moved by rank 0 {} sent, {} received", DecimalBytes(sent), DecimalBytes(received)));
+        say(format_args!("total time      {:.3} s", self.begin.elapsed().as_secs_f64()));
+        say(format_args!("weights         {fingerprint:016x}"));
     }
+}
+
+/// Prints a line. That nobody reads any more (`| head`) is no reason to stop training: other ranks count on this one.
+pub fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(stdout(), "{line}");
 }
 
 /// A share, and what it is a share of.

@@ -5,6 +5,8 @@
 //! Needs the crates `edgempi` and `tokio` (features `macros` and `rt`). Without async, `.wait()?` stands wherever
 //! `.await?` stands here, and `main` is an ordinary function.
 
+use std::io::{Write, stdout};
+
 use edgempi::{Error, Sum};
 
 /// What the message from rank 0 to rank 1 is marked with.
@@ -22,7 +24,8 @@ async fn main() -> Result<(), Error> {
 
     // Objects: any serde value. Only the root, rank 0, has one to give.
     let greeting = comm.objects().bcast(0, (rank == 0).then(|| "hello, world".to_owned())).await?;
-    println!("{greeting}: this is rank {rank} of {size}");
+    // Unlike `println!` this doesn't panic where nobody reads any more, as in `edgempi run … | head -1`.
+    let _ = writeln!(stdout(), "{greeting}: this is rank {rank} of {size}");
 
     // Buffers: elements that travel as they are. Every rank gives one, and gets all, in the order of the ranks.
     let ranks: Vec<u32> = comm.allgather([rank.get()]).await?;
@@ -34,7 +37,7 @@ async fn main() -> Result<(), Error> {
             comm.objects().send(1, TAG, &("a pair", 42u32)).await?;
         } else if rank == 1 {
             let ((text, number), status): ((String, u32), _) = comm.objects().recv(0, TAG).await?;
-            println!("rank 1 received ({text:?}, {number}) from rank {}", status.source);
+            let _ = writeln!(stdout(), "rank 1 received ({text:?}, {number}) from rank {}", status.source);
         }
     }
 
@@ -42,7 +45,7 @@ async fn main() -> Result<(), Error> {
     let request = comm.allreduce(vec![f64::from(rank.get()); 1000], Sum);
     let own_work: u64 = (0..1_000_000u64).map(|x| x % 7).sum();
     let total = request.await?;
-    println!("rank {rank} worked out {own_work} while the ranks were added up: {}", total[0]);
+    let _ = writeln!(stdout(), "rank {rank} worked out {own_work} while the ranks were added up: {}", total[0]);
 
     // In place, over bytes: the sum takes the place of what this rank gave.
     let mut bytes = vec![1u8; 16];

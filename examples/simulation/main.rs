@@ -6,22 +6,27 @@
 //! The boards are on a bad cell network: far away, lossy, some of them slow, some with radios that sleep most of the
 //! time; and now and then one loses its power for good. So they are grouped in cells of 50, each a communicator with a
 //! server as its rank 0. A cell trains as the fedavg example does, with the very same `round`; the servers then average
-//! their cells. When a board dies, the rest goes on without its cell.
+//! their cells. When a board dies, the collectives of its cell fail on all of the others, who then go home; the rest goes
+//! on without that cell.
 //!
-//! Prints what each round took, and writes a plot of accuracy and bytes against virtual time.
+//! Prints what each round took and what the deaths have cost, and writes a plot of accuracy and bytes against virtual
+//! time.
 
 #[path = "../fedavg/digits.rs"]
 mod digits;
 mod plot;
 
+use std::collections::BTreeSet;
 use std::error::Error;
+use std::fmt;
+use std::io::{Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use digits::Digits;
-use edgempi::sim::{Class, Rank, Report, Simulation};
+use edgempi::sim::{Class, Failure, Rank, Report, Simulation};
 use edgempi::{Comm, Sum};
 use fedavg_round::{Activations, Options, Perceptron, Scratch, Split, round};
 use plot::Point;
@@ -61,7 +66,7 @@ fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("simulation: {error}");
+            let _ = writeln!(stderr(), "simulation: {error}");
             ExitCode::FAILURE
         }
     }
@@ -76,17 +81,46 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             if rank.rank() < SERVERS { serve(&rank, digits, rounds).await } else { learn(&rank, digits, rounds).await }
         }
     })?;
-    // The boards of lost cells have failed, and that is no news. The servers have not.
+    // Dead boards are no news. The servers have not failed.
     let curve = outcome.results[0].as_ref().map_err(Clone::clone)?;
     let report = &outcome.report;
-    println!("{report}");
-    println!(
+    say(format_args!("{report}"));
+    say(format_args!("{}", Losses::of(&outcome.results)));
+    say(format_args!(
         "{:.1} hours of virtual time, {:.1} s of real time",
         report.duration.as_secs_f64() / 3600.0,
         begin.elapsed().as_secs_f64()
-    );
-    println!("trace {} of seed {}", outcome.trace, outcome.seed());
+    ));
+    say(format_args!("trace {} of seed {}", outcome.trace, outcome.seed()));
     draw(curve, report, &arguments.output)
+}
+
+/// Prints; that nobody reads any more (`| head`) is no reason not to write the plot.
+fn say(text: fmt::Arguments<'_>) {
+    let _ = writeln!(stdout(), "{text}");
+}
+
+/// What the deaths have cost: a collective needs all of its ranks, so a cell ends with the first board that it loses.
+struct Losses {
+    boards: usize,
+    cells: BTreeSet<u32>,
+}
+
+impl Losses {
+    fn of<T>(results: &[Result<T, Failure>]) -> Self {
+        let boards = (0..).zip(results.iter().skip(SERVERS as usize));
+        let dead: Vec<u32> =
+            boards.filter(|(_, result)| matches!(result, Err(Failure::Died { .. }))).map(|(board, _)| board).collect();
+        Self { boards: dead.len(), cells: dead.iter().map(|board| board % CELLS).collect() }
+    }
+}
+
+impl fmt::Display for Losses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { boards, cells } = self;
+        let left = CELLS as usize - cells.len();
+        write!(f, "boards that lost their power: {boards}; cells of {BOARDS_IN_CELL} that went on: {left} of {CELLS}")
+    }
 }
 
 /// Four servers, and boards of three kinds, of which some die.
@@ -128,7 +162,7 @@ async fn cells(rank: &Rank) -> Result<Vec<Comm>, edgempi::Error> {
     Ok(cells)
 }
 
-/// What a board does: it learns with its cell.
+/// What a board does: it learns with its cell, for as long as that is whole.
 async fn learn(rank: &Rank, digits: &Digits, rounds: u32) -> Result<Vec<Point>, edgempi::Error> {
     let cell = cells(rank).await?.remove(0);
     rank.split(None, 0).await?;
@@ -141,9 +175,17 @@ async fn learn(rank: &Rank, digits: &Digits, rounds: u32) -> Result<Vec<Point>, 
     let mut weights = vec![0.0; Model::LEN];
     for number in 0..rounds {
         rank.round(number);
-        cell.bcast_in_place(0, &mut weights).await?;
-        rank.compute(TRAINING).await;
-        round(&cell, &mut weights, &shard, &mut scratch, &OPTIONS, number).await?;
+        let learned = async {
+            cell.bcast_in_place(0, &mut weights).await?;
+            rank.compute(TRAINING).await;
+            round(&cell, &mut weights, &shard, &mut scratch, &OPTIONS, number).await
+        };
+        match learned.await {
+            Ok(_) => {}
+            // There is no cell any more, which is no failure of this board.
+            Err(edgempi::Error::RankFailed { .. }) => break,
+            Err(error) => return Err(error),
+        }
     }
     Ok(Vec::new())
 }
@@ -202,13 +244,13 @@ fn draw(accuracy: &[Point], report: &Report, output: &Path) -> Result<(), Box<dy
         })
         .collect();
     let last = accuracy.last().map_or(0.0, |point| point.value);
-    println!(
+    say(format_args!(
         "test accuracy {:.1} % after {} rounds, {:.1} MB moved by boards",
         last * 100.0,
         accuracy.len(),
         moved as f64 / 1e6
-    );
+    ));
     plot::write(output, accuracy, &bytes)?;
-    println!("the plot is in {}", output.display());
+    say(format_args!("the plot is in {}", output.display()));
     Ok(())
 }

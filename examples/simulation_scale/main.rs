@@ -7,21 +7,38 @@
 //! one thread; times are those of its processor, where the system says them, so that others on the machine do not count.
 
 use std::error::Error;
+use std::fmt;
+use std::io::{self, Write, stderr, stdout};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
+use clap::{Parser, ValueEnum};
 use edgempi::Sum;
+use edgempi::config::MAX_SIZE;
 use edgempi::sim::{Class, Simulation};
 
 /// Elements of a vector that is summed up.
 const ELEMENTS: usize = 1000;
 /// How often a call is made.
 const CALLS: u32 = 10;
-/// Ranks of the rows; the last for barriers alone.
-const SIZES: [u32; 5] = [10, 100, 1000, 10_000, 100_000];
+
+/// What it costs to simulate n ranks, in time and memory, as n grows
+///
+/// Prints a row for each number of ranks, as soon as it is known. The last of the default ones takes a minute, and 1.5 GiB
+/// of memory.
+#[derive(Parser)]
+struct Arguments {
+    /// Numbers of ranks
+    #[arg(value_name = "RANKS", default_values_t = [10, 100, 1000, 10_000, 100_000], value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SIZE)))]
+    sizes: Vec<u32>,
+
+    /// Measure this alone, in this process, and print seconds and KiB
+    #[arg(long, hide = true)]
+    measure: Option<Load>,
+}
 
 /// What the ranks of a row do.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Load {
     Join,
     Barrier,
@@ -29,8 +46,6 @@ enum Load {
 }
 
 impl Load {
-    const ALL: [Self; 3] = [Self::Join, Self::Barrier, Self::Allreduce];
-
     fn name(self) -> &'static str {
         match self {
             Self::Join => "join",
@@ -41,59 +56,66 @@ impl Load {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let result = match arguments.as_slice() {
-        [size, load] => measure(size, load),
-        sizes => table(sizes),
+    let Arguments { sizes, measure: load } = Arguments::parse();
+    let result = match load {
+        Some(load) => sizes.iter().try_for_each(|size| measure(*size, load)),
+        None => table(&sizes),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // Nobody reads any more (`| head`), so there is nothing more to measure.
+        Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("simulation_scale: {error}");
+            let _ = writeln!(stderr(), "simulation_scale: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn say(line: fmt::Arguments<'_>) -> Result<(), Box<dyn Error>> {
+    Ok(writeln!(stdout(), "{line}")?)
+}
+
 /// Prints the table, a row for each of `sizes`.
-fn table(sizes: &[String]) -> Result<(), Box<dyn Error>> {
-    let sizes: Vec<String> =
-        if sizes.is_empty() { SIZES.map(|size| size.to_string()).to_vec() } else { sizes.to_vec() };
-    println!("| ranks | join and leave | one barrier | memory | one allreduce of {ELEMENTS} f32 | memory |");
-    println!("|---|---|---|---|---|---|");
-    for size in &sizes {
+fn table(sizes: &[u32]) -> Result<(), Box<dyn Error>> {
+    say(format_args!("| ranks | join and leave | one barrier | memory | one allreduce of {ELEMENTS} f32 | memory |"))?;
+    say(format_args!("|---|---|---|---|---|---|"))?;
+    for size in sizes {
         let mut row = Vec::new();
-        for load in Load::ALL {
-            row.push(run_alone(size, load)?);
+        for load in [Load::Join, Load::Barrier, Load::Allreduce] {
+            row.push(run_alone(*size, load)?);
         }
         let [join, barrier, allreduce] = [row[0], row[1], row[2]];
         let each = |total: f64| time((total - join.0).max(0.0) / f64::from(CALLS));
-        println!(
+        say(format_args!(
             "| {size} | {} | {} | {} | {} | {} |",
             time(join.0),
             each(barrier.0),
             memory(barrier.1),
             each(allreduce.0),
             memory(allreduce.1)
-        );
+        ))?;
     }
     Ok(())
 }
 
 /// Measures in a process of its own: seconds, and the most memory that it had.
-fn run_alone(size: &str, load: Load) -> Result<(f64, u64), Box<dyn Error>> {
-    let output = Command::new(std::env::current_exe()?).args([size, load.name()]).output()?;
+fn run_alone(size: u32, load: Load) -> Result<(f64, u64), Box<dyn Error>> {
+    let size = size.to_string();
+    let output = Command::new(std::env::current_exe()?).args([&size, "--measure", load.name()]).output()?;
     let text = String::from_utf8(output.stdout)?;
     let (seconds, kib) =
         text.trim().split_once(' ').ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
     Ok((seconds.parse()?, kib.parse()?))
 }
 
-fn measure(size: &str, load: &str) -> Result<(), Box<dyn Error>> {
-    let size: u32 = size.parse()?;
-    let load = Load::ALL.into_iter().find(|one| one.name() == load).ok_or("no such load")?;
+fn measure(size: u32, load: Load) -> Result<(), Box<dyn Error>> {
     // Small worlds again and again: the system counts in milliseconds.
-    let runs = (20_000 / size.max(1)).max(1);
+    let runs = (20_000 / size).max(1);
     let begin = Instant::now();
     let busy = processor_time();
     for _ in 0..runs {
@@ -103,8 +125,7 @@ fn measure(size: &str, load: &str) -> Result<(), Box<dyn Error>> {
         (Some(before), Some(after)) => after - before,
         _ => begin.elapsed().as_secs_f64(),
     };
-    println!("{} {}", seconds / f64::from(runs), peak_kib());
-    Ok(())
+    say(format_args!("{} {}", seconds / f64::from(runs), peak_kib()))
 }
 
 fn run(size: u32, load: Load) -> Result<(), Box<dyn Error>> {

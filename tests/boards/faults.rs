@@ -7,10 +7,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use edgempi::{Builder, Sum, World};
-use edgempi_core::{Category, Communicator, Rank, ReduceOp};
+use edgempi_core::{Category, Communicator, Group, Rank, ReduceOp};
 use edgempi_embassy::{Comm, Error, Memory, Options, Port, Transfer, join};
 use edgempi_tests::job::HubProcess;
 use edgempi_tests::{LoneHub, Watchdog, joining};
+use every_call::ScaledSum;
 
 use crate::{SocketPort, StdClock, drive, values};
 
@@ -62,7 +63,7 @@ fn host(address: std::net::SocketAddr, work: impl FnOnce(&World)) {
 }
 
 /// A world of a host and a board of `options`, which both end well.
-fn beside_a_host<const N: usize, const SCRATCH: usize>(
+pub(crate) fn beside_a_host<const N: usize, const SCRATCH: usize>(
     options: Options<'static>,
     host_work: impl FnOnce(&World) + Send,
     board_work: impl FnOnce(&Comm<'_>),
@@ -81,7 +82,7 @@ fn beside_a_host<const N: usize, const SCRATCH: usize>(
     hub.ended();
 }
 
-fn failed<T>(result: Result<T, Error>) -> (Category, u64) {
+pub(crate) fn failed<T>(result: Result<T, Error>) -> (Category, u64) {
     match result {
         Ok(_) => panic!("it should fail"),
         Err(error) => (error.category(), error.number()),
@@ -133,6 +134,61 @@ fn a_lost_link_ends_every_call_and_the_board_joins_the_next_world_with_the_same_
     }
     hub.process.signal("INT");
     hub.process.end();
+}
+
+/// A port that has no room for a while.
+struct Full<'f> {
+    port: SocketPort,
+    is_full: &'f Cell<bool>,
+}
+
+impl Port for Full<'_> {
+    type Error = io::Error;
+
+    fn poll_read(&mut self, context: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.port.poll_read(context, bytes)
+    }
+
+    fn poll_free(&mut self, context: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
+        if self.is_full.get() { Poll::Pending } else { self.port.poll_free(context, wanted) }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.port.write(bytes)
+    }
+
+    fn capacity(&self) -> usize {
+        self.port.capacity()
+    }
+
+    fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.port.poll_close(context)
+    }
+}
+
+#[test]
+fn a_call_whose_names_found_no_room_is_named_when_it_is_polled_and_not_by_others() {
+    let _watchdog = Watchdog::start();
+    let hub = LoneHub::start(1);
+    let mut memory = Memory::<3, 256>::new();
+    let is_full = Cell::new(false);
+    let port = Full { port: SocketPort::connect(hub.address.port(), 600), is_full: &is_full };
+    let world = drive(join(port, StdClock(Instant::now()), &mut memory, &Options::new(0, 1))).expect("a board joins");
+    let comm = world.comm();
+    let (mut send, mut receive) = ([0; 64], [0; 64]);
+    let operation = ScaledSum { factor: 2, group: Group::ALL };
+    is_full.set(true);
+    let mut apply = comm.apply(&operation, Some(&1), &mut send, &mut receive);
+    let mut barrier = comm.barrier();
+    is_full.set(false);
+    // The barrier's poll drives the link first, and has none of the other's names at hand.
+    assert!(barrier.test().is_none_or(|result| result.is_ok()));
+    assert_eq!(failed(drive(&mut apply)).0, Category::UnknownOperation, "no hub knows it");
+    drop((apply, barrier));
+    drive(comm.barrier()).expect("the link is in step");
+    drop(comm);
+    drive(world.finalize()).expect("a board leaves");
+    hub.ended();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod dropping;
 mod faults;
 mod lossy_line;
+mod sites;
 mod stacks;
 
 use std::future::Future;

@@ -26,10 +26,10 @@ fn frame() -> usize {
     frame
 }
 
-/// Bytes that a giver may be ahead of its receivers. As many ranks share all windows as to leave each a whole one.
+/// Bytes that a giver may be ahead of its receivers. So few ranks leave each a whole window, with much to spare.
 fn window() -> usize {
     let config = hub::Config::new(SIZE);
-    assert!(config.window * u64::from(SIZE + 1) <= config.window_total);
+    assert!(config.window * u64::from(SIZE + 1) * 8 <= config.window_total);
     config.window as usize
 }
 

@@ -12,13 +12,17 @@
 //! Bytes as choices (see [`Choices`]) are what makes long sequences of nearly right frames: the tests of core draw the
 //! same choices from a seed. `fuzz.rs` runs the targets with any compiler, `guided` under libFuzzer:
 //!
-//!     EDGEMPI_FUZZ_SECONDS=60 cargo test --package edgempi-fuzz
-//!     cd tests/fuzz/guided && cargo +nightly fuzz run --fuzz-dir . hub corpus/hub ../corpus/hub
+//! ```text
+//! EDGEMPI_FUZZ_SECONDS=60 cargo test --package edgempi-fuzz
+//! cd tests/fuzz/guided && cargo +nightly fuzz run --fuzz-dir . hub corpus/hub ../corpus/hub
+//! ```
 //!
 //! The second is cargo-fuzz; the stable toolchain will do if RUSTC_BOOTSTRAP=1 says so. What is in `corpus` began as
 //! [recorded sessions](../record.rs) and was grown by libFuzzer; of that, a set that covers as many places is kept:
 //!
-//!     target/*/release/hub -merge=1 -set_cover_merge=1 -use_counters=0 -max_len=700 NEW corpus/hub ../corpus/hub
+//! ```text
+//! target/*/release/hub -merge=1 -set_cover_merge=1 -use_counters=0 -max_len=700 NEW corpus/hub ../corpus/hub
+//! ```
 
 mod choices;
 mod frames;

@@ -1,7 +1,10 @@
 //! Runs cases, each from a seed of its own, and shrinks one that fails.
 
+use std::any::Any;
+use std::cell::Cell;
 use std::fmt::Debug;
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
@@ -16,7 +19,8 @@ const SEED: &str = "EDGEMPI_MODEL_SEED";
 /// No case takes longer, unless something hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn number(variable: &str) -> Option<u64> {
+/// A number that the environment says.
+pub fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
 }
@@ -39,9 +43,16 @@ pub fn cases<S: Strategy>(count: u64, strategy: &S, run: impl Fn(&S::Value) -> R
             ..ProptestConfig::default()
         };
         let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+        let said = Cell::new(false);
         let result = runner.run(strategy, |case| {
             let _watch = Watch::over(seed, &case);
-            run(&case).map_err(TestCaseError::fail)
+            let result = catch_unwind(AssertUnwindSafe(|| run(&case)));
+            result.unwrap_or_else(|panic| Err(format!("a panic: {}", text(&*panic)))).map_err(|why| {
+                if !said.replace(true) {
+                    eprintln!("{} fails, and a smaller case is looked for: {why}", Replay(seed));
+                }
+                TestCaseError::fail(why)
+            })
         });
         match result {
             Ok(()) => {}
@@ -51,12 +62,19 @@ pub fn cases<S: Strategy>(count: u64, strategy: &S, run: impl Fn(&S::Value) -> R
     }
 }
 
+/// What a panic says.
+fn text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a word")
+}
+
+/// How to see a case again.
 struct Replay(u64);
 
 impl std::fmt::Display for Replay {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let test = thread::current().name().unwrap_or("this test").to_owned();
-        write!(f, "seed {0}: to see it again, run {test} with {SEED}={0}", self.0)
+        write!(f, "seed {0} of {test} ({SEED}={0})", self.0)
     }
 }
 

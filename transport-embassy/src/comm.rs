@@ -1,5 +1,6 @@
 //! Communicators on a board.
 
+use core::fmt;
 use core::future::Future;
 use core::marker::PhantomData;
 use core::pin::Pin;
@@ -17,8 +18,9 @@ use serde::de::DeserializeOwned;
 
 use crate::engine::Drive;
 use crate::error::Error;
-use crate::hand::{Hand, Sink, Source as From};
+use crate::hand::{Blocks, Hand, Sink, Source as From};
 use crate::names::Names;
+use crate::site::Site;
 use crate::transfer::{Progress, Transfer};
 
 /// A communicator (MPI 4.1, chapter 7): ranks, and the calls between them.
@@ -28,11 +30,25 @@ use crate::transfer::{Progress, Transfer};
 pub struct Comm<'e> {
     drive: &'e dyn Drive,
     id: CommunicatorId,
+    /// How it is freed, unless it is the world's: a pointer, so that an image that never splits has none of it.
+    free: Option<fn(&Self)>,
 }
 
 impl<'e> Comm<'e> {
     pub(crate) fn new(drive: &'e dyn Drive, id: CommunicatorId) -> Self {
-        Self { drive, id }
+        Self { drive, id, free: None }
+    }
+
+    /// A communicator that was made by a split: it is freed when it is dropped.
+    fn split_off(drive: &'e dyn Drive, id: CommunicatorId) -> Self {
+        let free = |comm: &Self| {
+            let mut hand = comm.hand(Buffers::None);
+            // If the hub is gone, so is the communicator. Nobody waits for the answer.
+            if let Ok(request) = comm.drive.submit(comm.id, &Call::Free, Datatype::Object, &mut hand, None) {
+                comm.drive.detach(request);
+            }
+        };
+        Self { drive, id, free: Some(free) }
     }
 
     fn start<'a>(
@@ -46,6 +62,20 @@ impl<'e> Comm<'e> {
         Transfer::new(self.drive, started, hand)
     }
 
+    #[track_caller]
+    #[inline(never)]
+    fn transfer_blocks<'a>(
+        &'a self,
+        call: &Call<'a>,
+        datatype: Datatype,
+        buffers: Buffers<'a>,
+        blocks: Option<&'static Blocks>,
+    ) -> Transfer<'a> {
+        let hand = Hand { blocks, ..self.hand(buffers) };
+        self.start(call, datatype, hand, None)
+    }
+
+    #[track_caller]
     fn hand<'a>(&self, buffers: Buffers<'a>) -> Hand<'a> {
         Hand::new(buffers, self.id.rank, self.id.size)
     }
@@ -55,6 +85,7 @@ impl<'e> Comm<'e> {
     /// twice. For every rank but the root.
     ///
     /// Elements are little-endian; offsets are in bytes. `fill` must not call the library.
+    #[track_caller]
     pub fn reduce_from<'a, T: Element>(
         &'a self,
         root: impl Into<Rank>,
@@ -72,6 +103,7 @@ impl<'e> Comm<'e> {
     /// [`reduce_from`](Self::reduce_from), `take` gets the bytes of the result in order, some at a time.
     ///
     /// `take` runs ahead of `fill` only where all ranks have given their bytes; the two may work on one memory.
+    #[track_caller]
     pub fn allreduce_from<'a, T: Element>(
         &'a self,
         len: usize,
@@ -90,6 +122,7 @@ impl<'e> Comm<'e> {
     /// # Errors
     ///
     /// `TooLarge` with the bytes that it takes if it does not fit `scratch`, `InvalidArgument` if postcard can't encode it.
+    #[track_caller]
     pub fn send_object<'a, T: Serialize + ?Sized>(
         &'a self,
         dest: impl Into<Rank>,
@@ -105,6 +138,7 @@ impl<'e> Comm<'e> {
     }
 
     /// Receives a serde value, by way of `scratch` (MPI 4.1, chapter 3.2.4).
+    #[track_caller]
     pub fn recv_object<'a, T: DeserializeOwned>(
         &'a self,
         source: impl Into<Source>,
@@ -117,6 +151,7 @@ impl<'e> Comm<'e> {
 
     /// The root's serde value reaches every rank, by way of `scratch` (MPI 4.1, chapter 6.4). `value` is `Some` at the
     /// root.
+    #[track_caller]
     pub fn bcast_object<'a, T: Serialize + DeserializeOwned>(
         &'a self,
         root: impl Into<Rank>,
@@ -146,6 +181,7 @@ impl<'e> Comm<'e> {
     ///
     /// `UnknownOperation` if the hub has none of that name and version, `Remote` if its code fails or panics,
     /// `InvalidArgument` if a source gives no input.
+    #[track_caller]
     pub fn apply<'a, O: Operation>(
         &'a self,
         operation: &'a O,
@@ -181,12 +217,14 @@ impl<'e> Comm<'e> {
     /// (MPI 4.1, chapter 7.4.2). `None` instead of a colour, MPI's `UNDEFINED`, gives `None`.
     ///
     /// A communicator is freed when it is dropped on every rank.
+    #[track_caller]
     pub fn split(&self, color: Option<u32>, key: i32) -> Split<'_, 'e> {
         let call = Call::Split;
         let (send, mut receive) = (SplitRequest { color, key }.to_bytes(), [0; SplitResult::LEN]);
         let mut hand = self.hand(Buffers::Both { send: &send, receive: &mut receive });
         let started = self.drive.submit(self.id, &call, Datatype::Object, &mut hand, None);
-        Split { comm: self, started, send, receive }
+        let site = hand.site;
+        Split { comm: self, started, send, receive, site }
     }
 
     fn refuse(&self, error: Error) -> Transfer<'_> {
@@ -194,15 +232,16 @@ impl<'e> Comm<'e> {
     }
 }
 
+impl fmt::Debug for Comm<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Comm").field(&self.id).finish()
+    }
+}
+
 impl Drop for Comm<'_> {
     fn drop(&mut self) {
-        if self.id.id != 0 {
-            let mut hand = self.hand(Buffers::None);
-            // If the hub is gone, so is the communicator. Nobody waits for the answer.
-            if let Ok(request) = self.drive.submit(self.id, &Call::Free, Datatype::Object, &mut hand, None) {
-                self.drive.detach(request);
-            }
-            self.drive.forget(self.id.id);
+        if let Some(free) = self.free {
+            free(self);
         }
     }
 }
@@ -226,9 +265,10 @@ impl Communicator for Comm<'_> {
         self.id.size
     }
 
+    #[inline(always)] // see `Blocks`
+    #[track_caller]
     fn transfer<'a>(&'a self, call: Call<'a>, datatype: Datatype, buffers: Buffers<'a>) -> Transfer<'a> {
-        let hand = self.hand(buffers);
-        self.start(&call, datatype, hand, None)
+        self.transfer_blocks(&call, datatype, buffers, Blocks::of(&call))
     }
 
     fn progress(&self) -> Progress<'_> {
@@ -260,6 +300,12 @@ impl<'a, T> Object<'a, T> {
     }
 }
 
+impl<T> fmt::Debug for Object<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Object").field(&self.transfer).finish()
+    }
+}
+
 impl<T> Unpin for Object<'_, T> {}
 
 impl<T> Future for Object<'_, T> {
@@ -280,11 +326,13 @@ impl<T> Future for Object<'_, T> {
 
 /// A [`split`](Comm::split) in progress.
 #[must_use = "it moves only while it is polled"]
+#[derive(Debug)]
 pub struct Split<'a, 'e> {
     comm: &'a Comm<'e>,
     started: Result<RequestId, Error>,
     send: [u8; SplitRequest::LEN],
     receive: [u8; SplitResult::LEN],
+    site: Site,
 }
 
 impl<'e> Future for Split<'_, 'e> {
@@ -297,13 +345,13 @@ impl<'e> Future for Split<'_, 'e> {
             Err(error) => return Poll::Ready(Err(error)),
         };
         let buffers = Buffers::Both { send: &this.send, receive: &mut this.receive };
-        let mut hand = this.comm.hand(buffers);
+        let mut hand = Hand { site: this.site, ..this.comm.hand(buffers) };
         let Poll::Ready(result) = this.comm.drive.poll(context, request, &mut hand) else { return Poll::Pending };
         this.started = Err(Error::new(Category::InvalidArgument));
         Poll::Ready(result.and_then(|_| {
             let place = this.comm.id.split(SplitResult::from_bytes(this.receive));
             let place = place.map_err(|_| Error::new(Category::Protocol))?;
-            Ok(place.map(|id| Comm::new(this.comm.drive, id)))
+            Ok(place.map(|id| Comm::split_off(this.comm.drive, id)))
         }))
     }
 }

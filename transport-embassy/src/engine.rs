@@ -17,8 +17,9 @@ use crate::clock::{Clock, NOBODY};
 use crate::error::Error;
 use crate::hand::{Hand, Source};
 use crate::memory::{Entry, NameEntry, Parts, Place, Reason, Stage};
-use crate::names::{Hash, Table};
+use crate::names::Table;
 use crate::port::Port;
+use crate::site::SITES;
 
 /// Pieces of frames moved in one poll, each way, before somebody else gets a turn.
 const STEPS_PER_POLL: u32 = 32;
@@ -40,7 +41,12 @@ struct Receiving {
     destination: Destination,
     len: usize,
     got: usize,
+    /// Header bytes ahead of it that only a later version understands.
+    surplus: usize,
 }
+
+/// The link is over, for this reason. (An [`Error`] would be copied at each return.)
+type Over = Category;
 
 /// The state of a rank.
 pub(crate) struct Engine<'m, P, C> {
@@ -49,13 +55,15 @@ pub(crate) struct Engine<'m, P, C> {
     endpoint: &'m mut Endpoint<[Slot]>,
     entries: &'m mut [Entry],
     scratch: &'m mut [u8],
+    /// Bytes of scratch that belong to each request; those behind are the pool.
+    share: usize,
     names: &'m mut [NameEntry],
+    sites: &'m mut [NameEntry; SITES],
     reason: &'m mut Reason,
     world: &'m str,
-    /// The head that is coming in, how much of it is here, and header bytes beyond it that a later version sends.
+    /// The head that is coming in, and how much of it is here.
     head: &'m mut [u8; MAX_HEAD_LEN],
     head_len: usize,
-    surplus: usize,
     receiving: Option<Receiving>,
     /// The port had no room when somebody last wanted to write.
     is_blocked: bool,
@@ -88,12 +96,6 @@ pub(crate) trait Drive {
     fn detach(&self, request: RequestId);
     /// Moves what can be moved for others.
     fn progress(&self, context: &mut Context<'_>);
-    fn forget(&self, communicator: u64);
-}
-
-/// How much of a message goes which way.
-fn receive_window(scratch: usize, requests: usize) -> usize {
-    scratch.checked_div(2 * requests).unwrap_or(0)
 }
 
 impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
@@ -104,8 +106,9 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
         mut config: edgempi_core::endpoint::Config,
         world: &'m str,
     ) -> Self {
-        let Parts { endpoint, head, entries, scratch, names, reason } = memory;
-        config.receive_window = receive_window(scratch.len(), entries.len()) as u32;
+        let Parts { endpoint, head, entries, scratch, names, sites, reason } = memory;
+        let share = scratch.len().checked_div(2 * entries.len()).unwrap_or(0);
+        config.receive_window = share as u32;
         config.world_len = world.len() as u32;
         endpoint.start(clock.now(), config);
         Self {
@@ -114,12 +117,13 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
             clock,
             entries,
             scratch,
+            share,
             names,
+            sites,
             reason,
             world,
             head,
             head_len: 0,
-            surplus: 0,
             receiving: None,
             is_blocked: false,
             joined: false,
@@ -135,14 +139,14 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
             return;
         }
         let result = self.try_drive(context, at_hand.as_mut());
-        if let Err(error) = result {
-            self.lose(error);
+        if let Err(category) = result {
+            self.lose(Error::new(category));
         }
     }
 
-    fn try_drive(&mut self, context: &mut Context<'_>, mut at_hand: Option<&mut AtHand<'_, '_>>) -> Result<(), Error> {
+    fn try_drive(&mut self, context: &mut Context<'_>, mut at_hand: Option<&mut AtHand<'_, '_>>) -> Result<(), Over> {
         let now = self.clock.now();
-        self.endpoint.handle_timeout(now)?;
+        self.endpoint.handle_timeout(now).map_err(|fault| fault.category)?;
         if let Some(at_hand) = &mut at_hand {
             self.unpack(at_hand);
         }
@@ -173,62 +177,62 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
     }
 
     /// Reads a piece of a frame. Returns whether there was one.
-    fn read(&mut self, context: &mut Context<'_>, at_hand: Option<&mut AtHand<'_, '_>>) -> Result<bool, Error> {
-        if let Some(Receiving { destination, len, got }) = self.receiving {
-            let n = if got < len { self.read_payload(context, at_hand, destination, len, got)? } else { Some(0) };
-            let Some(n) = n else { return Ok(false) };
-            match &mut self.receiving {
-                Some(receiving) if got + n < len => {
-                    receiving.got = got + n;
-                    self.endpoint.heard(self.clock.now());
-                }
-                _ => {
-                    self.receiving = None;
-                    self.finish();
-                }
+    fn read(&mut self, context: &mut Context<'_>, at_hand: Option<&mut AtHand<'_, '_>>) -> Result<bool, Over> {
+        let Some(Receiving { destination, len, got, surplus }) = self.receiving else {
+            return self.read_head(context);
+        };
+        let (destination, left) = if surplus > 0 { (Destination::Nowhere, surplus) } else { (destination, len - got) };
+        let n = if left > 0 { self.read_payload(context, at_hand, destination, left, got)? } else { Some(0) };
+        let Some(n) = n else { return Ok(false) };
+        match &mut self.receiving {
+            Some(receiving) if surplus > 0 => receiving.surplus -= n,
+            Some(receiving) if n < left => {
+                receiving.got = got + n;
+                self.endpoint.heard(self.clock.now());
             }
-            return Ok(true);
+            _ => {
+                self.receiving = None;
+                self.finish();
+            }
         }
-        if self.surplus > 0 {
-            let mut bytes = [0; 16];
-            let wanted = self.surplus.min(bytes.len());
-            let Some(n) = read_some(&mut self.port, context, bytes.get_mut(..wanted))? else { return Ok(false) };
-            self.surplus -= n;
-            return self.begin_if_complete().map(|()| true);
-        }
+        Ok(true)
+    }
+
+    /// Reads a piece of a head: the prefix, which says how long the header is, then the header.
+    fn read_head(&mut self, context: &mut Context<'_>) -> Result<bool, Over> {
         let wanted = self.head_wanted();
-        let place = self.head.get_mut(self.head_len..wanted);
+        let Some(place) = self.head.get_mut(self.head_len..wanted) else { return Err(Category::Protocol) };
         let Some(n) = read_some(&mut self.port, context, place)? else { return Ok(false) };
         self.head_len += n;
-        if self.head_len == PREFIX_LEN {
-            let header = self.prefix().map_or(0, |prefix| usize::from(prefix.header_len));
-            self.surplus = header.saturating_sub(MAX_HEAD_LEN - PREFIX_LEN);
+        if self.head_len >= self.head_wanted() {
+            self.begin()?;
         }
-        self.begin_if_complete().map(|()| true)
+        Ok(true)
     }
 
-    fn prefix(&self) -> Option<Prefix> {
-        self.head.first_chunk::<PREFIX_LEN>().map(|prefix| Prefix::decode(*prefix))
+    fn prefix(&self) -> Prefix {
+        Prefix::decode(*self.head.first_chunk().unwrap_or(&[0; PREFIX_LEN]))
     }
 
-    /// How many bytes of head there have to be.
+    /// How many bytes of head there have to be, as far as that is known.
     fn head_wanted(&self) -> usize {
-        if self.head_len < PREFIX_LEN {
-            return PREFIX_LEN;
-        }
-        let header = self.prefix().map_or(0, |prefix| usize::from(prefix.header_len));
-        (PREFIX_LEN + header).min(MAX_HEAD_LEN)
+        let header_len = if self.head_len < PREFIX_LEN { 0 } else { usize::from(self.prefix().header_len) };
+        (PREFIX_LEN + header_len).min(MAX_HEAD_LEN)
     }
 
     /// A head is complete: finds out where its payload goes.
-    fn begin_if_complete(&mut self) -> Result<(), Error> {
-        if self.head_len < PREFIX_LEN || self.head_len < self.head_wanted() || self.surplus > 0 {
-            return Ok(());
-        }
-        let Some(prefix) = self.prefix() else { return Ok(()) };
+    fn begin(&mut self) -> Result<(), Over> {
+        let prefix = self.prefix();
         let now = self.clock.now();
         let header = self.head.get(PREFIX_LEN..self.head_len).unwrap_or_default();
-        let incoming = self.endpoint.handle_frame(now, prefix, header)?;
+        let surplus = usize::from(prefix.header_len) - header.len();
+        let incoming = match self.endpoint.handle_frame(now, prefix, header) {
+            Ok(incoming) => incoming,
+            Err(fault) => {
+                self.lose(fault.into());
+                return Err(fault.category);
+            }
+        };
         self.head_len = 0;
         let destination = match incoming {
             Incoming::Payload { request, part, offset, .. } => {
@@ -245,58 +249,49 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
             }
             Incoming::Nothing | Incoming::Discard { .. } => Destination::Nowhere,
         };
-        self.receiving = Some(Receiving { destination, len: prefix.payload_len as usize, got: 0 });
+        self.receiving = Some(Receiving { destination, len: prefix.payload_len as usize, got: 0, surplus });
         Ok(())
     }
 
-    /// Moves payload from the port to where it belongs. `None` if nothing has come.
+    /// Moves payload, of which `got` bytes have come and `left` are to come, from the port to where it belongs. `None` if
+    /// nothing has come.
     fn read_payload(
         &mut self,
         context: &mut Context<'_>,
         at_hand: Option<&mut AtHand<'_, '_>>,
         destination: Destination,
-        len: usize,
+        left: usize,
         got: usize,
-    ) -> Result<Option<usize>, Error> {
-        let left = len - got;
-        let Destination::Request { request, place } = destination else {
-            let space = match destination {
-                Destination::Reason => self.reason.space(),
-                _ => &mut [],
-            };
-            if !space.is_empty() {
-                let wanted = left.min(space.len());
-                let n = read_some(&mut self.port, context, space.get_mut(..wanted))?;
-                self.reason.advance(n.unwrap_or(0));
-                return Ok(n);
-            }
-            let mut bytes = [0; PIECE];
-            return read_some(&mut self.port, context, bytes.get_mut(..left.min(PIECE)));
+    ) -> Result<Option<usize>, Over> {
+        let (request, place) = match destination {
+            Destination::Request { request, place } => (request, Place { offset: place.offset + got, ..place }),
+            Destination::Reason | Destination::Nowhere => (RequestId::NONE, Place::START),
         };
-        let Some(index) = index_of(self.entries, request) else {
-            // It was given up while its bytes were on their way.
-            let mut bytes = [0; PIECE];
-            return read_some(&mut self.port, context, bytes.get_mut(..left.min(PIECE)));
+        // None, too, for one that was given up while its bytes were on their way.
+        let index = index_of(self.entries, request);
+        let mut hand = at_hand.filter(|at_hand| at_hand.request == request).map(|at_hand| &mut *at_hand.hand);
+        let mut piece = [0; PIECE];
+        let room: &mut [u8] = match (index, &mut hand) {
+            (None, _) if matches!(destination, Destination::Reason) => self.reason.space(),
+            (Some(index), None) => return self.store(context, index, place, left),
+            (Some(_), Some(hand)) if !hand.has_function() => hand.incoming(place, left).ok_or(Category::Protocol)?,
+            _ => &mut [],
         };
-        let place = Place { offset: place.offset + got, ..place };
-        let n = match at_hand {
-            Some(at_hand) if at_hand.request == request => {
-                if let Some(take) = at_hand.hand.function() {
-                    let mut bytes = [0; PIECE];
-                    let n = read_some(&mut self.port, context, bytes.get_mut(..left.min(PIECE)))?;
-                    take(place.offset, bytes.get(..n.unwrap_or(0)).unwrap_or_default());
-                    n
-                } else {
-                    let room = at_hand.hand.incoming(place, left).ok_or(PROTOCOL)?;
-                    read_some(&mut self.port, context, Some(room))?
-                }
-            }
-            _ => return self.store(context, index, place, left),
+        let room = if room.is_empty() { &mut piece } else { room };
+        let wanted = left.min(room.len());
+        let Some(n) = read_some(&mut self.port, context, room.get_mut(..wanted).unwrap_or_default())? else {
+            return Ok(None);
         };
-        if let Some(entry) = self.entries.get_mut(index) {
-            entry.taken += n.unwrap_or(0);
+        if let Destination::Reason = destination {
+            self.reason.advance(n);
         }
-        Ok(n)
+        if let Some(entry) = index.and_then(|index| self.entries.get_mut(index)) {
+            entry.taken += n;
+            if let Some(take) = hand.and_then(Hand::function) {
+                take(place.offset, piece.get(..n).unwrap_or_default());
+            }
+        }
+        Ok(Some(n))
     }
 
     /// Puts payload of a request that nobody polls into the scratch memory, and wakes whoever should.
@@ -306,9 +301,9 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
         index: usize,
         place: Place,
         left: usize,
-    ) -> Result<Option<usize>, Error> {
+    ) -> Result<Option<usize>, Over> {
         let (start, capacity) = self.area(index);
-        let Some(entry) = self.entries.get_mut(index) else { return Err(PROTOCOL) };
+        let Some(entry) = self.entries.get_mut(index) else { return Err(Category::Protocol) };
         let stored = usize::from(entry.stored);
         if stored == 0 {
             entry.place = place;
@@ -316,8 +311,8 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
         let room = left.min(capacity - stored.min(capacity));
         let area = self.scratch.get_mut(start + stored..start + stored + room);
         // No room means that more came than there was credit for, which the endpoint does not let through.
-        let area = area.filter(|area| !area.is_empty()).ok_or(PROTOCOL)?;
-        let n = read_some(&mut self.port, context, Some(area))?;
+        let area = area.filter(|area| !area.is_empty()).ok_or(Category::Protocol)?;
+        let n = read_some(&mut self.port, context, area)?;
         entry.stored += n.unwrap_or(0) as u16;
         entry.wake();
         Ok(n)
@@ -325,14 +320,14 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
 
     /// Where in the scratch memory a request's bytes go: its share, or the pool.
     fn area(&self, index: usize) -> (usize, usize) {
-        let share = receive_window(self.scratch.len(), self.entries.len());
         match self.entries.get(index) {
-            Some(entry) if entry.has_pool => {
-                let start = share * self.entries.len();
-                (start, self.scratch.len().saturating_sub(start))
-            }
-            _ => (share * index, share),
+            Some(entry) if entry.has_pool => (self.share * self.entries.len(), self.pool()),
+            _ => (self.share * index, self.share),
         }
+    }
+
+    fn pool(&self) -> usize {
+        self.scratch.len().saturating_sub(self.share * self.entries.len())
     }
 
     /// Moves what waits in the scratch memory into the buffer that is at hand.
@@ -372,16 +367,12 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
     fn top_up(&mut self, request: RequestId) {
         let Some(index) = index_of(self.entries, request) else { return };
         let pool_is_free = !self.entries.iter().any(|entry| entry.has_pool);
-        let share = self.area(index).1;
-        if let Some(entry) = self.entries.get_mut(index)
-            && pool_is_free
-            && entry.stored == 0
-            && entry.part_len.saturating_sub(entry.taken) > share
-        {
+        let (share, pool) = (self.share, self.pool());
+        let Some(entry) = self.entries.get_mut(index) else { return };
+        if pool_is_free && entry.stored == 0 && entry.part_len.saturating_sub(entry.taken) > share {
             entry.has_pool = true;
         }
-        let (_, capacity) = self.area(index);
-        let Some(entry) = self.entries.get_mut(index) else { return };
+        let capacity = if entry.has_pool { pool } else { share };
         let limit = entry.part_len.min(entry.taken + capacity);
         let more = limit.saturating_sub(entry.granted);
         if more > 0 && (limit == entry.part_len || more >= capacity / 2) {
@@ -432,20 +423,31 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
     }
 
     /// Writes a frame. Returns whether there was one.
-    fn write(&mut self, context: &mut Context<'_>, at_hand: Option<&mut AtHand<'_, '_>>) -> Result<bool, Error> {
+    fn write(&mut self, context: &mut Context<'_>, at_hand: Option<&mut AtHand<'_, '_>>) -> Result<bool, Over> {
         let free = self.port.poll_free(context, LEAST_ROOM);
         self.is_blocked = free.is_pending();
         let room = match free {
             Poll::Pending => return Ok(false),
-            Poll::Ready(free) => free.map_err(|_| DISCONNECTED)?,
+            Poll::Ready(free) => free.map_err(|_| Category::Disconnected)?,
         };
         let now = self.clock.now();
         let mut head = [0; MAX_HEAD_LEN];
-        let reach = Reach::Within { room, request: at_hand.as_ref().map(|at_hand| at_hand.request) };
+        let at_hand_request = at_hand.as_ref().map(|at_hand| at_hand.request);
+        let reach = Reach::Within { room, request: at_hand_request };
+        let entries = &*self.entries;
         let hand = at_hand.map(|at_hand| &mut *at_hand.hand);
-        let name_len = |content| {
-            let names = hand.as_ref().and_then(|hand| hand.names.as_ref());
-            names.map_or(0, |names| names.len(content))
+        let name_len = |content| match (content, &hand) {
+            (Content::Site(request), Some(hand)) if at_hand_request == Some(request) => hand.site.len(),
+            (Content::Group(request) | Content::Operation(request), Some(hand)) if at_hand_request == Some(request) => {
+                hand.names.as_ref().map_or(0, |names| names.len(content))
+            }
+            // Whoever has them at hand polls sooner or later.
+            (Content::Group(request) | Content::Operation(request), _) if index_of(entries, request).is_some() => {
+                usize::MAX
+            }
+            // A site may be missing, and its call keeps its place among the others. The other names of a request that
+            // was given up nobody knows any more: the hub ends the session, and so nobody waits for ever.
+            _ => 0,
         };
         let Some(outgoing) = self.endpoint.poll_transmit(now, &mut head, reach, name_len) else { return Ok(false) };
         let Outgoing { head_len, payload, done } = outgoing;
@@ -457,7 +459,7 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
             }
             (Some((content, len)), Some(hand)) => self.put_content(hand, content, len)?,
             // The endpoint offers no payload that is out of reach.
-            (Some(_), None) => return Err(PROTOCOL),
+            (Some(_), None) => return Err(Category::Protocol),
             (None, _) => {}
         }
         if let Some(request) = done {
@@ -466,29 +468,31 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
         Ok(true)
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.port.write(bytes).map_err(|_| DISCONNECTED)
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Over> {
+        self.port.write(bytes).map_err(|_| Category::Disconnected)
     }
 
-    fn put_content(&mut self, hand: &mut Hand<'_>, content: Content, len: usize) -> Result<(), Error> {
+    fn put_content(&mut self, hand: &mut Hand<'_>, content: Content, len: usize) -> Result<(), Over> {
         let (part, offset) = match content {
-            Content::World | Content::Site(_) => return Ok(()),
+            Content::World => return Ok(()),
+            Content::Site(_) => {
+                let (number, _) = hand.site.number(self.sites);
+                if let Some(site) = usize::from(number).checked_sub(1).and_then(|index| self.sites.get_mut(index)) {
+                    site.told = true;
+                }
+                return hand.site.write(&mut |bytes| self.put(bytes));
+            }
             Content::Group(_) | Content::Operation(_) => {
-                let Some(names) = &hand.names else { return Err(PROTOCOL) };
+                let Some(names) = &hand.names else { return Err(Category::Protocol) };
                 let number = names.write(content, &mut |bytes| self.put(bytes))?;
                 if let Some(name) = self.names.get_mut(number) {
                     name.told = true;
                 }
                 return Ok(());
             }
-            // Blocks of one length, without the own one: all of them, or none.
             Content::Inline(_) if hand.sends_blocks => {
-                let block = len.checked_div((hand.size as usize).saturating_sub(1)).unwrap_or(0);
-                for rank in (0..hand.size).filter(|rank| *rank != hand.own) {
-                    let bytes = hand.outgoing(rank, 0, block).ok_or(PROTOCOL)?;
-                    self.port.write(bytes).map_err(|_| DISCONNECTED)?;
-                }
-                return Ok(());
+                let Some(blocks) = hand.blocks else { return Err(Category::Protocol) };
+                return (blocks.write)(hand, len, &mut |bytes| self.put(bytes));
             }
             Content::Inline(_) => (0, 0),
             Content::Part { part, offset, .. } => (part, offset),
@@ -500,12 +504,12 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
                 let piece = bytes.get_mut(..(len - done).min(PIECE)).unwrap_or_default();
                 fill(offset + done, piece);
                 done += piece.len();
-                self.port.write(piece).map_err(|_| DISCONNECTED)?;
+                self.put(piece)?;
             }
             return Ok(());
         }
-        let bytes = hand.outgoing(part, offset, len).ok_or(PROTOCOL)?;
-        self.port.write(bytes).map_err(|_| DISCONNECTED)
+        let bytes = hand.outgoing(part, offset, len).ok_or(Category::Protocol)?;
+        self.put(bytes)
     }
 
     /// A send's bytes are all on their way, and the hub has room for them: it is done for its caller, as long as another
@@ -594,6 +598,7 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
         self.reason.as_str()
     }
 
+    #[inline(never)] // the result is copied less often
     fn try_submit(
         &mut self,
         communicator: CommunicatorId,
@@ -614,14 +619,19 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
             receive = Receive::Exactly(if role.down == Parts::None { 0 } else { len });
         }
         let mut table = Table { names: self.names, communicator: communicator.id, capacity: self.port.capacity() };
-        let (names, counter) = match (&mut hand.names, call) {
+        let (mut names, counter) = match (&mut hand.names, call) {
             (Some(names), _) => names.number(&mut table)?,
             // Only `apply` knows what it calls.
             (None, Call::User { .. }) => return Err(Error::new(Category::InvalidArgument)),
             (None, _) => (NameIds::default(), table.everybody()?),
         };
+        (names.site, names.new.site) = hand.site.number(self.sites);
         let is_collective = !matches!(call, Call::Send { .. } | Call::Recv { .. } | Call::Free);
         let started = self.names.get(counter).map_or(0, |name| name.started);
+        if let (Call::Free, Some(name)) = (call, self.names.get_mut(counter)) {
+            // Another communicator may be counted here. (Groups keep their numbers: the hub knows them.)
+            *name = NameEntry::FREE;
+        }
         let in_place = matches!(hand.source, Source::InPlace);
         let n = if is_collective { started } else { 0 };
         let submission = Submission::new(communicator, call, datatype, sent, receive, in_place, names, n)?;
@@ -644,7 +654,7 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
             match self.write(context, at_hand.as_mut()) {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(error) => return self.lose(error),
+                Err(category) => return self.lose(Error::new(category)),
             }
         }
         if self.is_blocked {
@@ -715,16 +725,6 @@ impl<P: Port, C: Clock> Drive for RefCell<Engine<'_, P, C>> {
             engine.wake_another();
         }
     }
-
-    fn forget(&self, communicator: u64) {
-        if let Ok(mut engine) = self.try_borrow_mut() {
-            let hash = Hash::of_communicator(communicator).get();
-            // Groups keep their numbers: the hub knows them.
-            for name in engine.names.iter_mut().filter(|name| name.hash == hash) {
-                (name.hash, name.started, name.told) = (0, 0, false);
-            }
-        }
-    }
 }
 
 impl<P: Port, C: Clock> Engine<'_, P, C> {
@@ -742,7 +742,6 @@ impl<P: Port, C: Clock> Engine<'_, P, C> {
 }
 
 pub(crate) const PROTOCOL: Error = Error::new(Category::Protocol);
-const DISCONNECTED: Error = Error::new(Category::Disconnected);
 /// A function of the caller's, or a waker, called back into the library.
 const REENTERED: Error = Error::new(Category::InvalidArgument);
 
@@ -757,18 +756,13 @@ fn entry_of(entries: &mut [Entry], request: RequestId) -> Option<&mut Entry> {
 }
 
 /// Reads what has come; `None` if nothing has.
-fn read_some<P: Port>(
-    port: &mut P,
-    context: &mut Context<'_>,
-    place: Option<&mut [u8]>,
-) -> Result<Option<usize>, Error> {
-    let Some(place) = place else { return Err(PROTOCOL) };
+fn read_some<P: Port>(port: &mut P, context: &mut Context<'_>, place: &mut [u8]) -> Result<Option<usize>, Over> {
     if place.is_empty() {
         return Ok(Some(0));
     }
     match port.poll_read(context, place) {
         Poll::Pending => Ok(None),
-        Poll::Ready(Ok(0) | Err(_)) => Err(DISCONNECTED),
+        Poll::Ready(Ok(0) | Err(_)) => Err(Category::Disconnected),
         Poll::Ready(Ok(n)) => Ok(Some(n)),
     }
 }

@@ -46,6 +46,7 @@ impl Error {
 }
 
 impl From<Fault> for Error {
+    #[inline(never)] // once is enough
     fn from(fault: Fault) -> Self {
         let Fault { category, rank, count, len, max } = fault;
         let number = match category {

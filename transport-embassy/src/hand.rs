@@ -5,7 +5,8 @@ use edgempi_core::{Buffers, Call, Category, Datatype, Rank};
 
 use crate::error::Error;
 use crate::memory::Place;
-use crate::names::Names;
+use crate::names::{Names, Put};
+use crate::site::Site;
 
 /// Writes bytes `offset..` of what is sent into a buffer; may be asked for the same range twice.
 pub(crate) type Fill<'a> = &'a mut dyn FnMut(usize, &mut [u8]);
@@ -28,6 +29,24 @@ pub(crate) enum Sink<'a> {
     Function(Take<'a>),
 }
 
+/// What is done for calls whose messages are made of blocks, one for each rank: by pointers, so that an image without
+/// such calls has none of it.
+pub(crate) struct Blocks {
+    prepare: fn(&mut Hand<'_>, &Call<'_>) -> Result<(), Error>,
+    /// Writes all blocks but the own one, of `len` bytes together.
+    pub(crate) write: fn(&Hand<'_>, len: usize, Put<'_>) -> Result<(), Category>,
+}
+
+impl Blocks {
+    /// Those of `call`.
+    // Inlined where the call is made, and so is known.
+    #[inline(always)]
+    pub(crate) fn of(call: &Call<'_>) -> Option<&'static Self> {
+        let divides = matches!(call, Call::Gather { .. } | Call::Scatter { .. } | Call::Allgather | Call::Alltoall);
+        divides.then_some(&Self { prepare: prepare_blocks, write: write_blocks })
+    }
+}
+
 /// The buffers of a call, and what the hub has to be told by name.
 pub(crate) struct Hand<'a> {
     pub(crate) source: Source<'a>,
@@ -37,11 +56,16 @@ pub(crate) struct Hand<'a> {
     pub(crate) size: u32,
     /// A user operation's.
     pub(crate) names: Option<Names<'a>>,
+    /// Where the call is made.
+    pub(crate) site: Site,
+    /// Of a call that has any.
+    pub(crate) blocks: Option<&'static Blocks>,
     /// Whether there is a part for each other rank to send.
     pub(crate) sends_blocks: bool,
 }
 
 impl<'a> Hand<'a> {
+    #[track_caller]
     pub(crate) fn new(buffers: Buffers<'a>, own: Rank, size: u32) -> Self {
         let (source, sink) = match buffers {
             Buffers::None => (Source::Nothing, Sink::Nothing),
@@ -50,7 +74,7 @@ impl<'a> Hand<'a> {
             Buffers::Both { send, receive } => (Source::Bytes(send), Sink::Bytes(receive)),
             Buffers::InPlace(bytes) => (Source::InPlace, Sink::Bytes(bytes)),
         };
-        Self { source, sink, own: own.get(), size, names: None, sends_blocks: false }
+        Self { source, sink, own: own.get(), size, names: None, site: Site::here(), blocks: None, sends_blocks: false }
     }
 
     /// The bytes of a part to be sent, if they are in memory.
@@ -86,6 +110,11 @@ impl<'a> Hand<'a> {
         bytes.get_mut(start..start.checked_add(len)?)
     }
 
+    /// Whether a function takes the result.
+    pub(crate) fn has_function(&self) -> bool {
+        matches!(self.sink, Sink::Function(_))
+    }
+
     /// What takes the result, if no buffer does.
     pub(crate) fn function(&mut self) -> Option<&mut Take<'a>> {
         match &mut self.sink {
@@ -106,56 +135,20 @@ impl<'a> Hand<'a> {
         datatype: Datatype,
         role: Role,
     ) -> Result<(Sent, Receive), Error> {
-        let own = self.own as usize;
-        let size = self.size as usize;
         self.sends_blocks = role.up == Parts::EachOther;
-        let wrong = |needed: usize| Err(Error::with(Category::InvalidArgument, needed as u64));
-        let room = match &self.sink {
-            Sink::Bytes(bytes) => bytes.len(),
-            Sink::Nothing | Sink::Function(_) => 0,
+        let (sends, room) = (self.sends(), self.room());
+        let is_equal = match call {
+            Call::Reduce { root, .. } if root.get() == self.own => room == sends,
+            Call::Allreduce { .. } => room == sends,
+            _ => true,
         };
-        let sends = match (&self.source, &self.sink) {
-            (Source::Bytes(bytes), _) => bytes.len(),
-            (Source::InPlace, _) => room,
-            (Source::Nothing | Source::Function(_), _) => 0,
-        };
-        let block_of_all = sends.saturating_mul(size);
-        let is_root = |root: &Rank| root.get() == self.own;
+        if !is_equal {
+            return Err(wrong(sends));
+        }
+        if let Some(blocks) = self.blocks {
+            (blocks.prepare)(self, call)?;
+        }
         let open = datatype == Datatype::Object;
-        match call {
-            Call::Gather { root } if is_root(root) && room != block_of_all => return wrong(block_of_all),
-            Call::Allgather if room != block_of_all => return wrong(block_of_all),
-            Call::Alltoall if room != sends => return wrong(sends),
-            Call::Scatter { root } if is_root(root) && room.checked_mul(size) != Some(sends) => {
-                return wrong(room.saturating_mul(size));
-            }
-            Call::Reduce { root, .. } if is_root(root) && room != sends => return wrong(sends),
-            Call::Allreduce { .. } if room != sends => return wrong(sends),
-            _ => {}
-        }
-        if let (Source::Bytes(send), Sink::Bytes(receive)) = (&self.source, &mut self.sink) {
-            let own_block = match call {
-                Call::Gather { root } if root.get() == self.own => Some((*send, own.saturating_mul(sends))),
-                Call::Allgather => Some((*send, own.saturating_mul(sends))),
-                Call::Alltoall => {
-                    let block = sends.checked_div(size).unwrap_or(0);
-                    let start = own.saturating_mul(block);
-                    send.get(start..start.saturating_add(block)).map(|own| (own, start))
-                }
-                Call::Scatter { root } if root.get() == self.own => {
-                    let start = own.saturating_mul(room);
-                    send.get(start..start.saturating_add(room)).map(|own| (own, 0))
-                }
-                _ => None,
-            };
-            if let Some((from, start)) = own_block
-                && let Some(to) = receive.get_mut(start..start.saturating_add(from.len()))
-            {
-                for (to, from) in to.iter_mut().zip(from) {
-                    *to = *from;
-                }
-            }
-        }
         let receive = match (role.down, call) {
             (Parts::None, _) => Receive::Exactly(0),
             (_, Call::Recv { .. } | Call::User { .. }) => Receive::AtMost(room),
@@ -164,4 +157,61 @@ impl<'a> Hand<'a> {
         };
         Ok((Sent::Equal(sends), receive))
     }
+
+    /// Bytes that a buffer gives.
+    fn sends(&self) -> usize {
+        match &self.source {
+            Source::Bytes(bytes) => bytes.len(),
+            Source::InPlace => self.room(),
+            Source::Nothing | Source::Function(_) => 0,
+        }
+    }
+
+    /// Bytes that a buffer takes.
+    fn room(&self) -> usize {
+        match &self.sink {
+            Sink::Bytes(bytes) => bytes.len(),
+            Sink::Nothing | Sink::Function(_) => 0,
+        }
+    }
+}
+
+fn wrong(needed: usize) -> Error {
+    Error::with(Category::InvalidArgument, needed as u64)
+}
+
+/// Checks that the blocks fit, and puts one that a rank would send to itself into its place.
+fn prepare_blocks(hand: &mut Hand<'_>, call: &Call<'_>) -> Result<(), Error> {
+    let (own, size) = (hand.own as usize, hand.size as usize);
+    let (sends, room) = (hand.sends(), hand.room());
+    let is_root = |root: &Rank| root.get() == hand.own;
+    // How much is to be sent or taken, how much is, and where the own block is and goes.
+    let (needed, given, block, from, to) = match call {
+        Call::Gather { root } if is_root(root) => (sends.saturating_mul(size), room, sends, 0, own),
+        Call::Allgather => (sends.saturating_mul(size), room, sends, 0, own),
+        Call::Alltoall => (sends, room, sends.checked_div(size).unwrap_or(0), own, own),
+        Call::Scatter { root } if is_root(root) => (room.saturating_mul(size), sends, room, own, 0),
+        _ => return Ok(()),
+    };
+    if needed != given {
+        return Err(wrong(needed));
+    }
+    if let (Source::Bytes(send), Sink::Bytes(receive)) = (&hand.source, &mut hand.sink) {
+        // Within the buffers, as they have the lengths that are needed.
+        let (from, to) = (from.saturating_mul(block), to.saturating_mul(block));
+        let from = send.get(from..from.saturating_add(block)).unwrap_or_default();
+        let to = receive.get_mut(to..to.saturating_add(block)).unwrap_or_default();
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = *from;
+        }
+    }
+    Ok(())
+}
+
+fn write_blocks(hand: &Hand<'_>, len: usize, put: Put<'_>) -> Result<(), Category> {
+    let block = len.checked_div((hand.size as usize).saturating_sub(1)).unwrap_or(0);
+    for rank in (0..hand.size).filter(|rank| *rank != hand.own) {
+        put(hand.outgoing(rank, 0, block).ok_or(Category::Protocol)?)?;
+    }
+    Ok(())
 }

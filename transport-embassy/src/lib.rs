@@ -36,6 +36,50 @@
 //!   In long arithmetic await that now and then, or promise a longer silence: [`Options::max_silence`].
 //! - [`Transfer::test`] and [`poll_once`] are for programs that are one loop, without an executor.
 //!
+//!
+//! # How much memory
+//!
+//! In [`Memory<N, SCRATCH>`](Memory), `N` is how many calls are in flight at most; one that was given up counts until the
+//! hub has answered it, and so does a [`send`](Communicator::send) until it has left. A program that awaits its calls one
+//! by one has enough with 2; 4 leave room for a token or two beside them. On a Cortex-M a request takes 168 bytes.
+//!
+//! `SCRATCH` is where bytes wait for calls that nobody polls at the time. With at least 64 bytes for each request
+//! everything works; more makes long results faster: the hub sends about `SCRATCH / 2` bytes before it hears that there is
+//! room again, so on a link with a round trip of 1 ms, 1,024 bytes of scratch bring 500 kB/s. What a call sends, and its
+//! result if the call is polled meanwhile, never passes through it. On top come 600 bytes for the link and its names.
+//!
+//! # Some of the ranks
+//!
+//! [`split`](Comm::split) makes a communicator of the ranks that say the same colour; it has its own ranks and
+//! collectives, and is freed when it is dropped.
+//!
+//! ```
+//! use edgempi_embassy::edgempi_core::ReduceOp;
+//! use edgempi_embassy::{Comm, Communicator, Error};
+//!
+//! /// Ranks with a camera agree on what they see; the others go on at once.
+//! async fn agree(comm: &Comm<'_>, has_camera: bool, seen: &mut [u32]) -> Result<(), Error> {
+//!     let cameras = comm.split(has_camera.then_some(1), 0).await?;
+//!     if let Some(cameras) = cameras {
+//!         cameras.allreduce_in_place(seen, ReduceOp::Bor).await?;
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # A serial line
+//!
+//! `port::SerialLine` makes a UART, USB-CDC or a radio modem reliable, and `edgempi bridge` on a host leads from there to
+//! the hub. Its runner has to run beside whatever uses the port; the page of `SerialLine` shows both.
+//!
+//! # When something is wrong
+//!
+//! An [`Error`] says what, with a number and a rank, in 16 bytes; with feature `defmt` it can be logged so. The hub's own words
+//! are in [`World::last_reason`]. With feature `sites` the hub prints where in the board's source a call was made that
+//! does not fit the others' calls; that brings the names of source files into flash, and 256 bytes into `Memory`.
+//!
+//! # What is promised
+//!
 //! What is promised about order, loss and dropped calls is in [`edgempi_core::delivery`].
 //!
 //! The engine is tested on hosts, over sockets with small buffers (`tests/boards.rs`), and as images on emulated boards
@@ -43,7 +87,7 @@
 //! `tests/firmware/panic-free` that would be a link error.
 #![no_std]
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
+#![warn(missing_docs, missing_debug_implementations)]
 
 mod clock;
 mod comm;
@@ -53,6 +97,7 @@ mod hand;
 mod memory;
 mod names;
 pub mod port;
+mod site;
 mod transfer;
 mod world;
 

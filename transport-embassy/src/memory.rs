@@ -1,11 +1,14 @@
 //! The memory of a rank: the caller's, and all zeros until it is used, so that a static of it costs no flash.
 
+use core::fmt;
 use core::task::Waker;
+
 use edgempi_core::request::Slot;
 use edgempi_core::wire::MAX_HEAD_LEN;
 use edgempi_core::{Endpoint, RequestId, Status};
 
 use crate::error::Error;
+use crate::site::SITES;
 
 /// Names and counters that a rank holds: one for each communicator, and two for each pair of a user operation and a
 /// group that it uses.
@@ -34,6 +37,7 @@ pub struct Memory<const N: usize, const SCRATCH: usize = 1024> {
     entries: [Entry; N],
     scratch: [u8; SCRATCH],
     names: [NameEntry; NAMES],
+    sites: [NameEntry; SITES],
     reason: Reason,
 }
 
@@ -55,6 +59,7 @@ impl<const N: usize, const SCRATCH: usize> Memory<N, SCRATCH> {
             entries: [const { Entry::FREE }; N],
             scratch: [0; SCRATCH],
             names: [NameEntry::FREE; NAMES],
+            sites: [NameEntry::FREE; SITES],
             reason: Reason { len: 0, bytes: [0; REASON] },
         }
     }
@@ -70,9 +75,16 @@ impl<const N: usize, const SCRATCH: usize> Memory<N, SCRATCH> {
             *entry = Entry::FREE;
         }
         self.names.fill(NameEntry::FREE);
+        self.sites.fill(NameEntry::FREE);
         self.reason.len = 0;
-        let Self { endpoint, head, entries, scratch, names, reason } = self;
-        Parts { endpoint, head, entries, scratch, names, reason }
+        let Self { endpoint, head, entries, scratch, names, sites, reason } = self;
+        Parts { endpoint, head, entries, scratch, names, sites, reason }
+    }
+}
+
+impl<const N: usize, const SCRATCH: usize> fmt::Debug for Memory<N, SCRATCH> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("requests", &N).field("scratch", &SCRATCH).finish_non_exhaustive()
     }
 }
 
@@ -90,6 +102,7 @@ pub(crate) struct Parts<'m> {
     pub(crate) entries: &'m mut [Entry],
     pub(crate) scratch: &'m mut [u8],
     pub(crate) names: &'m mut [NameEntry],
+    pub(crate) sites: &'m mut [NameEntry; SITES],
     pub(crate) reason: &'m mut Reason,
 }
 
@@ -147,6 +160,11 @@ pub(crate) struct Place {
     pub(crate) offset: usize,
 }
 
+impl Place {
+    /// The first byte of the only part.
+    pub(crate) const START: Self = Self { blocks: false, part: 0, offset: 0 };
+}
+
 /// A request beside its slot.
 pub(crate) struct Entry {
     pub(crate) request: RequestId,
@@ -170,7 +188,7 @@ impl Entry {
         request: RequestId::NONE,
         stage: Stage::Free,
         waker: None,
-        place: Place { blocks: false, part: 0, offset: 0 },
+        place: Place::START,
         stored: 0,
         has_pool: false,
         part: 0,
@@ -190,7 +208,8 @@ impl Entry {
     }
 }
 
-/// Something that has a number in this session: a group, an operation, or a communicator's count of collectives.
+/// Something that has a number in this session: a group, an operation, a place in the source, or a communicator's count of
+/// collectives.
 #[derive(Clone, Copy)]
 pub(crate) struct NameEntry {
     /// What it is, hashed; 0 is nothing.
@@ -202,5 +221,5 @@ pub(crate) struct NameEntry {
 }
 
 impl NameEntry {
-    const FREE: Self = Self { hash: 0, started: 0, told: false };
+    pub(crate) const FREE: Self = Self { hash: 0, started: 0, told: false };
 }

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::memory::NameEntry;
 
 /// Writes bytes to the port.
-pub(crate) type Put<'p> = &'p mut dyn FnMut(&[u8]) -> Result<(), Error>;
+pub(crate) type Put<'p> = &'p mut dyn FnMut(&[u8]) -> Result<(), Category>;
 
 /// A user operation's group, name and version.
 #[derive(Clone, Copy)]
@@ -32,7 +32,7 @@ type Numbered = Result<(NameIds, usize), Error>;
 struct Functions {
     number: fn(&mut Names<'_>, &mut Table<'_>) -> Numbered,
     len: fn(&Names<'_>, Content) -> usize,
-    write: fn(&Names<'_>, Content, Put<'_>) -> Result<usize, Error>,
+    write: fn(&Names<'_>, Content, Put<'_>) -> Result<usize, Category>,
 }
 
 /// The names of a rank, and what bounds them.
@@ -61,12 +61,12 @@ impl<'a> Names<'a> {
     }
 
     /// Writes a name. Returns its number, of which the hub now knows.
-    pub(crate) fn write(&self, content: Content, put: Put<'_>) -> Result<usize, Error> {
+    pub(crate) fn write(&self, content: Content, put: Put<'_>) -> Result<usize, Category> {
         (self.functions.write)(self, content, put)
     }
 
     /// Gives out the counts of both sides, then the ranks of both, as they travel.
-    fn words(&self, give: &mut dyn FnMut(u32) -> Result<(), Error>) -> Result<(), Error> {
+    fn words(&self, give: &mut dyn FnMut(u32) -> Result<(), Category>) -> Result<(), Category> {
         let sides = [self.group.sources, self.group.destinations];
         for side in sides {
             give(count(side, self.size) as u32)?;
@@ -115,10 +115,12 @@ fn number(names: &mut Names<'_>, table: &mut Table<'_>) -> Result<(NameIds, usiz
         return Ok((ids, everybody));
     }
     let mut hash = Hash::of(2, table.communicator);
-    names.words(&mut |word| {
-        hash = hash.word(word);
-        Ok(())
-    })?;
+    names
+        .words(&mut |word| {
+            hash = hash.word(word);
+            Ok(())
+        })
+        .map_err(Error::new)?;
     let (counter, new_group) = table.find(hash)?;
     names.numbers.0 = counter;
     (ids.group, ids.new.group) = (counter as u16 + 1, new_group);
@@ -141,7 +143,7 @@ fn operation_len(names: &Names<'_>) -> usize {
     4 + names.name.len()
 }
 
-fn write(names: &Names<'_>, content: Content, put: Put<'_>) -> Result<usize, Error> {
+fn write(names: &Names<'_>, content: Content, put: Put<'_>) -> Result<usize, Category> {
     if let Content::Operation(_) = content {
         put(&names.version.to_le_bytes())?;
         put(names.name.as_bytes())?;
@@ -176,7 +178,7 @@ fn is_all(side: Ranks<'_>, size: u32) -> bool {
 pub(crate) struct Hash(u64);
 
 impl Hash {
-    const fn new(kind: u32) -> Self {
+    pub(crate) const fn new(kind: u32) -> Self {
         Self(0xcbf2_9ce4_8422_2325).word(kind)
     }
 
@@ -189,7 +191,8 @@ impl Hash {
         Self::of(1, communicator)
     }
 
-    const fn word(self, word: u32) -> Self {
+    #[inline(never)] // a multiplication of 64 bits
+    pub(crate) const fn word(self, word: u32) -> Self {
         Self((self.0 ^ word as u64).wrapping_mul(0x0000_0100_0000_01b3))
     }
 

@@ -1,5 +1,6 @@
 //! Calls in progress.
 
+use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -11,7 +12,7 @@ use crate::engine::Drive;
 use crate::error::Error;
 use crate::hand::{Hand, Sink};
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum State {
     Refused(Error),
     Started(RequestId),
@@ -83,7 +84,14 @@ impl Future for Transfer<'_> {
     }
 }
 
+impl fmt::Debug for Transfer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Transfer").field(&self.state).finish()
+    }
+}
+
 impl Drop for Transfer<'_> {
+    #[inline(never)] // there is one for each call
     fn drop(&mut self) {
         if let State::Started(request) = self.state {
             self.drive.cancel(request);
@@ -96,6 +104,12 @@ impl Drop for Transfer<'_> {
 pub struct Progress<'a> {
     pub(crate) drive: &'a dyn Drive,
     pub(crate) yielded: bool,
+}
+
+impl fmt::Debug for Progress<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Progress")
+    }
 }
 
 impl Future for Progress<'_> {

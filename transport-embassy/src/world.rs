@@ -1,6 +1,7 @@
 //! Joining and leaving a world.
 
 use core::cell::RefCell;
+use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -115,6 +116,12 @@ pub struct Join<'m, P: Port, C: Clock> {
     until: Instant,
 }
 
+impl<P: Port, C: Clock> fmt::Debug for Join<'_, P, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Join").field("world", &self.world).field("until", &self.until).finish_non_exhaustive()
+    }
+}
+
 impl<P: Port, C: Clock> Unpin for Join<'_, P, C> {}
 
 impl<'m, P: Port, C: Clock> World<'m, P, C> {
@@ -193,6 +200,12 @@ impl<'m, P: Port, C: Clock> World<'m, P, C> {
     }
 }
 
+impl<P: Port, C: Clock> fmt::Debug for World<'_, P, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("World").field(&self.id).finish()
+    }
+}
+
 impl<P: Port, C: Clock> Drop for World<'_, P, C> {
     fn drop(&mut self) {
         if let Ok(mut engine) = self.engine.try_borrow_mut()
@@ -210,6 +223,7 @@ impl<P: Port, C: Clock> Drop for World<'_, P, C> {
 ///
 /// Dropping it unfinished closes the port: the others may see this rank fail.
 #[must_use = "nothing moves unless it is awaited"]
+#[derive(Debug)]
 pub struct Finalize<'m, P: Port, C: Clock> {
     world: World<'m, P, C>,
     /// When to stop waiting for the port to close.

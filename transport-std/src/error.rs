@@ -178,7 +178,7 @@ pub enum Error {
         reason: String,
     },
     /// The world has been finalized, or dropped.
-    #[error("the world has been finalized: no call can be made on it any more")]
+    #[error("this rank has left the world, by finalize() or by dropping its World: no call can be made any more")]
     Finalized,
 }
 

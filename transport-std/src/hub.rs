@@ -14,7 +14,7 @@ pub use edgempi_core::hub::{Applied, Apply, HubStatus, Registry};
 use crate::config::{Config, Resolved};
 use crate::engine::{Engine, HubDriver, State, Traffic};
 use crate::error::Error;
-use crate::link::{self, NAMES};
+use crate::link::{self, Listener, NAMES};
 use crate::world::hub_config;
 
 /// A hub that listens, and serves when it is told to.
@@ -40,7 +40,7 @@ use crate::world::hub_config;
 pub struct Server {
     resolved: Resolved,
     registry: Registry,
-    listener: std::net::TcpListener,
+    listeners: Vec<Listener>,
     address: SocketAddr,
     stop: Stop,
 }
@@ -99,11 +99,10 @@ impl Server {
     /// [`Error::Config`] for bad settings, [`Error::Listen`] if the port is taken.
     pub fn bind(config: &Config, registry: Registry) -> Result<Self, Error> {
         let resolved = config.resolve(NAMES)?;
-        let listener = link::listen(&resolved.listen)?;
-        let address = listener
-            .local_addr()
+        let listeners = link::listen(&resolved.listen, &resolved.proto)?;
+        let address = link::local_addr(&listeners)
             .map_err(|error| Error::Listen { address: resolved.listen.to_string(), reason: error.to_string() })?;
-        Ok(Self { resolved, registry, listener, address, stop: Stop::default() })
+        Ok(Self { resolved, registry, listeners, address, stop: Stop::default() })
     }
 
     /// Where it listens; tells the port where that was left to the system.
@@ -132,9 +131,11 @@ impl Server {
             |error: std::io::Error| Error::Listen { address: self.address.to_string(), reason: error.to_string() };
         let config = endpoint::Config::host(Rank::new(0), self.resolved.size);
         let name = self.address.to_string();
-        let engine = Engine::new(|now| State::new(now, config, String::new(), name)).map_err(broken)?;
-        let listener = self.listener.try_clone().map_err(broken)?;
-        let driver = HubDriver::new(&engine, hub_config(&self.resolved), self.registry.clone(), Some(listener));
+        let engine =
+            Engine::new(self.resolved.spin, |now| State::new(now, config, String::new(), name)).map_err(broken)?;
+        let listeners: Result<_, _> = self.listeners.iter().map(Listener::try_clone).collect();
+        let listeners = listeners.map_err(broken)?;
+        let driver = HubDriver::new(&engine, hub_config(&self.resolved), self.registry.clone(), listeners);
         engine.set_hub(driver.map_err(broken)?);
         *self.stop.engine.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&engine);
         if self.stop.is_stopped() {

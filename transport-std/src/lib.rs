@@ -170,7 +170,8 @@
 //!
 //! # Operations of one's own
 //!
-//! - A closure given to [`Objects::reduce`] or [`Objects::allreduce`] combines two values. It runs at the ranks.
+//! - A closure given to [`Objects::reduce`] or [`Objects::allreduce`] combines two values. It runs at the ranks, and says
+//!   the types of what it takes: `comm.objects().allreduce(text, |a: String, b: String| a + &b)`.
 //! - An [`Operation`] names a function that runs at the hub, once for each call, on the inputs of some ranks, and whose
 //!   outputs go to some ranks. [`Comm::apply`] calls it; [`Builder::operations`] or [`hub::Server`] registers it.
 //!
@@ -238,6 +239,7 @@
 //!
 //! - `command` (default): the binary `edgempi`. A program that only uses the library can do without what it needs, with
 //!   `default-features = false`.
+//! - `bridge` (a part of `command`): `edgempi::bridge`, between a board's serial line and its hub.
 #![warn(missing_debug_implementations, missing_docs)]
 #![deny(unsafe_code)]
 
@@ -251,6 +253,7 @@ mod engine;
 mod error;
 pub mod hub;
 pub mod link;
+mod membership;
 mod pending;
 mod request;
 mod signal;

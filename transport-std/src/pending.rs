@@ -1,5 +1,6 @@
 //! A request as the engine sees it: buffers, an outcome, and somebody who may wait for that.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -8,6 +9,13 @@ use edgempi_core::Status;
 use crate::buffers::Buffers;
 use crate::error::Error;
 use crate::sync::{Mutex, MutexGuard};
+
+/// Wakers are somebody else's code, and are called by whoever moves the frames: one that panics harms nobody else.
+pub(crate) fn wake(waker: Waker) {
+    if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
+        tracing::error!("the waker of a task panicked: it may never be polled again");
+    }
+}
 
 /// What a request has come to: its result, and the buffers that it used.
 pub(crate) struct Completion {
@@ -43,7 +51,7 @@ impl Pending {
             inner.outcome = Some(outcome);
             if let Some(waker) = inner.waker.take() {
                 drop(inner);
-                waker.wake();
+                wake(waker);
             }
         }
     }

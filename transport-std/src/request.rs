@@ -1,5 +1,6 @@
 //! Requests: calls that have been started, and go on by themselves until somebody wants their result.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -13,7 +14,7 @@ use crate::engine::Drive;
 use crate::error::Error;
 use crate::pending::{Completion, Pending};
 use crate::sim::forbid_blocking;
-use crate::sync::{self, Thread};
+use crate::sync::{self, AtomicBool, Ordering, Thread};
 
 type Finish<'a, T> = Box<dyn FnOnce(Completion) -> Result<T, Error> + Send + 'a>;
 
@@ -152,8 +153,15 @@ impl<T> Future for Request<'_, T> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let result = match &self.state {
             State::Refused(_) | State::Taken => None,
-            State::Started { pending, .. } => match pending.poll(context) {
-                Poll::Pending => return Poll::Pending,
+            State::Started { pending, engine, .. } => match pending.poll(context) {
+                Poll::Pending => {
+                    WAITS_FOR.with_borrow_mut(|waits| {
+                        if let Some(waits) = waits {
+                            *waits = Some(engine.clone());
+                        }
+                    });
+                    return Poll::Pending;
+                }
                 Poll::Ready(result) => Some(result),
             },
         };
@@ -187,11 +195,39 @@ impl<T> fmt::Debug for Request<'_, T> {
     }
 }
 
-struct ThreadWaker(Thread);
+thread_local! {
+    /// While this thread polls a future that it blocks for: the engine that the future waits for, if it has said so.
+    static WAITS_FOR: RefCell<Option<Option<Arc<dyn Drive>>>> = const { RefCell::new(None) };
+}
+
+/// Polls a future, and finds out what engine it waits for.
+fn poll_blocking<F: Future>(
+    future: Pin<&mut F>,
+    context: &mut Context<'_>,
+) -> Result<F::Output, Option<Arc<dyn Drive>>> {
+    // Whoever blocks within a future has its own, and leaves this one as it was; a panic leaves none.
+    let outer = WAITS_FOR.replace(Some(None));
+    let polled = future.poll(context);
+    let engine = WAITS_FOR.replace(outer).flatten();
+    match polled {
+        Poll::Ready(output) => Ok(output),
+        Poll::Pending => Err(engine),
+    }
+}
+
+struct ThreadWaker {
+    thread: Thread,
+    woken: AtomicBool,
+}
 
 impl Wake for ThreadWaker {
     fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
     }
 }
 
@@ -216,24 +252,33 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 /// Drives a future on this thread until its end, or until `deadline`.
 #[track_caller]
 pub(crate) fn block_until<F: Future>(mut future: Pin<&mut F>, deadline: Option<Instant>) -> Option<F::Output> {
-    let waker = Waker::from(Arc::new(ThreadWaker(sync::current())));
+    let thread_waker = Arc::new(ThreadWaker { thread: sync::current(), woken: AtomicBool::new(false) });
+    let waker = Waker::from(thread_waker.clone());
     let mut context = Context::from_waker(&waker);
     loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return Some(output);
-        }
+        thread_waker.woken.store(false, Ordering::Release);
+        let engine = match poll_blocking(future.as_mut(), &mut context) {
+            Ok(output) => return Some(output),
+            Err(engine) => engine,
+        };
         forbid_blocking();
-        match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-            None => sync::park(),
-            Some(left) if left.is_zero() => return None,
-            Some(left) => sync::park_timeout(left),
+        let is_woken = || thread_waker.woken.load(Ordering::Acquire);
+        if let Some(engine) = engine {
+            engine.spin(&|| is_woken() || deadline.is_some_and(|deadline| Instant::now() >= deadline));
+        }
+        while !is_woken() {
+            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                None => sync::park(),
+                Some(left) if left.is_zero() => return None,
+                Some(left) => sync::park_timeout(left),
+            }
         }
     }
 }
 
 #[cfg(all(test, loom))]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use edgempi_core::Status;
     use edgempi_core::request::CommunicatorId;
@@ -257,6 +302,8 @@ mod tests {
         fn cancel(&self, _: RequestId) {
             self.cancelled.fetch_add(1, Ordering::SeqCst);
         }
+
+        fn spin(&self, _: &dyn Fn() -> bool) {}
     }
 
     fn started(on_drop: OnDrop) -> (Request<'static, ()>, Arc<Pending>, Arc<Idle>) {

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::pending::wake;
 use crate::sync::Mutex;
 
 struct State<T> {
@@ -52,7 +53,7 @@ impl<T: Clone> Signal<T> {
             std::mem::take(&mut state.wakers)
         };
         for waker in wakers {
-            waker.wake();
+            wake(waker);
         }
     }
 }

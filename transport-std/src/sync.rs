@@ -4,14 +4,14 @@
 
 #[cfg(not(all(test, loom)))]
 mod real {
-    pub(crate) use std::sync::atomic::{AtomicBool, fence};
+    pub(crate) use std::sync::atomic::{AtomicBool, Ordering, fence};
     pub(crate) use std::sync::{Mutex, MutexGuard};
     pub(crate) use std::thread::{Thread, current, park, park_timeout};
 }
 
 #[cfg(all(test, loom))]
 mod real {
-    pub(crate) use loom::sync::atomic::{AtomicBool, fence};
+    pub(crate) use loom::sync::atomic::{AtomicBool, Ordering, fence};
     pub(crate) use loom::sync::{Mutex, MutexGuard};
     pub(crate) use loom::thread::{Thread, current, park};
 

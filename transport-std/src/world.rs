@@ -15,10 +15,11 @@ use edgempi_core::request::CommunicatorId;
 use edgempi_core::wire::GoodbyeReason;
 
 use crate::comm::Comm;
-use crate::config::{Config, Resolved};
+use crate::config::{Config, Resolved, unknown_variables};
 use crate::engine::{Engine, HubDriver, RankDriver, State, Traffic};
 use crate::error::Error;
 use crate::link::{self, NAMES};
+use crate::membership::Membership;
 use crate::request::{block_on, block_until};
 use crate::signal::Signal;
 
@@ -86,14 +87,16 @@ impl Builder {
         let config = self.config.size(size).rank(0);
         let resolved = config.resolve_from(NAMES, |_| None)?;
         let nobody = endpoint::Config::host(Rank::new(0), 1);
-        let hub = Engine::new(|now| State::new(now, nobody, String::new(), String::new())).map_err(broken)?;
-        let mut driver = HubDriver::new(&hub, hub_config(&resolved), self.registry, None).map_err(broken)?;
+        let hub =
+            Engine::new(resolved.spin, |now| State::new(now, nobody, String::new(), String::new())).map_err(broken)?;
+        let mut driver = HubDriver::new(&hub, hub_config(&resolved), self.registry, Vec::new()).map_err(broken)?;
         let message_size = usize::try_from(resolved.message_size).unwrap_or(usize::MAX);
         let mut joining = Vec::new();
         for rank in (0..resolved.size).map(Rank::new) {
             let config = endpoint::Config::host(rank, resolved.size);
-            let name = "this process".to_owned();
-            let engine = Engine::new(|now| State::new(now, config, resolved.world.clone(), name)).map_err(broken)?;
+            let name = "a thread of this process".to_owned();
+            let engine = Engine::new(resolved.spin, |now| State::new(now, config, resolved.world.clone(), name))
+                .map_err(broken)?;
             let (up, down) = link::memory_pair(wake(&engine), wake(&hub));
             driver.add(hub.now(), Box::new(down)).map_err(broken)?;
             engine.set_driver(RankDriver::new(&engine, Box::new(up)).map_err(broken)?);
@@ -123,6 +126,9 @@ impl Builder {
 
     /// Joins the world; see [`init`].
     pub fn init(self) -> Init {
+        for variable in unknown_variables() {
+            tracing::warn!("{variable} is no setting and has no effect; `edgempi config` shows those there are");
+        }
         let ready = Signal::new();
         let failed = ready.clone();
         let given_up = Arc::new(AtomicBool::new(false));
@@ -384,17 +390,18 @@ impl Drop for Finalize {
 fn join(resolved: &Resolved, registry: Registry, ready: &Signal<Result<Joined, Error>>, given_up: Arc<AtomicBool>) {
     let (rank, size) = (resolved.rank, resolved.size);
     let hosts = rank == 0 && resolved.addr.is_none();
+    let membership = Arc::new(Membership::enter(resolved.hub().to_string(), rank));
     match start(resolved, registry, hosts) {
-        Err(error) => ready.set(Err(error)),
+        Err(error) => ready.set(Err(membership.explain(error))),
         Ok(engine) => {
             let ended = Signal::new();
             let message_size = usize::try_from(resolved.message_size).unwrap_or(usize::MAX);
             let id = CommunicatorId { id: 0, rank, size };
             let joined = Joined { engine: engine.clone(), id, message_size, hosts, ended: ended.clone() };
-            let (signal, wait) = (ready.clone(), resolved.wait);
+            let (signal, wait, joining) = (ready.clone(), resolved.wait, membership.clone());
             let spawned = spawn("edgempi-join", move || {
                 let engine = joined.engine.clone();
-                signal.set(gather_everybody(joined, wait));
+                signal.set(gather_everybody(joined, wait).map_err(|error| joining.explain(error)));
                 if given_up.load(Ordering::SeqCst) {
                     engine.give_up();
                 }
@@ -426,18 +433,19 @@ fn gather_everybody(joined: Joined, wait: Duration) -> Result<Joined, Error> {
 fn start(resolved: &Resolved, registry: Registry, hosts: bool) -> Result<Arc<Engine>, Error> {
     let address = resolved.hub();
     let config = endpoint::Config::host(resolved.rank, resolved.size);
-    let hub_name = if hosts { "this process".to_owned() } else { address.to_string() };
-    let engine = Engine::new(|now| State::new(now, config, resolved.world.clone(), hub_name)).map_err(broken)?;
+    let hub_name = if hosts { "rank 0, which is this process,".to_owned() } else { address.to_string() };
+    let engine =
+        Engine::new(resolved.spin, |now| State::new(now, config, resolved.world.clone(), hub_name)).map_err(broken)?;
     if !hosts {
         if resolved.addr.is_none() {
             engine.state().hub_hint = "; it was in the process of rank 0, which may have said why it ended";
         }
-        let link = link::connect(&address, resolved.wait)?;
-        engine.set_driver(RankDriver::new(&engine, Box::new(link)).map_err(broken)?);
+        let link = link::connect(&address, &resolved.proto, resolved.wait)?;
+        engine.set_driver(RankDriver::new(&engine, link).map_err(broken)?);
         return Ok(engine);
     }
-    let listener = if resolved.size > 1 { Some(link::listen(&resolved.listen)?) } else { None };
-    let mut driver = HubDriver::new(&engine, hub_config(resolved), registry, listener).map_err(broken)?;
+    let listeners = if resolved.size > 1 { link::listen(&resolved.listen, &resolved.proto)? } else { Vec::new() };
+    let mut driver = HubDriver::new(&engine, hub_config(resolved), registry, listeners).map_err(broken)?;
     let (up, down) = link::memory_pair(wake(&engine), wake(&engine));
     driver.add(engine.now(), Box::new(down)).map_err(broken)?;
     engine.set_driver(RankDriver::new(&engine, Box::new(up)).map_err(broken)?);

@@ -412,7 +412,7 @@ mod command {
     use super::*;
 
     #[test]
-    fn the_command_says_its_port_and_serves_until_it_is_interrupted() {
+    fn the_command_says_its_port_and_serves_until_it_is_told_to_stop() {
         let (hub, address) = listener();
         let mut command = Command::new(env!("CARGO_BIN_EXE_edgempi"));
         for variable in edgempi::config::SETTINGS.iter().flat_map(|setting| setting.variables) {
@@ -430,10 +430,10 @@ mod command {
         let mut stream = accept(&hub);
         board.send(b"hello");
         expect(&mut stream, b"hello");
-        let interrupt = Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap();
-        assert!(interrupt.success());
+        let told = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
+        assert!(told.success());
         board.expect_reset(Reason::Closed);
         expect_closed(&mut stream);
-        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert_eq!(child.wait().unwrap().code(), Some(143));
     }
 }

@@ -21,6 +21,10 @@ fn edgempi(arguments: &[&str]) -> Command {
     for variable in ["RUST_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
         command.env_remove(variable);
     }
+    // What is for the tests alone.
+    for variable in edgempi::config::unknown_variables() {
+        command.env_remove(variable);
+    }
     command.args(arguments).stdin(Stdio::null());
     command
 }
@@ -385,4 +389,11 @@ fn config_finds_settings_that_do_not_fit_together() {
     let output = edgempi(&["config"]).env("EDGEMPI_SIZE", "4").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).starts_with("edgempi: EDGEMPI_SIZE=4 but nothing says which rank this is"), "{output:?}");
+}
+
+#[test]
+fn config_warns_of_variables_that_are_no_settings() {
+    let output = edgempi(&["config"]).env("EDGEMPI_SIZ", "4").output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stderr(&output).starts_with("edgempi: EDGEMPI_SIZ is no setting and has no effect"), "{output:?}");
 }

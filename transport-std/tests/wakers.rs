@@ -16,7 +16,7 @@ impl Wake for Panics {
 }
 
 #[test]
-fn a_waker_that_panics_ends_its_rank_and_hangs_nobody() -> Result<(), Error> {
+fn a_waker_that_panics_harms_nobody_else() -> Result<(), Error> {
     let worlds = edgempi::local(3)?;
     let comms: Vec<_> = worlds.iter().map(|world| world.comm()).collect();
     let mut receive = pin!(comms[0].recv::<u8>(1, 0));
@@ -24,12 +24,11 @@ fn a_waker_that_panics_ends_its_rank_and_hangs_nobody() -> Result<(), Error> {
     assert!(receive.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     let waiting = [comms[0].barrier(), comms[1].barrier()];
     comms[1].send(0, 0, [1u8]).wait()?;
-    let [own, other] = waiting.map(|barrier| barrier.wait().expect_err("rank 0 is no more"));
-    assert!(matches!(own, Error::Disconnected { .. }), "{own:?}");
-    assert!(matches!(&other, Error::RankFailed { ranks, .. } if ranks[0] == 0), "{other:?}");
+    comms[2].barrier().wait()?;
+    for barrier in waiting {
+        barrier.wait()?;
+    }
+    assert_eq!(edgempi::block_on(receive)?.0, [1]);
     let leaving: Vec<_> = worlds.into_iter().map(|world| world.finalize()).collect();
-    let left: Vec<_> = leaving.into_iter().map(|leaving| leaving.wait()).collect();
-    assert!(matches!(left[0], Err(Error::Disconnected { .. })), "{left:?}");
-    assert_eq!(left[1..], [Ok(()), Ok(())]);
-    Ok(())
+    leaving.into_iter().try_for_each(|leaving| leaving.wait())
 }

@@ -107,8 +107,10 @@ impl Hub {
         let mut operation = match found {
             Some(operation) => operation,
             None => {
-                if let Some((fault, text)) = self.absence_of_any(key.communicator, group) {
-                    // Whoever calls it later is told the same, so there is nothing to keep.
+                if let Some(absence) = self.absence_of_any(key.communicator, group) {
+                    // A rank may well be gone because of what this one has not been told. Whoever calls it later is told
+                    // of the absence, too, so there is nothing to keep.
+                    let (fault, text) = self.take_notice(rank, submit.communicator).unwrap_or(absence);
                     self.free_charge(rank, charge(&submit, payload.len(), group.members.len()));
                     self.fail_request(rank, submit.request, fault, &text);
                     return Ok(());
@@ -137,12 +139,13 @@ impl Hub {
         let rank = operation.participants.get(position).map_or(Rank::new(0), |participant| participant.rank);
         let charge = charge(submit, payload.len(), operation.size());
         if let Phase::Failed(fault, _) = &operation.phase {
-            if fault.category == Category::Mismatch {
-                // That there was a mismatch is all that a notice could tell.
-                self.take_notice(rank, submit.communicator);
-            }
+            let is_mismatch = fault.category == Category::Mismatch;
             self.free_charge(rank, charge);
-            self.tell_failure(operation, position);
+            match self.take_notice(rank, submit.communicator) {
+                // What came before may well be why this has failed.
+                Some((fault, text)) if !is_mismatch => self.tell(operation, position, fault, &text),
+                _ => self.tell_failure(operation, position),
+            }
             return Ok(());
         }
         // A notice fails the operation for everybody, or those without one would wait for this rank.
@@ -363,11 +366,16 @@ impl Hub {
         if !is_last_word && self.postpones(operation, position) {
             return;
         }
+        self.tell(operation, position, fault, &text);
+    }
+
+    /// Answers the participant at `position`, who waits.
+    fn tell(&mut self, operation: &mut Operation, position: usize, fault: Fault, text: &str) {
         let Some(participant) = operation.participants.get_mut(position) else { return };
         let (Presence::Present, Some(request)) = (participant.presence, participant.request) else { return };
         participant.presence = Presence::Done;
         operation.unanswered -= 1;
-        self.fail_request(participant.rank, request, fault, &text);
+        self.fail_request(participant.rank, request, fault, text);
     }
 
     /// Whether the participant at `position` gets its answer only once all have called, because it is too far ahead of

@@ -18,6 +18,9 @@ pub(super) struct Message {
     pub(super) submit: Submit,
     /// The beginning of the message, or all of it.
     pub(super) payload: Bytes,
+    /// Its sender is gone, and the rest will not come. It stays where it is, for its receive to fail: otherwise a later
+    /// message would be taken for it.
+    pub(super) is_lost: bool,
 }
 
 /// A receive without its send.
@@ -52,7 +55,7 @@ impl Mailbox {
         self.by_sender.insert((sender, order));
         self.by_tag.insert((tag, order));
         self.by_sender_and_tag.insert((sender, tag, order));
-        self.unexpected.insert(order, Message { sender, submit, payload });
+        self.unexpected.insert(order, Message { sender, submit, payload, is_lost: false });
         order
     }
 
@@ -107,16 +110,19 @@ impl Mailbox {
         self.posted.remove(&(source, tag, order))
     }
 
-    /// Takes out the messages of `sender` that its link still had to deliver.
-    pub(super) fn take_unfinished(&mut self, sender: Rank) -> Vec<Message> {
+    /// Loses the messages of `sender` that its link still had to deliver. Returns what had come of them.
+    pub(super) fn lose_unfinished(&mut self, sender: Rank) -> Vec<Message> {
         let (start, end) = ALL.into_inner();
-        let orders = self.by_sender.range((sender, start)..=(sender, end)).map(|(_, order)| *order);
-        let is_cut = |order: &Order| {
-            let message = self.unexpected.get(order);
-            message.is_some_and(|message| (message.payload.len() as u64) < message.submit.send)
-        };
-        let unfinished: Vec<Order> = orders.filter(is_cut).collect();
-        unfinished.into_iter().filter_map(|order| self.remove_message(order)).collect()
+        let mut lost = Vec::new();
+        for (_, order) in self.by_sender.range((sender, start)..=(sender, end)) {
+            let Some(message) = self.unexpected.get_mut(order) else { continue };
+            if !message.is_lost && (message.payload.len() as u64) < message.submit.send {
+                let payload = core::mem::take(&mut message.payload);
+                lost.push(Message { sender, submit: message.submit, payload, is_lost: false });
+                message.is_lost = true;
+            }
+        }
+        lost
     }
 
     /// Takes out the receives that only `hopeless` senders could have served.
@@ -124,8 +130,9 @@ impl Mailbox {
         self.posted.extract_if(.., |(source, ..), _| hopeless(*source)).map(|(_, posted)| posted).collect()
     }
 
-    /// Takes out everything.
+    /// Takes out everything; nobody asks for what is lost any more.
     pub(super) fn take_all(self) -> (Vec<Message>, Vec<Posted>) {
-        (self.unexpected.into_values().collect(), self.posted.into_values().collect())
+        let messages = self.unexpected.into_values().filter(|message| !message.is_lost);
+        (messages.collect(), self.posted.into_values().collect())
     }
 }

@@ -149,8 +149,8 @@ impl Hub {
     /// " at file:line:column", if the rank has said where.
     pub(super) fn site_of(&self, rank: Rank, site: u16) -> String {
         match self.session(rank).and_then(|session| session.names.sites.get(&site)) {
-            Some(site) => format!(" at {site}"),
-            None => String::new(),
+            Some(site) if !site.is_empty() => format!(" at {site}"),
+            _ => String::new(),
         }
     }
 }

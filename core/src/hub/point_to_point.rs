@@ -57,7 +57,11 @@ impl Hub {
             if let Some(session) = self.session_mut(message.sender) {
                 session.requests.remove(&message.submit.request);
             }
-            let Message { sender, submit: send, payload } = message;
+            let Message { sender, submit: send, payload, is_lost } = message;
+            if is_lost && let Some((fault, text)) = self.absence(sender) {
+                self.fail_request(rank, submit.request, fault, &text);
+                return Ok(());
+            }
             self.match_message(sender, send, payload, Posted { receiver: rank, submit });
             return Ok(());
         }

@@ -287,7 +287,7 @@ impl Hub {
             let Some(mut mailbox) = self.mail.remove(&(communicator, dest)) else { continue };
             let (mut messages, mut receives) = (Vec::new(), Vec::new());
             if self.absence(rank).is_some() {
-                messages = mailbox.take_unfinished(rank);
+                messages = mailbox.lose_unfinished(rank);
             }
             if dest == rank {
                 let (rest, posted) = core::mem::take(&mut mailbox).take_all();

@@ -24,10 +24,11 @@ impl Prefix {
         Self { kind, header_len, payload_len: u32::from_le_bytes([a, b, c, d]) }
     }
 
-    fn encode(self, bytes: &mut [u8]) {
+    /// Writes the prefix in front of a header.
+    pub(crate) fn encode(self, head: &mut [u8; super::MAX_HEAD_LEN]) {
         let [a, b, c, d] = self.payload_len.to_le_bytes();
-        for (to, from) in bytes.iter_mut().zip([self.kind, self.header_len, a, b, c, d]) {
-            *to = from;
+        if let Some(prefix) = head.first_chunk_mut() {
+            *prefix = [self.kind, self.header_len, a, b, c, d];
         }
     }
 }
@@ -74,14 +75,6 @@ impl SubmitFlags {
     /// No flag at all.
     pub const fn empty() -> Self {
         Self(0)
-    }
-
-    pub(crate) const fn bits(self) -> u8 {
-        self.0
-    }
-
-    pub(crate) const fn from_bits(bits: u8) -> Self {
-        Self(bits)
     }
 
     /// Whether all of `flags` are set.
@@ -326,14 +319,21 @@ macro_rules! frames {
 
             /// Writes prefix and header in front of a payload of `payload_len` bytes; returns their length.
             pub fn encode(&self, payload_len: u32, bytes: &mut [u8; super::MAX_HEAD_LEN]) -> usize {
-                let (prefix, header) = bytes.split_at_mut(PREFIX_LEN);
+                let header_len = self.encode_header(bytes);
+                Prefix { kind: self.kind(), header_len, payload_len }.encode(bytes);
+                PREFIX_LEN + usize::from(header_len)
+            }
+
+            /// Writes the header, where it is behind a prefix; returns its length.
+            // Where the kind is known, no frame is copied about.
+            #[inline(always)]
+            pub(crate) fn encode_header(&self, head: &mut [u8; super::MAX_HEAD_LEN]) -> u8 {
+                let header = head.split_at_mut(PREFIX_LEN).1;
                 let Some(header) = header.first_chunk_mut() else { return 0 };
-                let header_len = match self {
-                    $(Self::$variant(fields) => fields.encode(header),)*
-                };
                 // A header fits 64 bytes, as `header!` asserts.
-                Prefix { kind: self.kind(), header_len: header_len as u8, payload_len }.encode(prefix);
-                PREFIX_LEN + header_len
+                match self {
+                    $(Self::$variant(fields) => fields.encode(header) as u8,)*
+                }
             }
 
             /// Reads a header. `None` if the frame may be skipped.

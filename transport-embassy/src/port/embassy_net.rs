@@ -1,5 +1,6 @@
 //! TCP over embassy-net.
 
+use core::fmt;
 use core::future::Future;
 use core::pin::pin;
 use core::task::{Context, Poll};
@@ -25,6 +26,12 @@ impl<'a> TcpPort<'a> {
     /// The socket.
     pub fn into_inner(self) -> TcpSocket<'a> {
         self.socket
+    }
+}
+
+impl fmt::Debug for TcpPort<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpPort").field("state", &self.socket.state()).finish_non_exhaustive()
     }
 }
 

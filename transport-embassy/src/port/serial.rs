@@ -2,6 +2,7 @@
 
 use core::cell::RefCell;
 use core::convert::Infallible;
+use core::fmt;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
@@ -18,8 +19,40 @@ const PIECE: usize = 64;
 
 /// A serial link between a [`SerialPort`] and the line.
 ///
-/// `send` and `receive` are its windows, in frames: with one frame in each the link works, with four it is fast. Both
-/// are the caller's, for as long as the line lasts.
+/// Its two windows, in frames, are the caller's, for as long as the line lasts. What is sent needs 326 bytes, two frames
+/// of the usual length, or else [`join`](crate::join) refuses the port; what comes, one frame. With four in each it is fast.
+///
+/// On a host, `edgempi bridge --serial /dev/ttyACM0 --hub ADDRESS` leads from the line to the hub.
+///
+/// ```
+/// use core::time::Duration;
+/// use edgempi_embassy::edgempi_core::serial::Frame;
+/// use edgempi_embassy::port::{RunError, SerialLine};
+/// use edgempi_embassy::{Clock, Communicator, Error, Memory, Options, join};
+/// use embassy_futures::select::{Either, select};
+/// use embedded_io_async::{Read, Write};
+/// use static_cell::ConstStaticCell;
+///
+/// static MEMORY: ConstStaticCell<Memory<2, 256>> = ConstStaticCell::new(Memory::new());
+/// static SEND: ConstStaticCell<[Frame; 4]> = ConstStaticCell::new([Frame::EMPTY; 4]);
+/// static RECEIVE: ConstStaticCell<[Frame; 4]> = ConstStaticCell::new([Frame::EMPTY; 4]);
+/// const SILENCE: Duration = Duration::from_secs(60);
+///
+/// /// Over the two halves of a UART.
+/// async fn board<R: Read, W: Write>(reader: R, writer: W, clock: impl Clock) -> Result<(), Error> {
+///     let line = SerialLine::new(&clock, SILENCE, SEND.take(), RECEIVE.take());
+///     let (port, runner) = line.split(reader, writer);
+///     let application = async {
+///         let world = join(port, &clock, MEMORY.take(), &Options::new(1, 2).max_silence(SILENCE)).await?;
+///         world.comm().barrier().await?;
+///         world.finalize().await
+///     };
+///     match select(application, runner.run()).await {
+///         Either::First(result) => result,
+///         Either::Second(Err(RunError::Read(_) | RunError::Write(_))) => panic!("the UART is broken"),
+///     }
+/// }
+/// ```
 pub struct SerialLine<'b, C, const PAYLOAD: usize = DEFAULT_PAYLOAD> {
     shared: RefCell<Shared<'b, PAYLOAD>>,
     clock: C,
@@ -84,6 +117,24 @@ impl<'b, C: Clock, const PAYLOAD: usize> SerialLine<'b, C, PAYLOAD> {
 /// A rank's end of a [`SerialLine`].
 pub struct SerialPort<'l, 'b, C, const PAYLOAD: usize = DEFAULT_PAYLOAD> {
     line: &'l SerialLine<'b, C, PAYLOAD>,
+}
+
+impl<C, const PAYLOAD: usize> fmt::Debug for SerialLine<'_, C, PAYLOAD> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SerialLine").field("capacity", &self.capacity).finish_non_exhaustive()
+    }
+}
+
+impl<C, const PAYLOAD: usize> fmt::Debug for SerialPort<'_, '_, C, PAYLOAD> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SerialPort").field(&self.line).finish()
+    }
+}
+
+impl<C, R, W, const PAYLOAD: usize> fmt::Debug for SerialRunner<'_, '_, C, R, W, PAYLOAD> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SerialRunner").field(&self.line).finish()
+    }
 }
 
 impl<C: Clock, const PAYLOAD: usize> SerialPort<'_, '_, C, PAYLOAD> {
@@ -187,6 +238,7 @@ impl<C: Clock, R: Read, W: Write, const PAYLOAD: usize> SerialRunner<'_, '_, C, 
 }
 
 /// Why a [`SerialRunner`] ended.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunError<R, W> {
     /// The reader failed.

@@ -1,6 +1,7 @@
 //! TCP over bare smoltcp, for programs that are one loop.
 
 use core::cell::RefCell;
+use core::fmt;
 use core::task::{Context, Poll};
 
 use smoltcp::iface::{SocketHandle, SocketSet};
@@ -17,6 +18,7 @@ pub struct SmoltcpPort<'s, 'd> {
 }
 
 /// Why a [`SmoltcpPort`] is over.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SmoltcpError {
     /// The connection was reset, or has never been there.
@@ -34,6 +36,12 @@ impl<'s, 'd> SmoltcpPort<'s, 'd> {
     fn with<T>(&mut self, f: impl FnOnce(&mut Socket<'d>) -> Result<T, SmoltcpError>) -> Result<T, SmoltcpError> {
         let mut sockets = self.sockets.try_borrow_mut().map_err(|_| SmoltcpError::Borrowed)?;
         f(sockets.get_mut::<Socket<'d>>(self.handle))
+    }
+}
+
+impl fmt::Debug for SmoltcpPort<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SmoltcpPort").field(&self.handle).finish()
     }
 }
 

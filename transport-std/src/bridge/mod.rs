@@ -90,7 +90,7 @@ impl Bridge {
             Line::Device { .. } => Source::Open { first: Mutex::new(Some(Port::open(&line).map_err(failed)?)) },
             Line::Dial(_) => Source::Open { first: Mutex::new(None) },
             Line::Listen(address) => {
-                let listener = link::listen(address).map_err(|error| match error {
+                let listener = link::listen_tcp(address).map_err(|error| match error {
                     Error::Listen { reason, .. } => Error::SerialLine { line: line.to_string(), reason },
                     other => other,
                 })?;

@@ -230,7 +230,8 @@ impl Objects<'_> {
     /// Combines every rank's value at the root (MPI 4.1, chapter 6.9.1), by a built-in op where the value is an element,
     /// or by a closure, which runs at the root. `None` on the other ranks.
     ///
-    /// The closure gets values in rank order, and has to be associative. All ranks give one, or all a built-in op.
+    /// The closure gets values in rank order, and has to be associative. All ranks give one, or all a built-in op. Write
+    /// the types of what it takes: they are not inferred, because a built-in op could stand there as well.
     ///
     /// ```
     /// # let worlds = edgempi::local(3)?;
@@ -266,14 +267,16 @@ impl Objects<'_> {
     }
 
     /// Combines every rank's value at every rank (MPI 4.1, chapter 6.9.6), by a built-in op where the value is an
-    /// element, or by a closure, which runs at every rank.
+    /// element, or by a closure, which runs at every rank. See [`reduce`](Self::reduce) for what a closure has to be.
     ///
     /// ```
     /// # let worlds = edgempi::local(3)?;
-    /// let longer = |a: String, b: String| if a.len() >= b.len() { a } else { b };
     /// let requests: Vec<_> = worlds
     ///     .iter()
-    ///     .map(|world| world.comm().objects().allreduce("*".repeat(world.rank().index()), longer))
+    ///     .map(|world| {
+    ///         let stars = "*".repeat(world.rank().index());
+    ///         world.comm().objects().allreduce(stars, |a: String, b: String| if a.len() >= b.len() { a } else { b })
+    ///     })
     ///     .collect();
     /// for request in requests {
     ///     assert_eq!(request.wait()?, "**");

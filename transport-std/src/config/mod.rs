@@ -3,7 +3,8 @@
 //! [`Config`] takes each setting from the program's code, else from the environment, else from the default, so that a
 //! program started alone, by `edgempi run`, by `mpirun` or by SLURM's `srun` finds its place without a line of code.
 //! Where there are several variables the first that is set and not empty counts. `edgempi config` prints what is in
-//! effect and where it comes from.
+//! effect and where it comes from. A variable that begins with `EDGEMPI_` and is none of these has no effect, and is
+//! [warned of](unknown_variables).
 //!
 //! | variable | default | meaning |
 //! |---|---|---|
@@ -15,14 +16,15 @@
 //! | `EDGEMPI_WAIT` | `30s` | how long to wait for the hub and for the other ranks: 30s, 2min, 500ms, or seconds |
 //! | `EDGEMPI_MSG_SIZE` | `4GiB` | largest message: 64MiB, 1GiB, or bytes |
 //! | `EDGEMPI_QUEUE_SIZE` | `4MiB` | bytes of one rank that the hub holds before another rank asks for them |
-//! | `EDGEMPI_PROTO` | `tcp` | link to the hub |
+//! | `EDGEMPI_PROTO` | `auto` | link to the hub: tcp, unix (Linux, hub on the same machine), or auto: unix where it leads to the hub, else tcp |
 //! | `EDGEMPI_WORLD` | none | name of the world, the same on all its ranks; keeps two jobs on one hub port apart |
+//! | `EDGEMPI_SPIN` | `50us` | how long whoever waits looks for frames, giving way to others in between, before it sleeps; 0 saves the most power |
 //!
 //! ```
 //! use edgempi::config::{Config, Field, Origin};
 //!
 //! let environment = |name: &str| (name == "SLURM_NTASKS").then(|| "8".into());
-//! let resolved = Config::new().rank(2).resolve_from(&["tcp"], environment)?;
+//! let resolved = Config::new().rank(2).resolve_from(&["auto", "tcp"], environment)?;
 //! assert_eq!((resolved.rank.get(), resolved.size), (2, 8));
 //! assert_eq!(resolved.origin(Field::Size), Origin::Variable("SLURM_NTASKS"));
 //! # Ok::<(), edgempi::config::ConfigError>(())
@@ -31,6 +33,7 @@
 mod error;
 mod parse;
 mod setting;
+mod unknown;
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -47,6 +50,7 @@ use parse::{
     parse_size, parse_world,
 };
 pub use setting::{Field, Origin, SETTINGS, Setting};
+pub use unknown::unknown_variables;
 
 /// The largest number of ranks that a world may have.
 pub const MAX_SIZE: u32 = 1_000_000;
@@ -116,6 +120,11 @@ impl Config {
         self.set(Field::World, world.into())
     }
 
+    /// How long whoever waits looks for frames before it sleeps.
+    pub fn spin(self, spin: Duration) -> Self {
+        self.set(Field::Spin, humantime::format_duration(spin).to_string())
+    }
+
     fn set(mut self, field: Field, text: String) -> Self {
         self.given[field as usize] = Some(text);
         self
@@ -156,6 +165,7 @@ impl Config {
         let queue_size = reader.read(Field::QueueSize, parse_bytes);
         let proto = reader.read(Field::Proto, |text| parse_link(text, links));
         let world = reader.read(Field::World, parse_world);
+        let spin = reader.read(Field::Spin, parse_duration);
         let rows = reader.rows;
         let origins = std::array::from_fn(|index| rows.get(index).map_or(Origin::Default, |row| row.origin));
         let outcome = (|| {
@@ -171,6 +181,7 @@ impl Config {
                 queue_size: queue_size?,
                 proto: proto?,
                 world: world?,
+                spin: spin?,
                 origins,
             };
             resolved.check_rank()?;
@@ -223,6 +234,8 @@ pub struct Resolved {
     pub proto: String,
     /// The name of the world; may be empty.
     pub world: String,
+    /// How long whoever waits looks for frames before it sleeps.
+    pub spin: Duration,
     origins: [Origin; SETTINGS.len()],
 }
 
@@ -306,7 +319,7 @@ mod tests {
     }
 
     fn resolve(config: &Config, variables: &[(&str, &str)]) -> Result<Resolved, ConfigError> {
-        config.resolve_from(&["tcp", "unix"], environment(variables))
+        config.resolve_from(&["auto", "tcp", "unix"], environment(variables))
     }
 
     fn error(variables: &[(&str, &str)]) -> String {
@@ -355,7 +368,7 @@ mod tests {
         assert_eq!(resolved.hub().to_string(), "127.0.0.1:61642");
         assert_eq!(resolved.wait, Duration::from_secs(30));
         assert_eq!((resolved.message_size, resolved.queue_size), (4 << 30, 4 << 20));
-        assert_eq!((resolved.proto.as_str(), resolved.world.as_str()), ("tcp", ""));
+        assert_eq!((resolved.proto.as_str(), resolved.world.as_str()), ("auto", ""));
         for setting in SETTINGS {
             assert_eq!(resolved.origin(setting.field), Origin::Default);
         }
@@ -373,7 +386,8 @@ mod tests {
             .message_size(10)
             .queue_size(0)
             .proto("unix")
-            .world("job 1");
+            .world("job 1")
+            .spin(Duration::from_micros(7));
         let wrong: Vec<_> = SETTINGS.iter().flat_map(|setting| setting.variables).map(|name| (*name, "?")).collect();
         let resolved = resolve(&config, &wrong).unwrap();
         assert_eq!(resolved.hub().to_string(), "hub.example:7001");
@@ -382,7 +396,7 @@ mod tests {
         assert_eq!(resolved.wait, Duration::new(90, 5));
         assert_eq!((resolved.message_size, resolved.queue_size), (10, 0));
         assert_eq!((resolved.proto.as_str(), resolved.world.as_str()), ("unix", "job 1"));
-        assert_eq!(resolved.origin(Field::World), Origin::Code);
+        assert_eq!((resolved.origin(Field::World), resolved.spin), (Origin::Code, Duration::from_micros(7)));
     }
 
     #[test]
@@ -449,7 +463,10 @@ mod tests {
             error(&[("EDGEMPI_SIZE", "four")]),
             "EDGEMPI_SIZE=four: expected a number of ranks from 1 to 1000000"
         );
-        assert_eq!(error(&[("EDGEMPI_PROTO", "tpc")]), "EDGEMPI_PROTO=tpc: expected the name of a link: tcp, unix");
+        assert_eq!(
+            error(&[("EDGEMPI_PROTO", "tpc")]),
+            "EDGEMPI_PROTO=tpc: expected the name of a link: auto, tcp, unix"
+        );
         assert_eq!(error(&[("EDGEMPI_PORT", "0")]), "EDGEMPI_PORT=0: expected a port from 1 to 65535");
         assert!(error(&[("EDGEMPI_WAIT", "soon")]).starts_with("EDGEMPI_WAIT=soon: expected a duration, such as 30s"));
         assert!(error(&[("EDGEMPI_MSG_SIZE", "1MB")]).starts_with("EDGEMPI_MSG_SIZE=1MB: expected a size"));
@@ -505,8 +522,9 @@ mod tests {
 
     #[test]
     fn explain_shows_every_row_beside_the_bad_one() {
-        let explanation =
-            Config::new().size(3).explain(&["tcp"], environment(&[("EDGEMPI_WAIT", "x"), ("EDGEMPI_RANK", "2")]));
+        let explanation = Config::new()
+            .size(3)
+            .explain(&["auto", "tcp"], environment(&[("EDGEMPI_WAIT", "x"), ("EDGEMPI_RANK", "2")]));
         assert_eq!(explanation.rows.len(), SETTINGS.len());
         let bad: Vec<_> =
             explanation.rows.iter().filter(|row| row.value.is_err()).map(|row| row.setting.field).collect();

@@ -26,6 +26,8 @@ pub enum Field {
     Proto,
     /// Name of the world.
     World,
+    /// How long to look for frames before sleeping.
+    Spin,
 }
 
 impl Field {
@@ -114,8 +116,8 @@ pub const SETTINGS: &[Setting] = &[
         field: Field::Proto,
         method: "proto",
         variables: &["EDGEMPI_PROTO"],
-        default: "tcp",
-        meaning: "link to the hub",
+        default: "auto",
+        meaning: "link to the hub: tcp, unix (Linux, hub on the same machine), or auto: unix where it leads to the hub, else tcp",
     },
     Setting {
         field: Field::World,
@@ -123,6 +125,14 @@ pub const SETTINGS: &[Setting] = &[
         variables: &["EDGEMPI_WORLD"],
         default: "",
         meaning: "name of the world, the same on all its ranks; keeps two jobs on one hub port apart",
+    },
+    Setting {
+        field: Field::Spin,
+        method: "spin",
+        variables: &["EDGEMPI_SPIN"],
+        default: "50us",
+        meaning: "how long whoever waits looks for frames, giving way to others in between, before it sleeps; \
+                  0 saves the most power",
     },
 ];
 

@@ -11,10 +11,10 @@ use edgempi_core::wire::{Down, MAX_HEAD_LEN, Prefix};
 use edgempi_core::{Instant, wire};
 
 use super::worker::{Workers, run};
-use super::{Engine, FIRST_LINK_KEY, LISTENER_KEY, Traffic};
+use super::{Engine, FIRST_LINK_KEY, FIRST_LISTENER_KEY, Traffic};
 use crate::codec::{Fill, FrameReader};
 use crate::hub::Report;
-use crate::link::{Link, Watched, WatchedListener};
+use crate::link::{Link, Listener, Watched, WatchedListener};
 
 /// Bytes read ahead from each link.
 const AHEAD: usize = 16 * 1024;
@@ -29,6 +29,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How many connections there may be beside one for each rank. All of them take memory until they have said Hello, or
 /// not said it in time.
 const STRANGERS: usize = 256;
+
+/// Up to so many links are asked one after the other whether anything has come; of more the poller tells.
+const SWEPT: usize = 16;
 
 /// How long to wait when the system refuses connections, because too many files are open, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -74,7 +77,7 @@ struct Connection {
 /// The driver of a hub.
 pub(crate) struct HubDriver {
     hub: Hub,
-    listener: Option<WatchedListener>,
+    listeners: Vec<WatchedListener>,
     connections: BTreeMap<PeerId, Connection>,
     keys: BTreeMap<usize, PeerId>,
     next_key: usize,
@@ -102,13 +105,13 @@ impl HubDriver {
         engine: &Arc<Engine>,
         config: hub::Config,
         registry: Registry,
-        listener: Option<std::net::TcpListener>,
+        listeners: Vec<Listener>,
     ) -> io::Result<Self> {
         let poller = engine.poller();
-        let listener = match listener {
-            Some(listener) => Some(WatchedListener::new(listener, poller.clone(), LISTENER_KEY)?),
-            None => None,
-        };
+        let keys = FIRST_LISTENER_KEY..FIRST_LINK_KEY;
+        let watched = listeners.into_iter().zip(keys);
+        let listeners = watched.map(|(listener, key)| WatchedListener::new(listener, poller.clone(), key));
+        let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
         let waker = Arc::downgrade(engine);
         let wake = Arc::new(move || {
             if let Some(engine) = waker.upgrade() {
@@ -117,7 +120,7 @@ impl HubDriver {
         });
         Ok(Self {
             hub: Hub::new(engine.now(), config, registry),
-            listener,
+            listeners,
             connections: BTreeMap::new(),
             keys: BTreeMap::new(),
             next_key: FIRST_LINK_KEY,
@@ -158,14 +161,18 @@ impl HubDriver {
         if connection.link.is_unwatched() {
             self.unwatched.push(peer);
         }
+        let was_swept = self.is_swept();
         self.connections.insert(peer, connection);
+        if was_swept && !self.is_swept() {
+            self.arm();
+        }
         self.keys.insert(key, peer);
         self.busy.push_back(peer);
         Ok(())
     }
 
     pub(super) fn woken(&mut self, key: usize, readable: bool, writable: bool) {
-        if key == LISTENER_KEY {
+        if key < FIRST_LINK_KEY {
             self.accepting = true;
         } else if let Some(peer) = self.keys.get(&key).copied()
             && let Some(connection) = self.connections.get_mut(&peer)
@@ -223,7 +230,15 @@ impl HubDriver {
     /// Moves what can be moved. Returns whether anything was.
     pub(super) fn turn(&mut self, now: Instant) -> bool {
         let mut moved = self.accept(now);
-        self.busy.extend(&self.unwatched);
+        if self.is_swept() {
+            self.busy.clear();
+            for (peer, connection) in &mut self.connections {
+                (connection.link.readable, connection.link.writable) = (true, true);
+                self.busy.push_back(*peer);
+            }
+        } else {
+            self.busy.extend(&self.unwatched);
+        }
         for _ in 0..self.busy.len() {
             let Some(peer) = self.busy.pop_front() else { break };
             moved |= self.read(now, peer);
@@ -247,6 +262,32 @@ impl HubDriver {
         }
         self.tell(now);
         moved
+    }
+
+    /// Whether every turn looks at every link; the poller watches them only from [`arm`](Self::arm) to
+    /// [`disarm`](Self::disarm).
+    fn is_swept(&self) -> bool {
+        self.connections.len() <= SWEPT
+    }
+
+    /// Has the poller watch all links.
+    pub(super) fn arm(&mut self) {
+        for (peer, connection) in &mut self.connections {
+            if connection.link.arm(!connection.out.is_empty()).is_err() {
+                connection.over = true;
+                self.busy.push_back(*peer);
+            }
+        }
+    }
+
+    /// Somebody sweeps: the poller is to wake nobody.
+    pub(super) fn disarm(&mut self) {
+        if self.is_swept() {
+            for connection in self.connections.values_mut() {
+                // A poller that can't be told is one that is gone.
+                let _ = connection.link.disarm();
+            }
+        }
     }
 
     /// Tells people what has become of ranks.
@@ -286,39 +327,40 @@ impl HubDriver {
     }
 
     fn accept(&mut self, now: Instant) -> bool {
-        let Some(listener) = &self.listener else { return false };
         if !std::mem::take(&mut self.accepting) || self.hub.is_over() {
             return false;
         }
         let mut room = (self.hub.config().size as usize + STRANGERS).saturating_sub(self.connections.len());
         let mut links = Vec::new();
-        loop {
-            if room == 0 {
-                // The others wait in the system's queue, until somebody has gone or has been sent away.
-                self.is_full = true;
-                break;
-            }
-            room -= 1;
-            match listener.accept() {
-                Ok(Some(link)) => links.push(link),
-                Ok(None) => break,
-                Err(error) => {
-                    // A connection that broke before it was taken, or too many open files: the next may fare better.
-                    tracing::warn!("a connection could not be accepted: {error}");
-                    self.accept_again = Some(now + ACCEPT_PAUSE);
+        for listener in &self.listeners {
+            loop {
+                if room == 0 {
+                    // The others wait in the system's queue, until somebody has gone or has been sent away.
+                    self.is_full = true;
                     break;
                 }
+                room -= 1;
+                match listener.accept() {
+                    Ok(Some(link)) => links.push(link),
+                    Ok(None) => break,
+                    Err(error) => {
+                        // A connection that broke before it was taken, or too many open files: the next may fare better.
+                        tracing::warn!("a connection could not be accepted: {error}");
+                        self.accept_again = Some(now + ACCEPT_PAUSE);
+                        break;
+                    }
+                }
             }
-        }
-        if self.accept_again.is_none()
-            && !self.is_full
-            && let Err(error) = listener.arm()
-        {
-            tracing::error!("the hub can accept no more connections: {error}");
+            if self.accept_again.is_none()
+                && !self.is_full
+                && let Err(error) = listener.arm()
+            {
+                tracing::error!("the hub can accept no more connections: {error}");
+            }
         }
         let moved = !links.is_empty();
         for link in links {
-            if let Err(error) = self.add(now, Box::new(link)) {
+            if let Err(error) = self.add(now, link) {
                 tracing::warn!("a connection could not be watched: {error}");
             }
         }
@@ -354,6 +396,7 @@ impl HubDriver {
 
     /// Writes what the hub has for a peer. Returns whether anything was.
     fn write(&mut self, now: Instant, peer: PeerId) -> bool {
+        let is_swept = self.is_swept();
         let Some(connection) = self.connections.get_mut(&peer) else { return false };
         let mut moved = false;
         while connection.link.writable && !connection.mute && !connection.over {
@@ -389,7 +432,8 @@ impl HubDriver {
             connection.wrote = !began;
             connection.arriving = None;
         }
-        if connection.over || connection.link.arm(!connection.out.is_empty()).is_err() {
+        let failed = !is_swept && connection.link.arm(!connection.out.is_empty()).is_err();
+        if connection.over || failed {
             let traffic = connection.traffic;
             let (received, sent) = (traffic.received, traffic.sent);
             tracing::debug!(?peer, from = connection.link.describe(), received, sent, "link down");

@@ -17,10 +17,11 @@ mod token;
 mod worker;
 
 use std::io;
+use std::mem;
 use std::ops::{AddAssign, DerefMut};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -39,12 +40,18 @@ pub(crate) use worker::run as run_work;
 
 /// The poller's key of the rank's link, of the hub's listener, and of the first link to the hub.
 const RANK_KEY: usize = 0;
-const LISTENER_KEY: usize = 1;
-const FIRST_LINK_KEY: usize = 2;
+const FIRST_LISTENER_KEY: usize = 1;
+const FIRST_LINK_KEY: usize = 3;
+/// How often the engine's thread looks around while somebody else moves the frames, or has just done so: whoever has got
+/// what it waited for may compute for long, and does not look any more.
+const TICK: Duration = Duration::from_micros(500);
 /// How often links that have something to say get their turn before the poller is asked who else has.
 const TURNS: usize = 8;
 /// How long a rank that leaves waits until the hub has heard its last word, and until the others have been told.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long to sleep if nothing is to be done at any time.
+const LONG: Duration = Duration::from_secs(3600);
 
 /// Frames and bytes that a rank has moved since it joined, between itself and the hub; or a hub, for all ranks of its
 /// world.
@@ -85,14 +92,22 @@ struct Flags {
     woken: AtomicBool,
     /// The world is left: the thread may end once nothing is open.
     closing: AtomicBool,
+    /// The thread sleeps until the poller wakes it.
+    parked: AtomicBool,
 }
 
 /// The progress engine.
 pub(crate) struct Engine {
     start: Instant,
+    /// How long whoever waits looks for frames before it sleeps.
+    spin: Duration,
     poller: Arc<Poller>,
     thread: OnceLock<ThreadId>,
     flags: Flags,
+    /// Held by the one who moves frames for everybody. Meanwhile the poller watches no link that is swept.
+    turn: Mutex<()>,
+    /// How often somebody but the engine's thread has had the turn.
+    lent: AtomicU64,
     state: Mutex<State>,
     driver: Token<Option<RankDriver>>,
     hub: Mutex<Option<HubDriver>>,
@@ -105,12 +120,15 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// An engine that has nothing to drive yet; its state is that of a rank without a link.
-    pub(crate) fn new(state: impl FnOnce(edgempi_core::Instant) -> State) -> io::Result<Arc<Self>> {
+    pub(crate) fn new(spin: Duration, state: impl FnOnce(edgempi_core::Instant) -> State) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             start: Instant::now(),
+            spin,
             poller: Arc::new(Poller::new()?),
             thread: OnceLock::new(),
             flags: Flags::default(),
+            turn: Mutex::new(()),
+            lent: AtomicU64::new(0),
             state: Mutex::new(state(edgempi_core::Instant::ZERO)),
             driver: Token::new(None),
             hub: Mutex::new(None),
@@ -203,15 +221,18 @@ impl Engine {
         self.driver.kick(|driver| {
             if let Some(driver) = driver {
                 driver.write(self);
-                driver.arm(self);
+                if !driver.is_flushed() {
+                    // Somebody has to go on when the link has room again.
+                    self.wake();
+                }
             }
         });
     }
 
-    /// Makes the engine's thread look around.
+    /// Makes the engine's thread look around, soon.
     pub(crate) fn wake(&self) {
-        self.flags.woken.store(true, Ordering::Release);
-        if self.thread.get() != Some(&thread::current().id()) {
+        self.flags.woken.store(true, Ordering::SeqCst);
+        if self.flags.parked.swap(false, Ordering::SeqCst) {
             // A poller that can't be notified is one that is gone.
             let _ = self.poller.notify();
         }
@@ -222,22 +243,38 @@ impl Engine {
         let _ = self.thread.set(thread::current().id());
         let _survivors = Survivors(self);
         let mut events = Events::new();
+        let (mut last_moved, mut lent) = (Instant::now(), 0);
         loop {
             let closing = self.flags.closing.load(Ordering::Acquire);
-            let is_idle = self.turns();
-            if closing && is_idle && self.is_flushed() {
-                self.flushed.set(());
+            let turn = try_lock(&self.turn);
+            let mut timeout = TICK;
+            if turn.is_some() {
+                let is_idle = self.turns();
+                if closing && is_idle && self.is_flushed() {
+                    self.flushed.set(());
+                }
+                // A link is flushed, too, between two frames: only an idle one has taken the last.
+                if is_idle && self.is_over() {
+                    break;
+                }
+                if !is_idle {
+                    last_moved = Instant::now();
+                }
+                let lent_before = mem::replace(&mut lent, self.lent.load(Ordering::Relaxed));
+                if last_moved.elapsed() < self.spin || !is_idle {
+                    timeout = Duration::ZERO;
+                } else if lent_before == lent {
+                    timeout = self.park();
+                }
             }
-            // A link is flushed, too, between two frames: only an idle one has taken the last.
-            if is_idle && self.is_over() {
-                break;
+            drop(turn);
+            if timeout.is_zero() {
+                thread::yield_now();
             }
-            // A link that is never silent must not keep the others from being heard, or deadlines from passing.
-            // Nor does whoever found the link taken since the last turn, by a look at it, wait for the next event.
-            let is_idle = is_idle && !self.driver.is_wanted();
-            let timeout = if is_idle { self.timeout() } else { Some(Duration::ZERO) };
             events.clear();
-            if let Err(error) = self.poller.wait(&mut events, timeout) {
+            let result = self.poller.wait(&mut events, Some(timeout));
+            self.flags.parked.store(false, Ordering::SeqCst);
+            if let Err(error) = result {
                 self.state().lose(&Error::disconnected(format!("the poller failed: {error}")));
                 break;
             }
@@ -245,6 +282,37 @@ impl Engine {
             self.fire_deadlines();
         }
         self.end(&Error::Finalized)
+    }
+
+    /// Has the poller watch all links. Returns how long to sleep, unless it wakes.
+    ///
+    /// Whoever takes the turn next, or has something to tell, sees that the engine's thread is parked, and wakes it; or
+    /// it has come before, and is seen here.
+    fn park(&self) -> Duration {
+        self.arm();
+        self.flags.parked.store(true, Ordering::SeqCst);
+        if self.flags.woken.load(Ordering::SeqCst) || self.driver.is_wanted() {
+            return Duration::ZERO;
+        }
+        self.timeout()
+    }
+
+    fn disarm(&self) {
+        if let Some(driver) = self.driver().as_mut() {
+            driver.disarm();
+        }
+        if let Some(hub) = self.hub().as_mut() {
+            hub.disarm();
+        }
+    }
+
+    fn arm(&self) {
+        if let Some(driver) = self.driver().as_mut() {
+            driver.arm(self);
+        }
+        if let Some(hub) = self.hub().as_mut() {
+            hub.arm();
+        }
     }
 
     /// Nothing moves any more: everybody who waits is told why.
@@ -268,7 +336,6 @@ impl Engine {
             let Some(driver) = driver else { return false };
             let read = driver.read(self);
             let wrote = driver.write(self);
-            driver.arm(self);
             read || wrote
         });
         if let Some(hub) = self.hub().as_mut() {
@@ -283,9 +350,9 @@ impl Engine {
         rank.into_iter().chain(hub).min()
     }
 
-    fn timeout(&self) -> Option<Duration> {
-        let next = self.next_deadline().into_iter().chain(self.last_words_end()).min()?;
-        Some(next.since(self.now()) + Duration::from_micros(1))
+    fn timeout(&self) -> Duration {
+        let next = self.next_deadline().into_iter().chain(self.last_words_end()).min();
+        next.map_or(LONG, |next| next.since(self.now()) + Duration::from_micros(1))
     }
 
     fn fire_deadlines(&self) {
@@ -366,6 +433,8 @@ pub(crate) trait Drive: Send + Sync {
     fn submit(&self, asked: Asked) -> Result<RequestId, Error>;
     /// Gives a request up.
     fn cancel(&self, request: RequestId);
+    /// Moves frames on this thread until `done`, or for as long as is worth it: then the caller sleeps.
+    fn spin(&self, done: &dyn Fn() -> bool);
 }
 
 impl Drive for Engine {
@@ -379,6 +448,46 @@ impl Drive for Engine {
     fn cancel(&self, request: RequestId) {
         self.state().cancel(request);
         self.kick();
+    }
+
+    /// Whoever waits moves the frames of everybody in the process, so that no thread has to be woken: that takes longer
+    /// than all else together. One at a time does; others sleep, and are woken by that one or the engine's thread.
+    fn spin(&self, done: &dyn Fn() -> bool) {
+        if self.spin.is_zero() || self.thread.get() == Some(&thread::current().id()) {
+            return;
+        }
+        let Some(_turn) = try_lock(&self.turn) else { return };
+        self.lent.fetch_add(1, Ordering::Relaxed);
+        if self.flags.parked.swap(false, Ordering::SeqCst) {
+            self.disarm();
+            // It looks around now and then from now on.
+            let _ = self.poller.notify();
+        }
+        let mut last_moved = Instant::now();
+        loop {
+            let moved = self.turn();
+            if done() {
+                return;
+            }
+            if moved {
+                last_moved = Instant::now();
+            } else if last_moved.elapsed() >= self.spin {
+                self.arm();
+                // Whoever found the link taken just now relies on another look.
+                if !self.driver.is_wanted() {
+                    return;
+                }
+            }
+            thread::yield_now();
+        }
+    }
+}
+
+fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
     }
 }
 

@@ -74,6 +74,11 @@ impl RankDriver {
         }
     }
 
+    pub(super) fn disarm(&mut self) {
+        // A poller that can't be told is one that is gone.
+        let _ = self.link.disarm();
+    }
+
     /// Whether the hub has closed its side, or the link has failed.
     pub(super) fn is_over(&self) -> bool {
         self.over

@@ -1,10 +1,13 @@
 //! Links: how frames get from one process to another. One file a transport, one trait.
 //!
-//! There are two: TCP, which `EDGEMPI_PROTO=tcp` names, and memory, between a hub and a rank in one process. Links of a
+//! `EDGEMPI_PROTO` says which: `tcp`, `unix` (Linux, where rank and hub share a machine), or `auto`, which takes the
+//! latter where it leads to the hub. A hub and a rank in one process share memory, whatever it says. Links of a
 //! program's own can not be plugged in yet.
 
 mod memory;
 mod tcp;
+#[cfg(target_os = "linux")]
+mod unix;
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -14,10 +17,20 @@ use polling::{Event, Poller};
 pub(crate) use memory::{Wake, memory_pair};
 #[cfg(feature = "bridge")]
 pub(crate) use tcp::dial;
+#[cfg(feature = "bridge")]
+pub(crate) use tcp::listen_tcp;
 pub(crate) use tcp::{connect, listen};
 
 /// The names that `EDGEMPI_PROTO` may say.
-pub const NAMES: &[&str] = &["tcp"];
+#[cfg(target_os = "linux")]
+pub const NAMES: &[&str] = &[AUTO, TCP, UNIX];
+/// The names that `EDGEMPI_PROTO` may say.
+#[cfg(not(target_os = "linux"))]
+pub const NAMES: &[&str] = &[AUTO, TCP];
+
+const AUTO: &str = "auto";
+const TCP: &str = "tcp";
+const UNIX: &str = "unix";
 
 /// What the operating system watches for a link: its file descriptor.
 #[cfg(unix)]
@@ -108,6 +121,17 @@ impl Watched {
         self.armed = None;
     }
 
+    /// Somebody looks by itself from now on: the poller is to wake nobody.
+    pub(crate) fn disarm(&mut self) -> io::Result<()> {
+        match self.link.source() {
+            Some(source) if self.armed.is_some_and(|armed| armed != (false, false)) => {
+                self.armed = Some((false, false));
+                self.poller.modify(source, Event::none(self.key))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Has the poller watch for what was not ready, once.
     pub(crate) fn arm(&mut self, wants_write: bool) -> io::Result<()> {
         let Some(source) = self.link.source() else {
@@ -133,36 +157,85 @@ impl Drop for Watched {
     }
 }
 
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(std::net::TcpListener),
+    #[cfg(target_os = "linux")]
+    Unix(std::os::unix::net::UnixListener),
+}
+
+impl Listener {
+    fn source(&self) -> Source<'_> {
+        match self {
+            Self::Tcp(listener) => source_of(listener),
+            #[cfg(target_os = "linux")]
+            Self::Unix(listener) => source_of(listener),
+        }
+    }
+
+    fn set_nonblocking(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => listener.set_nonblocking(true),
+            #[cfg(target_os = "linux")]
+            Self::Unix(listener) => listener.set_nonblocking(true),
+        }
+    }
+
+    fn accept(&self) -> io::Result<Box<dyn Link>> {
+        Ok(match self {
+            Self::Tcp(listener) => Box::new(tcp::TcpLink::new(listener.accept()?.0)?),
+            #[cfg(target_os = "linux")]
+            Self::Unix(listener) => Box::new(unix::UnixLink::new(listener.accept()?.0)?),
+        })
+    }
+
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(listener) => listener.try_clone().map(Self::Tcp),
+            #[cfg(target_os = "linux")]
+            Self::Unix(listener) => listener.try_clone().map(Self::Unix),
+        }
+    }
+}
+
+/// The TCP address of a hub that listens there.
+pub(crate) fn local_addr(listeners: &[Listener]) -> io::Result<std::net::SocketAddr> {
+    let tcp = listeners.iter().find_map(|listener| match listener {
+        Listener::Tcp(listener) => Some(listener.local_addr()),
+        #[cfg(target_os = "linux")]
+        Listener::Unix(_) => None,
+    });
+    tcp.unwrap_or_else(|| Err(io::ErrorKind::AddrNotAvailable.into()))
+}
+
 /// A listening socket under the watch of a poller.
 pub(crate) struct WatchedListener {
-    listener: std::net::TcpListener,
+    listener: Listener,
     poller: Arc<Poller>,
     key: usize,
 }
 
 impl WatchedListener {
-    pub(crate) fn new(listener: std::net::TcpListener, poller: Arc<Poller>, key: usize) -> io::Result<Self> {
-        listener.set_nonblocking(true)?;
-        add(&poller, &source_of(&listener), Event::readable(key))?;
+    pub(crate) fn new(listener: Listener, poller: Arc<Poller>, key: usize) -> io::Result<Self> {
+        listener.set_nonblocking()?;
+        add(&poller, &listener.source(), Event::readable(key))?;
         Ok(Self { listener, poller, key })
     }
 
     /// A link that came up, `None` if there is none.
-    pub(crate) fn accept(&self) -> io::Result<Option<tcp::TcpLink>> {
-        match optional(retry(|| self.listener.accept()))? {
-            Some((stream, _)) => tcp::TcpLink::new(stream).map(Some),
-            None => Ok(None),
-        }
+    pub(crate) fn accept(&self) -> io::Result<Option<Box<dyn Link>>> {
+        optional(retry(|| self.listener.accept()))
     }
 
     pub(crate) fn arm(&self) -> io::Result<()> {
-        self.poller.modify(source_of(&self.listener), Event::readable(self.key))
+        self.poller.modify(self.listener.source(), Event::readable(self.key))
     }
 }
 
 impl Drop for WatchedListener {
     fn drop(&mut self) {
-        let _ = self.poller.delete(source_of(&self.listener));
+        let _ = self.poller.delete(self.listener.source());
     }
 }
 

@@ -5,7 +5,9 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Link, Source, source_of};
+#[cfg(target_os = "linux")]
+use super::unix;
+use super::{Link, Listener, Source, source_of};
 use crate::config::Address;
 use crate::error::Error;
 
@@ -45,26 +47,47 @@ impl Link for TcpLink {
     }
 }
 
-/// Listens on `address`.
-pub(crate) fn listen(address: &Address) -> Result<TcpListener, Error> {
-    TcpListener::bind((address.host.as_str(), address.port)).map_err(|error| {
-        let hint = match error.kind() {
-            io::ErrorKind::AddrInUse => ", by another program or another rank 0",
-            _ => "",
+/// Listens on `address`: the first of these sockets is that of TCP. `proto` is one of [`NAMES`](super::NAMES).
+pub(crate) fn listen(address: &Address, proto: &str) -> Result<Vec<Listener>, Error> {
+    let listener = listen_tcp(address)?;
+    #[cfg(target_os = "linux")]
+    if proto != super::TCP {
+        let beside = listener.local_addr().and_then(unix::listen);
+        return match beside {
+            Ok(beside) => Ok(vec![Listener::Tcp(listener), Listener::Unix(beside)]),
+            Err(error) if proto == super::UNIX => Err(failed(address, &error)),
+            Err(error) => {
+                tracing::warn!("ranks on this machine take the way of TCP, too: no Unix socket: {error}");
+                Ok(vec![Listener::Tcp(listener)])
+            }
         };
-        Error::Listen { address: address.to_string(), reason: format!("{error}{hint}") }
-    })
+    }
+    let _ = proto;
+    Ok(vec![Listener::Tcp(listener)])
+}
+
+/// Listens on `address` for connections over TCP.
+pub(crate) fn listen_tcp(address: &Address) -> Result<TcpListener, Error> {
+    TcpListener::bind((address.host.as_str(), address.port)).map_err(|error| failed(address, &error))
+}
+
+fn failed(address: &Address, error: &io::Error) -> Error {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => ", by another program or another rank 0",
+        _ => "",
+    };
+    Error::Listen { address: address.to_string(), reason: format!("{error}{hint}") }
 }
 
 /// Connects to the hub at `address`, again and again until `deadline`: a rank may well start before its hub.
-pub(crate) fn connect(address: &Address, wait: Duration) -> Result<TcpLink, Error> {
+pub(crate) fn connect(address: &Address, proto: &str, wait: Duration) -> Result<Box<dyn Link>, Error> {
     let start = Instant::now();
     let mut pause = Duration::from_millis(2);
     let mut tries = 0u32;
     loop {
         tries += 1;
         let left = wait.saturating_sub(start.elapsed());
-        let error = match try_connect(address, left) {
+        let error = match try_connect(address, proto, left) {
             Ok(link) => return Ok(link),
             Err(error) => error,
         };
@@ -84,9 +107,31 @@ pub(crate) fn connect(address: &Address, wait: Duration) -> Result<TcpLink, Erro
     }
 }
 
-fn try_connect(address: &Address, left: Duration) -> io::Result<TcpLink> {
+fn try_connect(address: &Address, proto: &str, left: Duration) -> io::Result<Box<dyn Link>> {
+    #[cfg(target_os = "linux")]
+    if proto != super::TCP {
+        match try_connect_here(address) {
+            Err(error) if proto == super::UNIX => return Err(error),
+            Err(_) => {}
+            Ok(link) => return Ok(Box::new(link)),
+        }
+    }
+    let _ = proto;
     let timeout = left.clamp(Duration::from_millis(10), Duration::from_secs(5));
-    dial(address, timeout).and_then(TcpLink::new)
+    Ok(Box::new(dial(address, timeout).and_then(TcpLink::new)?))
+}
+
+/// Connects by the Unix socket beside the address' candidates.
+#[cfg(target_os = "linux")]
+fn try_connect_here(address: &Address) -> io::Result<unix::UnixLink> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for candidate in (address.host.as_str(), address.port).to_socket_addrs()? {
+        match unix::connect(candidate).and_then(unix::UnixLink::new) {
+            Ok(link) => return Ok(link),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// Connects once, to the first of the address' candidates that answers within `timeout`.

@@ -230,16 +230,19 @@ impl fmt::Display for Report {
                 None => writeln!(f)?,
             }
         }
+        let failed = match self.failed.len() {
+            1 => "1 rank failed".to_owned(),
+            count => format!("{count} ranks failed"),
+        };
         let lost: u64 = self.ranks.iter().map(|rank| rank.lost).sum();
         write!(
             f,
-            "{:.3} s in all; {} B up in {} frames, {} B down in {} frames; {lost} packets lost; {} ranks failed",
+            "{:.3} s in all; {} B up in {} frames, {} B down in {} frames; {lost} packets lost; {failed}",
             self.duration.as_secs_f64(),
             traffic.sent,
             traffic.frames_sent,
             traffic.received,
             traffic.frames_received,
-            self.failed.len(),
         )
     }
 }

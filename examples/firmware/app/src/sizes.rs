@@ -4,11 +4,13 @@
 
 use edgempi_core::operation::Operation;
 use edgempi_core::{ANY_SOURCE, ANY_TAG, Communicator as _, Group, ReduceOp};
-use edgempi_embassy::Comm;
+use edgempi_embassy::{Comm, EmbassyClock, Options, join};
+use embassy_futures::select::{Either, select};
 use static_cell::ConstStaticCell;
 
-use crate::world::{CallMemory, in_world};
-use crate::{Arguments, Board, Failure};
+use crate::link::Keeper as _;
+use crate::world::CallMemory;
+use crate::{Arguments, Board, Failure, Link as _};
 
 /// The buffer of `echo`, as elements: all calls share it.
 static BUFFER: ConstStaticCell<[f32; 64]> = ConstStaticCell::new([0.0; 64]);
@@ -21,10 +23,31 @@ static MEMORY: ConstStaticCell<CallMemory> = ConstStaticCell::new(CallMemory::ne
 ///
 /// If an argument is bad, the link, or a call.
 pub fn size_basic<B: Board>(board: B) -> impl Future<Output = Result<(), Failure>> {
-    in_world(board, MEMORY.take(), basic::<B>)
+    in_pair(board, basic)
 }
 
-async fn basic<B: Board>(comm: &Comm<'_>, _: &mut B::Console, _: &Arguments<'_>) -> Result<(), Failure> {
+/// Joins a world of two, with as little around it as `echo` has around its link.
+async fn in_pair<B: Board>(
+    board: B,
+    application: impl AsyncFnOnce(&Comm<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let arguments = Arguments::new(board.arguments());
+    let rank = arguments.find::<usize>("rank")?.unwrap_or(0);
+    let mut link = board.link();
+    let (port, keeper) = link.connect(&arguments).await?;
+    let stay = async {
+        let world = join(port, EmbassyClock, MEMORY.take(), &Options::new(rank as u32, 2)).await?;
+        application(&world.comm()).await?;
+        world.finalize().await?;
+        Ok(())
+    };
+    match select(stay, keeper.keep()).await {
+        Either::First(result) => result,
+        Either::Second(failure) => Err(failure),
+    }
+}
+
+async fn basic(comm: &Comm<'_>) -> Result<(), Failure> {
     let buffer = BUFFER.take();
     comm.barrier().await?;
     comm.bcast(0, buffer).await?;
@@ -38,7 +61,7 @@ async fn basic<B: Board>(comm: &Comm<'_>, _: &mut B::Console, _: &Arguments<'_>)
 ///
 /// If an argument is bad, the link, or a call.
 pub fn size_all<B: Board>(board: B) -> impl Future<Output = Result<(), Failure>> {
-    in_world(board, MEMORY.take(), all::<B>)
+    in_pair(board, all)
 }
 
 /// An operation that no hub knows: the call's way there and back is the same.
@@ -59,7 +82,7 @@ impl Operation for Unknown {
     }
 }
 
-async fn all<B: Board>(comm: &Comm<'_>, _: &mut B::Console, _: &Arguments<'_>) -> Result<(), Failure> {
+async fn all(comm: &Comm<'_>) -> Result<(), Failure> {
     let (block, buffer) = BUFFER.take().split_at_mut(2);
     let (own, other) = (comm.rank(), 1 - comm.rank().get().min(1));
     let pair = buffer.first_chunk_mut::<4>().ok_or(Failure::Wrong { call: "size_all" })?;

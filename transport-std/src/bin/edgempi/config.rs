@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use edgempi::config::{Config, ConfigError, Row};
+use edgempi::config::{Config, ConfigError, Row, unknown_variables};
 
 /// Show the settings that a rank started here would have, and where each comes from
 ///
-/// Exits with 2 if one of them can't be right.
+/// Exits with 2 if one of them can't be right. Warns of variables that begin with EDGEMPI_ and are no settings.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {}
 
@@ -23,6 +23,9 @@ pub fn execute(_: &Arguments) -> u8 {
     }
     for error in &errors {
         crate::say(error);
+    }
+    for variable in unknown_variables() {
+        crate::say(format_args!("{variable} is no setting and has no effect; is it one of those above, misspelt?"));
     }
     if errors.is_empty() { 0 } else { 2 }
 }

@@ -16,8 +16,9 @@ use crate::{say, signals};
 /// Ranks find it by EDGEMPI_ADDR. Without a hub of its own, a world's hub is in the process of rank 0.
 ///
 /// The hub ends with its world, when all ranks have finished or failed; its last line says how many did which. Its exit
-/// code is 0 then, 1 if it can't serve, 2 for a wrong use, and 128 + the signal if one ended it. The ranks that are still
-/// there then learn that it has gone.
+/// code is 0 then, even if ranks have failed: whether they have is for their own exit codes to say. It is 1 if the hub
+/// can't serve, 2 for a wrong use, and 128 + the signal if one ended it; the ranks that are still there then learn that
+/// it has gone.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     edgempi hub --size 4 --listen 0.0.0.0   one world, of ranks on any machine\n  \

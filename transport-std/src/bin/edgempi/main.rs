@@ -1,4 +1,4 @@
-//! The command `edgempi`: starts ranks, serves as their hub, and shows the configuration.
+//! The command `edgempi`: starts ranks, serves as their hub, measures, and shows the configuration.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
+mod bench;
 mod boards;
 mod bridge;
 mod config;
@@ -29,6 +30,7 @@ mod signals;
         edgempi run -n 4 ./train --epochs 3     start 4 ranks of a program\n  \
         edgempi run -n 3 --firmware 2 --example fedavg   the same with 2 of 5 ranks on emulated boards\n  \
         edgempi hub --size 4 --listen 0.0.0.0   wait for 4 ranks that are started elsewhere\n  \
+        edgempi bench -n 4                      measure how long calls take\n  \
         edgempi config                          show the settings in effect and where they come from\n\n\
         RUST_LOG=info or RUST_LOG=debug says more."
 )]
@@ -42,6 +44,7 @@ enum Command {
     Run(run::Arguments),
     Hub(hub::Arguments),
     Bridge(bridge::Arguments),
+    Bench(bench::Arguments),
     Config(config::Arguments),
 }
 
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::execute(&arguments),
         Command::Hub(arguments) => hub::execute(&arguments),
         Command::Bridge(arguments) => bridge::execute(&arguments),
+        Command::Bench(arguments) => bench::execute(&arguments),
         Command::Config(arguments) => config::execute(&arguments),
     };
     ExitCode::from(code)

@@ -144,6 +144,22 @@ pub fn execute(arguments: &Arguments) -> u8 {
 }
 
 impl Arguments {
+    /// `ranks` of a program, whose output stays as it is.
+    pub fn plain(ranks: u32, command: Vec<OsString>) -> Self {
+        Self {
+            ranks,
+            example: None,
+            package: None,
+            features: Vec::new(),
+            profile: None,
+            firmware: 0,
+            board: String::new(),
+            no_prefix: true,
+            grace: Duration::from_secs(5),
+            command,
+        }
+    }
+
     fn run(&self) -> Result<u8, RunError> {
         let (program, arguments) = self.program()?;
         let boards = match &self.example {

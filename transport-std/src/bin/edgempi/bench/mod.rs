@@ -1,0 +1,139 @@
+//! `edgempi bench`: how long calls take, and what they cost.
+
+mod cost;
+mod picture;
+mod report;
+mod workload;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::builder::TypedValueParser;
+use edgempi::Error;
+
+use crate::{run, say};
+use report::{Report, ReportError};
+use workload::{NAMES, Workload};
+
+/// Measure how long calls take
+///
+/// Either starts ranks on this machine (-n), or is itself one rank of a world that `edgempi run`, mpirun or srun starts.
+/// A line a workload and size: name, ranks, bytes, median and 99th percentile in microseconds, bytes on the links of
+/// all ranks together for one call. A call's time is that of its slowest rank, and every call begins after a barrier.
+/// Bytes are those of the vector (bcast, reduce, allreduce), what a rank gives to all others together (scatter,
+/// alltoall) or gets from them (gather, allgather); pingpong is there and back between ranks 0 and 1.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    edgempi bench -n 4\n  \
+    edgempi bench -n 2 --only pingpong --max 32768\n  \
+    mpirun -np 4 edgempi bench --json > ours.json\n  \
+    edgempi bench -n 4 --beside mpi.txt --plot bench.svg    mpi.txt: lines as above, of another library")]
+pub struct Arguments {
+    /// Start so many ranks on this machine, instead of being one
+    #[arg(short = 'n', long = "ranks", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    ranks: Option<u32>,
+
+    /// Measure these only
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = PossibleValuesParser::new(NAMES).map(|name| Workload::named(&name)))]
+    only: Vec<Workload>,
+
+    /// The largest size, in bytes; sizes are 8, 128, 2048, ... up to it
+    #[arg(long, value_name = "BYTES", default_value_t = 8 << 20, value_parser = clap::value_parser!(u64).range(8..=1 << 32))]
+    max: u64,
+
+    /// Print one JSON document instead of lines
+    #[arg(long)]
+    json: bool,
+
+    /// Print the ratio to these figures of another library beside ours
+    #[arg(long, value_name = "FILE")]
+    beside: Option<PathBuf>,
+
+    /// Draw time and throughput against size, of both libraries if there are two
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+}
+
+/// Why there are no figures.
+#[derive(Debug, thiserror::Error)]
+enum BenchError {
+    #[error(transparent)]
+    Edgempi(#[from] Error),
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    #[error("`{name}` gives a wrong result with {bytes} bytes: do not trust its time")]
+    Wrong { name: &'static str, bytes: usize },
+    #[error("can't find this program to start it as ranks: {0}")]
+    Myself(io::Error),
+    #[error("can't write the figures: {0}")]
+    Output(#[from] io::Error),
+}
+
+pub fn execute(arguments: &Arguments) -> u8 {
+    let result = match arguments.ranks {
+        Some(ranks) => start(ranks, arguments),
+        None => be_a_rank(arguments).map(|()| 0),
+    };
+    result.unwrap_or_else(|error| {
+        say(&error);
+        1
+    })
+}
+
+/// Starts this program as the ranks.
+fn start(ranks: u32, arguments: &Arguments) -> Result<u8, BenchError> {
+    let mut command: Vec<OsString> =
+        vec![std::env::current_exe().map_err(BenchError::Myself)?.into(), "bench".into(), "--max".into()];
+    command.push(arguments.max.to_string().into());
+    if !arguments.only.is_empty() {
+        let names: Vec<_> = arguments.only.iter().map(|workload| workload.name()).collect();
+        command.extend(["--only".into(), names.join(",").into()]);
+    }
+    if arguments.json {
+        command.push("--json".into());
+    }
+    for (option, path) in [("--beside", &arguments.beside), ("--plot", &arguments.plot)] {
+        if let Some(path) = path {
+            command.extend([option.into(), path.into()]);
+        }
+    }
+    Ok(run::execute(&run::Arguments::plain(ranks, command)))
+}
+
+fn be_a_rank(arguments: &Arguments) -> Result<(), BenchError> {
+    let world = edgempi::init().wait()?;
+    let shows = world.rank() == 0;
+    let other = match &arguments.beside {
+        Some(path) if shows => report::read(path)?,
+        _ => Vec::new(),
+    };
+    let mut report = Report::new(world.size(), other);
+    let workloads = if arguments.only.is_empty() { Workload::ALL } else { &arguments.only };
+    let mut out = io::stdout().lock();
+    if shows && !arguments.json {
+        writeln!(out, "{}", report.heading())?;
+    }
+    for (workload, bytes) in workload::plan(workloads, arguments.max, world.size()) {
+        let Some(figure) = workload.measure(&world, bytes)? else { continue };
+        if shows && !arguments.json {
+            writeln!(out, "{}", report.line(&figure))?;
+            out.flush()?;
+        }
+        report.figures.push(figure);
+    }
+    report.costs = cost::of_all(&world)?;
+    if shows {
+        if arguments.json {
+            writeln!(out, "{}", report.json())?;
+        } else {
+            write!(out, "{}", report.costs())?;
+        }
+        if let Some(path) = &arguments.plot {
+            picture::draw(path, &report)?;
+        }
+    }
+    world.finalize().wait()?;
+    Ok(())
+}
