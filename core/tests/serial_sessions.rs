@@ -324,3 +324,23 @@ fn sessions_never_mix_whatever_ends_them() {
         assert!(heard.iter().all(|sessions| *sessions > 5), "seed {seed}: {heard:?}");
     }
 }
+
+#[test]
+fn deadlines_that_have_passed_together_are_over_together() {
+    for pause in (50..2500).step_by(50) {
+        let mut pair = Pair::<240>::new(1, UART, 4);
+        pair.connect();
+        let mut now = pair.instant();
+        assert_eq!(pair.bridge.write(b"nobody hears this"), 17);
+        while pair.bridge.state() == State::Up {
+            let _ = said(&mut pair.bridge, now);
+            now = now + Duration::from_millis(pause);
+            if pair.bridge.poll_timeout().is_some_and(|at| at <= now) {
+                pair.bridge.handle_timeout(now);
+                let next = pair.bridge.poll_timeout();
+                assert!(next.is_none_or(|at| at > now), "looked at every {pause} ms: {next:?} at {now:?}");
+            }
+        }
+        assert_eq!(pair.bridge.state(), State::Reset(Reason::Silent));
+    }
+}

@@ -202,22 +202,24 @@ impl<'b, const PAYLOAD: usize> SerialLink<'b, PAYLOAD> {
         self.deadline().map(|(at, _)| Instant::from_micros(at))
     }
 
-    /// A deadline has passed.
+    /// Deadlines have passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = now.as_micros();
-        let Some((at, due)) = self.deadline().filter(|(at, _)| *at <= now) else { return };
-        // Nobody looked at the line for a while: what the other end said in the meantime may be lost.
-        let overslept = (now - at) * 4 >= self.patience;
-        match due {
-            Due::Call => self.call(now),
-            Due::End if !overslept => self.end(Reason::Silent),
-            Due::End | Due::Ping => {
-                if overslept {
-                    self.alive_at = now;
-                }
-                self.owed.ping = true;
-                if !self.send.is_empty() {
-                    self.round_trip.back_off();
+        // Behind a Ping that is overdue the end may be, too.
+        while let Some((at, due)) = self.deadline().filter(|(at, _)| *at <= now) {
+            // Nobody looked at the line for a while: what the other end said in the meantime may be lost.
+            let overslept = (now - at) * 4 >= self.patience;
+            match due {
+                Due::Call => self.call(now),
+                Due::End if !overslept => self.end(Reason::Silent),
+                Due::End | Due::Ping => {
+                    if overslept {
+                        self.alive_at = now;
+                    }
+                    self.owed.ping = true;
+                    if !self.send.is_empty() {
+                        self.round_trip.back_off();
+                    }
                 }
             }
         }
