@@ -61,8 +61,7 @@ pub fn free_address() -> SocketAddr {
 /// A rank of a world whose rank 0 hosts the hub at `hub`. The environment has no say in it.
 pub fn hosted(hub: SocketAddr, size: u32, rank: u32) -> Config {
     let config = Config::new().listen(hub.to_string()).size(size).rank(rank).wait(Duration::from_secs(30)).world("");
-    let config = config.proto("tcp");
-    config.addr(if rank == 0 { String::new() } else { hub.to_string() })
+    config.proto("tcp").addr(if rank == 0 { String::new() } else { hub.to_string() })
 }
 
 /// Joins ranks of this process to one world, each from a thread of its own.
