@@ -146,6 +146,14 @@ pub enum Reach {
 }
 
 impl Reach {
+    /// Whether a request's payload and names are at hand.
+    fn covers(self, request: RequestId) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Within { request: at_hand, .. } => at_hand == Some(request),
+        }
+    }
+
     /// How much payload of a request can go out in one frame.
     fn payload(self, request: RequestId) -> usize {
         match self {
@@ -567,8 +575,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         self.event.take()
     }
 
-    /// The next frame to send that is within `reach`; its head is written to `head`. A name's length is asked of
-    /// `name_len`.
+    /// The next frame to send that is within `reach`; its head is written to `head`. The length of a name that is at hand
+    /// is asked of `name_len`.
     ///
     /// A Submit whose payload is out of reach leaves without it, so that requests start in the order in which they were
     /// made; the hub asks for the bytes when it needs them. [`lacks`](Self::lacks) tells what else had to wait.
@@ -924,7 +932,15 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         let Some((mark, name, content)) = new_name(slot, request) else {
             return self.transmit_submit(draft, index, request, reach);
         };
-        let len = name_len(content);
+        let len = if reach.covers(request) {
+            name_len(content)
+        } else if name.kind == NameKind::Site || slot.marks.has(Marks::CANCELLED) {
+            // A site may be missing: its call keeps its place among the others. The other names of a request that was given
+            // up nobody may know any more: then the hub ends the session, and nobody waits for ever.
+            0
+        } else {
+            return Next::OutOfReach;
+        };
         if len > reach.payload(request) {
             return Next::OutOfReach;
         }

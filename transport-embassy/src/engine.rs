@@ -432,21 +432,11 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
         };
         let now = self.clock.now();
         let mut head = [0; MAX_HEAD_LEN];
-        let at_hand_request = at_hand.as_ref().map(|at_hand| at_hand.request);
-        let reach = Reach::Within { room, request: at_hand_request };
-        let entries = &*self.entries;
+        let reach = Reach::Within { room, request: at_hand.as_ref().map(|at_hand| at_hand.request) };
         let hand = at_hand.map(|at_hand| &mut *at_hand.hand);
         let name_len = |content| match (content, &hand) {
-            (Content::Site(request), Some(hand)) if at_hand_request == Some(request) => hand.site.len(),
-            (Content::Group(request) | Content::Operation(request), Some(hand)) if at_hand_request == Some(request) => {
-                hand.names.as_ref().map_or(0, |names| names.len(content))
-            }
-            // Whoever has them at hand polls sooner or later.
-            (Content::Group(request) | Content::Operation(request), _) if index_of(entries, request).is_some() => {
-                usize::MAX
-            }
-            // A site may be missing, and its call keeps its place among the others. The other names of a request that
-            // was given up nobody knows any more: the hub ends the session, and so nobody waits for ever.
+            (Content::Site(_), Some(hand)) => hand.site.len(),
+            (_, Some(Hand { names: Some(names), .. })) => names.len(content),
             _ => 0,
         };
         let Some(outgoing) = self.endpoint.poll_transmit(now, &mut head, reach, name_len) else { return Ok(false) };
