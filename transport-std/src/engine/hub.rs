@@ -230,7 +230,8 @@ impl HubDriver {
     /// Moves what can be moved. Returns whether anything was.
     pub(super) fn turn(&mut self, now: Instant) -> bool {
         let mut moved = self.accept(now);
-        if self.is_swept() {
+        let is_swept = self.is_swept();
+        if is_swept {
             self.busy.clear();
             for (peer, connection) in &mut self.connections {
                 (connection.link.readable, connection.link.writable) = (true, true);
@@ -241,8 +242,12 @@ impl HubDriver {
         }
         for _ in 0..self.busy.len() {
             let Some(peer) = self.busy.pop_front() else { break };
-            moved |= self.read(now, peer);
-            moved |= self.write(now, peer);
+            let read = self.read(now, peer);
+            // Those that are not swept are armed by the way.
+            if read || !is_swept || self.connections.get(&peer).is_some_and(Connection::is_unfinished) {
+                moved |= self.write(now, peer);
+            }
+            moved |= read;
         }
         while let Some(done) = self.workers.pop() {
             moved = true;
@@ -266,7 +271,7 @@ impl HubDriver {
 
     /// Whether every turn looks at every link; the poller watches them only from [`arm`](Self::arm) to
     /// [`disarm`](Self::disarm).
-    fn is_swept(&self) -> bool {
+    pub(super) fn is_swept(&self) -> bool {
         self.connections.len() <= SWEPT
     }
 
@@ -371,7 +376,7 @@ impl HubDriver {
     fn read(&mut self, now: Instant, peer: PeerId) -> bool {
         let Some(connection) = self.connections.get_mut(&peer) else { return false };
         let mut moved = 0;
-        while connection.link.readable && !connection.over && moved < QUOTA {
+        while !connection.over && moved < QUOTA {
             match connection.read_some(&mut self.hub, now, peer) {
                 Ok((n, Fill::Some)) => {
                     moved += n.max(1);
@@ -450,6 +455,11 @@ impl HubDriver {
 }
 
 impl Connection {
+    /// Whether there is something to do even if nothing comes and the hub has no more to say.
+    fn is_unfinished(&self) -> bool {
+        self.over || self.mute || !self.out.is_empty()
+    }
+
     fn read_some(&mut self, hub: &mut Hub, now: Instant, peer: PeerId) -> io::Result<(usize, Fill)> {
         if self.closing {
             let thrown = self.reader.discard(usize::MAX);
@@ -506,19 +516,19 @@ impl Connection {
     }
 
     fn write_some(&mut self) -> io::Result<bool> {
-        let mut slices = Vec::with_capacity(2 * self.out.len());
-        let mut skip = self.written;
-        for Leaving { head, head_len, payload } in &self.out {
-            for piece in [&head[..*head_len], payload] {
-                // Only the first frame can have been written in part.
-                let done = skip.min(piece.len());
-                skip -= done;
-                if done < piece.len() {
-                    slices.push(IoSlice::new(&piece[done..]));
-                }
+        let pieces = self.out.iter().flat_map(|Leaving { head, head_len, payload }| [&head[..*head_len], payload]);
+        let mut slices = [IoSlice::new(&[]); 2 * BATCH_FRAMES];
+        let (mut used, mut skip) = (0, self.written);
+        for piece in pieces {
+            // Only the first frame can have been written in part.
+            let done = skip.min(piece.len());
+            skip -= done;
+            if let Some(slice) = slices.get_mut(used).filter(|_| done < piece.len()) {
+                *slice = IoSlice::new(&piece[done..]);
+                used += 1;
             }
         }
-        let Some(n) = self.link.write(&slices)? else { return Ok(false) };
+        let Some(n) = self.link.write(&slices[..used])? else { return Ok(false) };
         self.written += n;
         self.traffic.sent += n as u64;
         while let Some(first) = self.out.front() {

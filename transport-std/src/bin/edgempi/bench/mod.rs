@@ -23,7 +23,8 @@ use workload::{NAMES, Workload};
 /// A line a workload and size: name, ranks, bytes, median and 99th percentile in microseconds, bytes on the links of
 /// all ranks together for one call. A call's time is that of its slowest rank, and every call begins after a barrier.
 /// Bytes are those of the vector (bcast, reduce, allreduce), what a rank gives to all others together (scatter,
-/// alltoall) or gets from them (gather, allgather); pingpong is there and back between ranks 0 and 1.
+/// alltoall) or gets from them (gather, allgather); pingpong is there and back between ranks 0 and 1; object-allreduce is of one
+/// integer, object-bcast of a string.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     edgempi bench -n 4\n  \
