@@ -5,6 +5,7 @@
 //! program's own can not be plugged in yet.
 
 mod memory;
+mod stream;
 mod tcp;
 #[cfg(target_os = "linux")]
 mod unix;
@@ -87,11 +88,16 @@ impl Watched {
         Ok(Self { link, poller, key, readable: true, writable: true, armed: None })
     }
 
-    /// Reads; notes when there is nothing more.
+    /// Reads, unless there was nothing more the last time. A link that gives less than there is room for has no more, so
+    /// that nobody need ask once more to hear so.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        let result = retry(|| self.link.read(buffer));
-        self.readable = !would_block(&result);
-        optional(result)
+        if !self.readable {
+            return Ok(None);
+        }
+        let result = optional(retry(|| self.link.read(buffer)));
+        // Closing is told as often as somebody asks.
+        self.readable = matches!(result, Ok(Some(n)) if n == buffer.len() || n == 0);
+        result
     }
 
     /// Writes; notes when there is no room.
@@ -184,9 +190,9 @@ impl Listener {
 
     fn accept(&self) -> io::Result<Box<dyn Link>> {
         Ok(match self {
-            Self::Tcp(listener) => Box::new(tcp::TcpLink::new(listener.accept()?.0)?),
+            Self::Tcp(listener) => Box::new(tcp::link(listener.accept()?.0)?),
             #[cfg(target_os = "linux")]
-            Self::Unix(listener) => Box::new(unix::UnixLink::new(listener.accept()?.0)?),
+            Self::Unix(listener) => Box::new(unix::link(listener.accept()?.0)?),
         })
     }
 

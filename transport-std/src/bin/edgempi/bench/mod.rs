@@ -23,7 +23,8 @@ use workload::{NAMES, Workload};
 /// A line a workload and size: name, ranks, bytes, median and 99th percentile in microseconds, bytes on the links of
 /// all ranks together for one call. A call's time is that of its slowest rank, and every call begins after a barrier.
 /// Bytes are those of the vector (bcast, reduce, allreduce), what a rank gives to all others together (scatter,
-/// alltoall) or gets from them (gather, allgather); pingpong is there and back between ranks 0 and 1.
+/// alltoall) or gets from them (gather, allgather); pingpong is there and back between ranks 0 and 1; object-allreduce is of one
+/// integer, object-bcast of a string.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     edgempi bench -n 4\n  \
@@ -38,6 +39,10 @@ pub struct Arguments {
     /// Measure these only
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = PossibleValuesParser::new(NAMES).map(|name| Workload::named(&name)))]
     only: Vec<Workload>,
+
+    /// The smallest size, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    min: u64,
 
     /// The largest size, in bytes; sizes are 8, 128, 2048, ... up to it
     #[arg(long, value_name = "BYTES", default_value_t = 8 << 20, value_parser = clap::value_parser!(u64).range(8..=1 << 32))]
@@ -84,9 +89,10 @@ pub fn execute(arguments: &Arguments) -> u8 {
 
 /// Starts this program as the ranks.
 fn start(ranks: u32, arguments: &Arguments) -> Result<u8, BenchError> {
-    let mut command: Vec<OsString> =
-        vec![std::env::current_exe().map_err(BenchError::Myself)?.into(), "bench".into(), "--max".into()];
-    command.push(arguments.max.to_string().into());
+    let mut command: Vec<OsString> = vec![std::env::current_exe().map_err(BenchError::Myself)?.into(), "bench".into()];
+    for (option, bytes) in [("--min", arguments.min), ("--max", arguments.max)] {
+        command.extend([option.into(), bytes.to_string().into()]);
+    }
     if !arguments.only.is_empty() {
         let names: Vec<_> = arguments.only.iter().map(|workload| workload.name()).collect();
         command.extend(["--only".into(), names.join(",").into()]);
@@ -115,7 +121,7 @@ fn be_a_rank(arguments: &Arguments) -> Result<(), BenchError> {
     if shows && !arguments.json {
         writeln!(out, "{}", report.heading())?;
     }
-    for (workload, bytes) in workload::plan(workloads, arguments.max, world.size()) {
+    for (workload, bytes) in workload::plan(workloads, arguments.min..=arguments.max, world.size()) {
         let Some(figure) = workload.measure(&world, bytes)? else { continue };
         if shows && !arguments.json {
             writeln!(out, "{}", report.line(&figure))?;

@@ -1,5 +1,6 @@
 //! What is measured, and how.
 
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use edgempi::{Comm, Error, Max, Sum, World};
@@ -8,8 +9,19 @@ use serde::Serialize;
 use super::BenchError;
 
 /// The names of the workloads, in the order of [`Workload::ALL`].
-pub const NAMES: [&str; 9] =
-    ["barrier", "pingpong", "bcast", "reduce", "allreduce", "gather", "scatter", "allgather", "alltoall"];
+pub const NAMES: [&str; 11] = [
+    "barrier",
+    "pingpong",
+    "bcast",
+    "reduce",
+    "allreduce",
+    "gather",
+    "scatter",
+    "allgather",
+    "alltoall",
+    "object-allreduce",
+    "object-bcast",
+];
 
 /// A call that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +35,10 @@ pub enum Workload {
     Scatter,
     Allgather,
     Alltoall,
+    /// Of one integer.
+    ObjectAllreduce,
+    /// Of a string of so many bytes.
+    ObjectBcast,
 }
 
 /// What was measured of one workload with one size.
@@ -39,9 +55,11 @@ pub struct Figure {
 }
 
 /// What to measure, size by size.
-pub fn plan(workloads: &[Workload], max: u64, ranks: u32) -> impl Iterator<Item = (Workload, usize)> {
+pub fn plan(workloads: &[Workload], range: RangeInclusive<u64>, ranks: u32) -> impl Iterator<Item = (Workload, usize)> {
+    let (min, max) = range.into_inner();
     let sizes = std::iter::successors(Some(8u64), |size| size.checked_mul(16)).take_while(move |size| *size <= max);
-    let barrier = workloads.contains(&Workload::Barrier).then_some((Workload::Barrier, 0));
+    let sizes = sizes.filter(move |size| *size >= min);
+    let barrier = (min == 0 && workloads.contains(&Workload::Barrier)).then_some((Workload::Barrier, 0));
     let others = workloads.iter().copied().filter(move |workload| match workload {
         Workload::Barrier => false,
         Workload::Pingpong => ranks > 1,
@@ -49,8 +67,10 @@ pub fn plan(workloads: &[Workload], max: u64, ranks: u32) -> impl Iterator<Item 
     });
     let others: Vec<_> = others.collect();
     barrier.into_iter().chain(sizes.flat_map(move |size| {
-        let others = others.clone();
-        others.into_iter().map(move |workload| (workload, usize::try_from(size).unwrap_or(usize::MAX)))
+        // An integer has one size.
+        let others =
+            others.clone().into_iter().filter(move |workload| *workload != Workload::ObjectAllreduce || size == 8);
+        others.map(move |workload| (workload, usize::try_from(size).unwrap_or(usize::MAX)))
     }))
 }
 
@@ -106,6 +126,8 @@ impl Workload {
         Workload::Scatter,
         Workload::Allgather,
         Workload::Alltoall,
+        Workload::ObjectAllreduce,
+        Workload::ObjectBcast,
     ];
 
     /// The workload of this name, which is one of [`NAMES`].
@@ -175,6 +197,17 @@ impl Workload {
                 vector = comm.alltoall(std::mem::take(&mut vector)).wait()?;
                 Ok(())
             }),
+            Self::ObjectAllreduce => {
+                watch.rounds(bytes, || comm.objects().allreduce(u64::from(rank), Sum).wait().map(drop))
+            }
+            Self::ObjectBcast => {
+                let mut text = (rank == 0).then(|| "x".repeat(bytes));
+                watch.rounds(bytes, || {
+                    let value = comm.objects().bcast(0, text.take()).wait()?;
+                    text = (rank == 0).then_some(value);
+                    Ok(())
+                })
+            }
         }
     }
 
@@ -210,6 +243,13 @@ impl Workload {
                 let given: Vec<u8> = (0..ranks).flat_map(|to| block(rank + to)).collect();
                 let expected: Vec<u8> = (0..ranks).flat_map(|from| block(from + rank)).collect();
                 comm.alltoall(given).wait()? == expected
+            }
+            Self::ObjectAllreduce => {
+                comm.objects().allreduce(u64::from(rank), Sum).wait()? == (0..u64::from(ranks)).sum::<u64>()
+            }
+            Self::ObjectBcast => {
+                let value: String = (0..bytes).map(|index| char::from(b'a' + (index % 26) as u8)).collect();
+                comm.objects().bcast(0, (rank == 0).then(|| value.clone())).wait()? == value
             }
         })
     }
