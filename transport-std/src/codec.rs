@@ -2,6 +2,7 @@
 
 use std::io;
 
+use edgempi_core::Payload;
 use edgempi_core::wire::{PREFIX_LEN, Prefix};
 
 use crate::link::Watched;
@@ -53,6 +54,11 @@ impl FrameReader {
         place[..n].copy_from_slice(&self.ahead[self.start..self.start + n]);
         self.start += n;
         n
+    }
+
+    /// A payload that is still with the link, as it was given.
+    pub(crate) fn take_whole(&self, len: usize, link: &Watched) -> Option<Payload> {
+        if self.start == self.end { link.take(len) } else { None }
     }
 
     /// Drops up to `len` payload bytes that are here already; returns how many.
