@@ -70,6 +70,10 @@ enum BenchError {
     Report(#[from] ReportError),
     #[error("`{name}` gives a wrong result with {bytes} bytes: do not trust its time")]
     Wrong { name: &'static str, bytes: usize },
+    #[error("there is nothing to measure: none of the sizes 8, 128, 2048, ... lies between --min and --max")]
+    NoSize,
+    #[error("there is nothing to measure: pingpong is between two ranks, and this is a world of one")]
+    NoPartner,
     #[error("can't find this program to start it as ranks: {0}")]
     Myself(io::Error),
     #[error("can't write the figures: {0}")]
@@ -89,6 +93,11 @@ pub fn execute(arguments: &Arguments) -> u8 {
 
 /// Starts this program as the ranks.
 fn start(ranks: u32, arguments: &Arguments) -> Result<u8, BenchError> {
+    // What is wrong is said once, and not by ranks that fail.
+    plan(ranks, arguments)?;
+    if let Some(path) = &arguments.beside {
+        report::read(path)?;
+    }
     let mut command: Vec<OsString> = vec![std::env::current_exe().map_err(BenchError::Myself)?.into(), "bench".into()];
     for (option, bytes) in [("--min", arguments.min), ("--max", arguments.max)] {
         command.extend([option.into(), bytes.to_string().into()]);
@@ -108,6 +117,17 @@ fn start(ranks: u32, arguments: &Arguments) -> Result<u8, BenchError> {
     Ok(run::execute(&run::Arguments::plain(ranks, command)))
 }
 
+/// What to measure, in this order.
+fn plan(ranks: u32, arguments: &Arguments) -> Result<Vec<(Workload, usize)>, BenchError> {
+    let workloads = if arguments.only.is_empty() { Workload::ALL } else { &arguments.only };
+    let plan: Vec<_> = workload::plan(workloads, arguments.min..=arguments.max, ranks).collect();
+    match plan.is_empty() {
+        false => Ok(plan),
+        true if ranks == 1 && workloads == [Workload::Pingpong] => Err(BenchError::NoPartner),
+        true => Err(BenchError::NoSize),
+    }
+}
+
 fn be_a_rank(arguments: &Arguments) -> Result<(), BenchError> {
     let world = edgempi::init().wait()?;
     let shows = world.rank() == 0;
@@ -115,13 +135,20 @@ fn be_a_rank(arguments: &Arguments) -> Result<(), BenchError> {
         Some(path) if shows => report::read(path)?,
         _ => Vec::new(),
     };
+    let plan = match plan(world.size(), arguments) {
+        Ok(plan) => plan,
+        // All ranks think so: it is no failure of any of them.
+        Err(error) => {
+            world.finalize().wait()?;
+            return if shows { Err(error) } else { Ok(()) };
+        }
+    };
     let mut report = Report::new(world.size(), other);
-    let workloads = if arguments.only.is_empty() { Workload::ALL } else { &arguments.only };
     let mut out = io::stdout().lock();
     if shows && !arguments.json {
         writeln!(out, "{}", report.heading())?;
     }
-    for (workload, bytes) in workload::plan(workloads, arguments.min..=arguments.max, world.size()) {
+    for (workload, bytes) in plan {
         let Some(figure) = workload.measure(&world, bytes)? else { continue };
         if shows && !arguments.json {
             writeln!(out, "{}", report.line(&figure))?;
