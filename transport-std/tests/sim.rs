@@ -130,7 +130,7 @@ fn the_environment_says_which_seed_is_seen_again() {
         .output()
         .expect("this test runs again");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.contains("seed=99 seeds=[1]"), "{text}");
+    assert!(text.contains("seed=99 seeds=[99]"), "{text}");
     assert_eq!(Simulation::exactly(1).ranks(1, Class::ideal()).run(|_| async { Ok(()) }).expect("it runs").seed(), 1);
 }
 
