@@ -47,7 +47,7 @@
 //! thread, with no link but this loop; a real driver differs in that frames pass through sockets, and that `now` moves.
 //!
 //! ```
-//! use crate::payload::Payload;
+//! use edgempi_core::Payload;
 //! use edgempi_core::endpoint::{Config, Event, Incoming, Outgoing, Reach};
 //! use edgempi_core::hub::{self, Hub, PeerId, Registry};
 //! use edgempi_core::request::{CommunicatorId, NameIds, Receive, Sent, Slot, Submission};

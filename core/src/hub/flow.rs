@@ -130,8 +130,7 @@ impl Hub {
             return;
         }
         if one.streaming {
-            let downs: Vec<usize> = operation.downs(position).iter().map(|(_, index)| index).collect();
-            for index in downs {
+            for (_, index) in operation.downs(position).iter() {
                 self.send_lane(operation, index, position);
             }
         }
@@ -225,15 +224,16 @@ impl Hub {
                     open < one.open_parts
                 })
             };
-            let room = source.is_none_or(|source| has_room(&source, true))
-                && receivers.iter().all(|position| has_room(position, false));
+            let mut all = receivers.clone().filter(|position| operation.receives(index, *position));
+            let room =
+                source.is_none_or(|source| has_room(&source, true)) && all.all(|position| has_room(&position, false));
             if !room {
                 passed.push_back(index);
                 let hopeless = match operation.signature.call {
                     CallCode::Gather => !has_room(&operation.root, false),
                     CallCode::Scatter => !has_room(&operation.root, true),
                     // Parts that several receive are opened in one order by all of them.
-                    _ => receivers.len() > 1,
+                    _ => receivers.clone().filter(|position| operation.receives(index, *position)).nth(1).is_some(),
                 };
                 if hopeless {
                     break;
@@ -247,7 +247,9 @@ impl Hub {
                 giver.ups_open += 1;
             }
             for position in receivers {
-                self.send_lane(operation, index, position);
+                if operation.receives(index, position) {
+                    self.send_lane(operation, index, position);
+                }
             }
             self.grant(operation, index);
         }
@@ -348,6 +350,9 @@ impl Hub {
     /// Hands what has come on a stream to its receivers.
     pub(super) fn pass_on(&mut self, operation: &mut Operation, index: usize, complete: bool) {
         for position in operation.receivers(index) {
+            if !operation.receives(index, position) {
+                continue;
+            }
             let Some(one) = operation.participants.get_mut(position) else { continue };
             if complete {
                 one.downs_missing = one.downs_missing.saturating_sub(1);

@@ -95,6 +95,8 @@ pub struct Hub {
     groups: Groups<Vec<u8>>,
     next_group: u64,
     operations: BTreeMap<u64, Box<Operation>>,
+    /// Memory for the pieces of what is folded, with nothing in it.
+    spare_pieces: Vec<Vec<Vec<Payload>>>,
     next_operation: u64,
     names: BTreeMap<Key, u64>,
     mail: BTreeMap<(u64, Rank), Mailbox>,
@@ -138,6 +140,7 @@ impl Hub {
             groups: Groups::new(),
             next_group: 0,
             operations: BTreeMap::new(),
+            spare_pieces: Vec::new(),
             next_operation: 0,
             names: BTreeMap::new(),
             mail: BTreeMap::new(),

@@ -182,7 +182,8 @@ pub struct Done {
 
 #[derive(Debug)]
 pub(super) enum Output {
-    Folded(Payload),
+    /// The result, and the memory that the pieces of the inputs were in.
+    Folded(Payload, Vec<Vec<Payload>>),
     /// One output for each destination, in the group's order.
     Applied(Vec<Payload>),
 }
@@ -233,13 +234,10 @@ impl Work {
     /// Does it, with memory of a pool.
     pub fn run_in(self, pool: &mut Pool) -> Done {
         let result = match self.job {
-            Job::Fold { fold, inputs, len } => {
-                let mut inputs: Vec<Input<'_, Payload>> = inputs.iter().map(|pieces| Input::new(pieces, 0)).collect();
-                let (mut out, mut scratch) = (pool.room(len), pool.room(scratch_len(&fold, inputs.len())));
-                fold_range(&fold, &mut inputs, &mut out, &mut scratch);
-                fold.finish(&mut out);
-                pool.fill(scratch);
-                Ok(Output::Folded(pool.fill(out)))
+            Job::Fold { fold, mut inputs, len } => {
+                let out = fold_pieces(&fold, &inputs, len, pool);
+                inputs.iter_mut().for_each(Vec::clear);
+                Ok(Output::Folded(out, inputs))
             }
             Job::Apply { apply, name, destinations, inputs } => {
                 let remote = |text| (Fault::new(Category::Remote), format!("operation \"{name}\" failed: {text}"));
@@ -257,6 +255,26 @@ impl core::fmt::Debug for Work {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Work").field("operation", &self.operation).field("size", &self.size()).finish()
     }
+}
+
+/// Folds the first `len` bytes of all inputs.
+fn fold_pieces(fold: &BuiltinFold, inputs: &[Vec<Payload>], len: usize, pool: &mut Pool) -> Payload {
+    /// For so many ranks it is done on the stack.
+    const FEW: usize = 16;
+    let mut few: [Input<'_, Payload>; FEW];
+    let mut many: Vec<Input<'_, Payload>>;
+    let readers = if inputs.len() <= FEW {
+        few = core::array::from_fn(|index| Input::new(inputs.get(index).map_or(&[], Vec::as_slice), 0));
+        few.get_mut(..inputs.len()).unwrap_or_default()
+    } else {
+        many = inputs.iter().map(|pieces| Input::new(pieces, 0)).collect();
+        &mut many
+    };
+    let (mut out, mut scratch) = (pool.room(len), pool.room(scratch_len(fold, inputs.len())));
+    fold_range(fold, readers, &mut out, &mut scratch);
+    fold.finish(&mut out);
+    pool.fill(scratch);
+    pool.fill(out)
 }
 
 /// Puts the outputs into the order of the destinations.

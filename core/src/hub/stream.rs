@@ -121,13 +121,18 @@ impl Stream {
     /// The bytes `from..to`, in pieces.
     pub(super) fn pieces(&self, from: u64, to: u64) -> Vec<Payload> {
         let mut pieces = Vec::new();
+        self.collect(from, to, &mut pieces);
+        pieces
+    }
+
+    /// Adds the bytes `from..to` to `pieces`.
+    pub(super) fn collect(&self, from: u64, to: u64, pieces: &mut Vec<Payload>) {
         let mut at = from;
         while at < to {
             let Some((bytes, _)) = self.next_chunk(at, to - at) else { break };
             at += bytes.len() as u64;
             pieces.push(bytes);
         }
-        pieces
     }
 
     /// A receiver has been sent the segment that ends at `end`. Returns the charge that this sets free.

@@ -10,6 +10,9 @@ use super::registry::{Done, Job, Output, Work};
 use super::stream::Stream;
 use crate::request::CallCode;
 
+/// For so many ranges that are folded at a time there is memory for the pieces of their inputs.
+const SPARE: usize = 8;
+
 impl Hub {
     pub(super) fn start_fold(&mut self, operation: &mut Operation, whole: bool) {
         let inputs = operation.input_streams();
@@ -51,7 +54,11 @@ impl Hub {
             return;
         }
         operation.at_work = true;
-        let pieces = operation.streams.iter().take(inputs).map(|stream| stream.pieces(from, to)).collect();
+        let mut pieces = self.spare_pieces.pop().unwrap_or_default();
+        pieces.resize_with(inputs, Vec::new);
+        for (stream, pieces) in operation.streams.iter().zip(&mut pieces) {
+            stream.collect(from, to, pieces);
+        }
         // A range is no longer than a window or a frame.
         let job = Job::Fold { fold: folding.fold, inputs: pieces, len: (to - from) as usize };
         self.work.push_back(Work { operation: operation.id, job });
@@ -78,7 +85,12 @@ impl Hub {
         operation.at_work = false;
         if operation.phase == Phase::Running {
             match done.result {
-                Ok(Output::Folded(bytes)) => self.folded(&mut operation, bytes),
+                Ok(Output::Folded(bytes, spare)) => {
+                    if self.spare_pieces.len() < SPARE {
+                        self.spare_pieces.push(spare);
+                    }
+                    self.folded(&mut operation, bytes);
+                }
                 Ok(Output::Applied(outputs)) => self.applied(&mut operation, outputs),
                 Err((fault, text)) => self.fail_operation(&mut operation, fault, &text),
             }

@@ -492,13 +492,14 @@ impl Connection {
         header[..n].copy_from_slice(&bytes[..n]);
         let taken = wire::PREFIX_LEN + bytes.len();
         self.reader.take_head(prefix);
-        if prefix.payload_len == 0 {
+        let len = prefix.payload_len as usize;
+        let whole = if len == 0 { Some(Payload::new()) } else { self.reader.take_whole(len, &self.link) };
+        if let Some(payload) = whole {
             self.traffic.frames_received += 1;
-            hub.handle_frame(now, peer, prefix, &header[..n], Payload::new());
-        } else {
-            let payload = pool.room(prefix.payload_len as usize);
-            self.arriving = Some(Arriving { prefix, header, payload, got: 0 });
+            hub.handle_frame(now, peer, prefix, &header[..n], payload);
+            return Ok((taken + len, Fill::Some));
         }
+        self.arriving = Some(Arriving { prefix, header, payload: pool.room(len), got: 0 });
         Ok((taken, Fill::Some))
     }
 
@@ -519,7 +520,27 @@ impl Connection {
         }
     }
 
+    /// Hands frames over to a rank of this process. Returns whether any, or `None` if it is not of this process.
+    fn hand_over(&mut self) -> Option<io::Result<bool>> {
+        let mut moved = false;
+        while let Some(Leaving { head, head_len, payload }) = self.out.front() {
+            match self.link.hand_over(&head[..*head_len], payload)? {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => return Some(Err(error)),
+            }
+            moved = true;
+            self.traffic.sent += (head_len + payload.len()) as u64;
+            self.traffic.frames_sent += 1;
+            self.out.pop_front();
+        }
+        Some(Ok(moved))
+    }
+
     fn write_some(&mut self) -> io::Result<bool> {
+        if let Some(handed_over) = self.hand_over() {
+            return handed_over;
+        }
         let pieces = self.out.iter().flat_map(|Leaving { head, head_len, payload }| [&head[..*head_len], payload]);
         let mut slices = [IoSlice::new(&[]); 2 * BATCH_FRAMES];
         let (mut used, mut skip) = (0, self.written);

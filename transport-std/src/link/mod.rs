@@ -4,6 +4,7 @@
 //! latter where it leads to the hub. A hub and a rank in one process share memory, whatever it says. Links of a
 //! program's own can not be plugged in yet.
 
+mod files;
 mod memory;
 mod stream;
 mod tcp;
@@ -13,6 +14,7 @@ mod unix;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
+use edgempi_core::Payload;
 use polling::{Event, Poller};
 
 pub(crate) use memory::{Wake, memory_pair};
@@ -58,6 +60,23 @@ pub(crate) trait Link: Send + Sync + 'static {
     ///
     /// `WouldBlock` if there is none; anything else ends the link.
     fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// The next `len` bytes, if they have come and lie there as they were given, to be taken without a copy.
+    fn take(&self, len: usize) -> Option<Payload> {
+        let _ = len;
+        None
+    }
+
+    /// Hands a frame over without a copy of its payload, to somebody in the same process; `None` if the link carries bytes
+    /// only.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write)'s.
+    fn hand_over(&self, head: &[u8], payload: &Payload) -> Option<io::Result<()>> {
+        let _ = (head, payload);
+        None
+    }
 
     /// Says that nothing more will be written; what was written still arrives.
     fn close_write(&self);
@@ -105,6 +124,18 @@ impl Watched {
         let result = retry(|| self.link.write(buffers));
         self.writable = !would_block(&result);
         optional(result)
+    }
+
+    /// As [`Link::take`].
+    pub(crate) fn take(&self, len: usize) -> Option<Payload> {
+        self.link.take(len)
+    }
+
+    /// As [`Link::hand_over`]; whether it was taken, or notes that there is no room.
+    pub(crate) fn hand_over(&mut self, head: &[u8], payload: &Payload) -> Option<io::Result<bool>> {
+        let result = self.link.hand_over(head, payload)?;
+        self.writable = !would_block(&result);
+        Some(optional(result).map(|taken| taken.is_some()))
     }
 
     pub(crate) fn close_write(&self) {

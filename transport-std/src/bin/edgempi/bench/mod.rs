@@ -40,13 +40,13 @@ pub struct Arguments {
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = PossibleValuesParser::new(NAMES).map(|name| Workload::named(&name)))]
     only: Vec<Workload>,
 
-    /// The smallest size, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 0)]
-    min: u64,
-
     /// The largest size, in bytes; sizes are 8, 128, 2048, ... up to it
     #[arg(long, value_name = "BYTES", default_value_t = 8 << 20, value_parser = clap::value_parser!(u64).range(8..=1 << 32))]
     max: u64,
+
+    /// These sizes instead, in bytes
+    #[arg(long, value_name = "BYTES", value_delimiter = ',', conflicts_with = "max", value_parser = clap::value_parser!(u64).range(4..=1 << 32))]
+    sizes: Vec<u64>,
 
     /// Print one JSON document instead of lines
     #[arg(long)]
@@ -59,6 +59,17 @@ pub struct Arguments {
     /// Draw time and throughput against size, of both libraries if there are two
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// What is measured, in bytes.
+    fn sizes(&self) -> Vec<u64> {
+        if self.sizes.is_empty() {
+            let steps = std::iter::successors(Some(8u64), |size| size.checked_mul(16));
+            return steps.take_while(|size| *size <= self.max).collect();
+        }
+        self.sizes.clone()
+    }
 }
 
 /// Why there are no figures.
@@ -90,8 +101,11 @@ pub fn execute(arguments: &Arguments) -> u8 {
 /// Starts this program as the ranks.
 fn start(ranks: u32, arguments: &Arguments) -> Result<u8, BenchError> {
     let mut command: Vec<OsString> = vec![std::env::current_exe().map_err(BenchError::Myself)?.into(), "bench".into()];
-    for (option, bytes) in [("--min", arguments.min), ("--max", arguments.max)] {
-        command.extend([option.into(), bytes.to_string().into()]);
+    if arguments.sizes.is_empty() {
+        command.extend(["--max".into(), arguments.max.to_string().into()]);
+    } else {
+        let sizes: Vec<_> = arguments.sizes.iter().map(u64::to_string).collect();
+        command.extend(["--sizes".into(), sizes.join(",").into()]);
     }
     if !arguments.only.is_empty() {
         let names: Vec<_> = arguments.only.iter().map(|workload| workload.name()).collect();
@@ -121,7 +135,7 @@ fn be_a_rank(arguments: &Arguments) -> Result<(), BenchError> {
     if shows && !arguments.json {
         writeln!(out, "{}", report.heading())?;
     }
-    for (workload, bytes) in workload::plan(workloads, arguments.min..=arguments.max, world.size()) {
+    for (workload, bytes) in workload::plan(workloads, arguments.sizes(), world.size()) {
         let Some(figure) = workload.measure(&world, bytes)? else { continue };
         if shows && !arguments.json {
             writeln!(out, "{}", report.line(&figure))?;

@@ -1,6 +1,6 @@
 //! What is measured, and how.
 
-use std::ops::RangeInclusive;
+use std::mem::take;
 use std::time::Instant;
 
 use edgempi::{Comm, Error, Max, Sum, World};
@@ -55,21 +55,22 @@ pub struct Figure {
 }
 
 /// What to measure, size by size.
-pub fn plan(workloads: &[Workload], range: RangeInclusive<u64>, ranks: u32) -> impl Iterator<Item = (Workload, usize)> {
-    let (min, max) = range.into_inner();
-    let sizes = std::iter::successors(Some(8u64), |size| size.checked_mul(16)).take_while(move |size| *size <= max);
-    let sizes = sizes.filter(move |size| *size >= min);
-    let barrier = (min == 0 && workloads.contains(&Workload::Barrier)).then_some((Workload::Barrier, 0));
-    let others = workloads.iter().copied().filter(move |workload| match workload {
-        Workload::Barrier => false,
-        Workload::Pingpong => ranks > 1,
-        _ => true,
-    });
-    let others: Vec<_> = others.collect();
-    barrier.into_iter().chain(sizes.flat_map(move |size| {
+pub fn plan(workloads: &[Workload], sizes: Vec<u64>, ranks: u32) -> impl Iterator<Item = (Workload, usize)> {
+    let barrier = workloads.contains(&Workload::Barrier).then_some((Workload::Barrier, 0));
+    let others: Vec<_> = workloads
+        .iter()
+        .copied()
+        .filter(move |workload| match workload {
+            Workload::Barrier => false,
+            Workload::Pingpong => ranks > 1,
+            _ => true,
+        })
+        .collect();
+    let first = sizes.first().copied();
+    barrier.into_iter().chain(sizes.into_iter().flat_map(move |size| {
         // An integer has one size.
-        let others =
-            others.clone().into_iter().filter(move |workload| *workload != Workload::ObjectAllreduce || size == 8);
+        let is_wanted = move |workload: &Workload| *workload != Workload::ObjectAllreduce || first == Some(size);
+        let others = others.clone().into_iter().filter(is_wanted);
         others.map(move |workload| (workload, usize::try_from(size).unwrap_or(usize::MAX)))
     }))
 }
@@ -172,29 +173,38 @@ impl Workload {
     fn run(self, comm: &Comm, bytes: usize, watch: &mut Watch<'_>) -> Result<(), Error> {
         let (rank, ranks) = (comm.rank().get(), comm.size() as usize);
         let each = (bytes / ranks).max(1);
-        let mut vector = vec![0u8; bytes];
+        let (mut vector, mut result) = (vec![0u8; bytes], Vec::new());
         let mut numbers = vec![0f32; bytes / 4];
         match self {
             Self::Barrier => watch.rounds(bytes, || comm.barrier().wait()),
             Self::Pingpong if rank > 1 => Ok(()),
             Self::Pingpong => pingpong(comm, bytes, watch),
             Self::Bcast => watch.rounds(bytes, || {
-                vector = comm.bcast(0, std::mem::take(&mut vector)).wait()?;
+                vector = comm.bcast(0, take(&mut vector)).wait()?;
                 Ok(())
             }),
             Self::Reduce => watch.rounds(bytes, || comm.reduce(0, numbers.as_slice(), Sum).wait().map(drop)),
             Self::Allreduce => watch.rounds(bytes, || {
-                numbers = comm.allreduce(std::mem::take(&mut numbers), Sum).wait()?;
+                numbers = comm.allreduce(take(&mut numbers), Sum).wait()?;
                 Ok(())
             }),
-            Self::Gather => watch.rounds(bytes, || comm.gather(0, &vector[..each]).wait().map(drop)),
-            Self::Scatter => {
-                watch.rounds(bytes, || comm.scatter(0, (rank == 0).then(|| vec![0u8; each * ranks])).wait().map(drop))
-            }
-            Self::Allgather => watch.rounds(bytes, || comm.allgather(&vector[..each]).wait().map(drop)),
+            Self::Gather => watch.rounds(bytes, || {
+                let all = comm.gather_reusing(take(&mut result), 0, &vector[..each]).wait()?;
+                result = all.unwrap_or_default();
+                Ok(())
+            }),
+            Self::Scatter => watch.rounds(bytes, || {
+                result =
+                    comm.scatter_reusing(take(&mut result), 0, (rank == 0).then(|| vec![0u8; each * ranks])).wait()?;
+                Ok(())
+            }),
+            Self::Allgather => watch.rounds(bytes, || {
+                result = comm.allgather_reusing(take(&mut result), &vector[..each]).wait()?;
+                Ok(())
+            }),
             Self::Alltoall => watch.rounds(bytes, || {
                 vector.resize(each * ranks, 0);
-                vector = comm.alltoall(std::mem::take(&mut vector)).wait()?;
+                result = comm.alltoall_reusing(take(&mut result), vector.as_slice()).wait()?;
                 Ok(())
             }),
             Self::ObjectAllreduce => {
@@ -264,7 +274,7 @@ fn pingpong(comm: &Comm, bytes: usize, watch: &mut Watch<'_>) -> Result<(), Erro
         let mut there_and_back = || {
             let other = 1 - comm.rank().get();
             if comm.rank() == 0 {
-                comm.send(other, TAG, std::mem::take(&mut buffer)).wait()?;
+                comm.send(other, TAG, take(&mut buffer)).wait()?;
                 buffer = comm.recv::<u8>(other, TAG).wait()?.0;
             } else {
                 let received = comm.recv::<u8>(other, TAG).wait()?.0;
