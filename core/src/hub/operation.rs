@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
+use crate::payload::Payload;
 
 use super::registry::Apply;
 use super::stream::Stream;
@@ -588,16 +588,11 @@ impl Operation {
     }
 
     /// Inputs of the user's code, in the group's order.
-    pub(super) fn inputs(&self) -> Vec<(Rank, Bytes)> {
+    pub(super) fn inputs(&self) -> Vec<(Rank, Payload)> {
         let inputs = self.streams.iter().take(self.group.sources).enumerate();
         inputs
             .filter_map(|(at, stream)| {
-                let mut pieces = stream.pieces(0, stream.len);
-                let bytes = match pieces.len() {
-                    0 => Bytes::new(),
-                    1 => pieces.pop()?,
-                    _ => pieces.concat().into(),
-                };
+                let bytes = Payload::concat(&stream.pieces(0, stream.len));
                 Some((self.group.number(at)?, bytes))
             })
             .collect()

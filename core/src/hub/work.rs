@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use bytes::Bytes;
+use crate::payload::Payload;
 
 use super::Hub;
 use super::operation::{Operation, Phase, Plan};
@@ -86,7 +86,7 @@ impl Hub {
         self.put_back(operation);
     }
 
-    fn folded(&mut self, operation: &mut Operation, bytes: Bytes) {
+    fn folded(&mut self, operation: &mut Operation, bytes: Payload) {
         let inputs = operation.input_streams();
         let Plan::Fold(folding) = &mut operation.plan else { return };
         folding.folded = folding.target;
@@ -106,7 +106,7 @@ impl Hub {
         self.fold_next(operation);
     }
 
-    pub(super) fn applied(&mut self, operation: &mut Operation, outputs: Vec<Bytes>) {
+    pub(super) fn applied(&mut self, operation: &mut Operation, outputs: Vec<Payload>) {
         let sources = operation.group.sources;
         let max = self.config.max_message;
         if let Some(output) = outputs.iter().find(|output| output.len() as u64 > max) {

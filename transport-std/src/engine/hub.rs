@@ -5,12 +5,12 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use edgempi_core::hub::{self, Event, Hub, HubStatus, PeerId, Registry};
+use edgempi_core::payload::{Payload, Pool, Room};
 use edgempi_core::wire::{Down, MAX_HEAD_LEN, Prefix};
 use edgempi_core::{Instant, wire};
 
-use super::worker::{Workers, run};
+use super::worker::Workers;
 use super::{Engine, FIRST_LINK_KEY, FIRST_LISTENER_KEY, Traffic};
 use crate::codec::{Fill, FrameReader};
 use crate::hub::Report;
@@ -23,6 +23,8 @@ const QUOTA: usize = 256 * 1024;
 /// Frames and bytes taken from the hub for one call to the system.
 const BATCH_FRAMES: usize = 32;
 const BATCH_BYTES: usize = 1 << 20;
+/// Bytes of payloads that the hub keeps memory for, to use it again.
+const POOL: usize = 8 << 20;
 /// How long a peer may take to read its last words, and why it is refused, before its link is cut.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -43,14 +45,14 @@ const HUB: &str = "edgempi::hub";
 struct Leaving {
     head: [u8; MAX_HEAD_LEN],
     head_len: usize,
-    payload: Bytes,
+    payload: Payload,
 }
 
 /// A frame on its way in.
 struct Arriving {
     prefix: Prefix,
     header: [u8; wire::MAX_HEADER_LEN],
-    payload: BytesMut,
+    payload: Room,
     got: usize,
 }
 
@@ -82,6 +84,7 @@ pub(crate) struct HubDriver {
     keys: BTreeMap<usize, PeerId>,
     next_key: usize,
     workers: Workers,
+    pool: Pool,
     poller: Arc<polling::Poller>,
     /// Links that have something to read or to write.
     busy: VecDeque<PeerId>,
@@ -125,6 +128,7 @@ impl HubDriver {
             keys: BTreeMap::new(),
             next_key: FIRST_LINK_KEY,
             workers: Workers::new(wake),
+            pool: Pool::new(POOL),
             poller,
             busy: VecDeque::new(),
             unwatched: Vec::new(),
@@ -259,7 +263,7 @@ impl HubDriver {
                 if work.is_user_code() {
                     self.workers.push(work);
                 } else {
-                    self.hub.finish_work(now, run(work));
+                    self.hub.finish_work(now, work.run_in(&mut self.pool));
                 }
             }
             let Some(peer) = self.hub.poll_peer() else { break };
@@ -377,7 +381,7 @@ impl HubDriver {
         let Some(connection) = self.connections.get_mut(&peer) else { return false };
         let mut moved = 0;
         while !connection.over && moved < QUOTA {
-            match connection.read_some(&mut self.hub, now, peer) {
+            match connection.read_some(&mut self.hub, &mut self.pool, now, peer) {
                 Ok((n, Fill::Some)) => {
                     moved += n.max(1);
                     connection.traffic.received += n as u64;
@@ -460,7 +464,7 @@ impl Connection {
         self.over || self.mute || !self.out.is_empty()
     }
 
-    fn read_some(&mut self, hub: &mut Hub, now: Instant, peer: PeerId) -> io::Result<(usize, Fill)> {
+    fn read_some(&mut self, hub: &mut Hub, pool: &mut Pool, now: Instant, peer: PeerId) -> io::Result<(usize, Fill)> {
         if self.closing {
             let thrown = self.reader.discard(usize::MAX);
             return Ok((thrown, self.reader.fill(&mut self.link)?));
@@ -473,7 +477,7 @@ impl Connection {
             {
                 let header = header.get(..usize::from(prefix.header_len)).unwrap_or(&header);
                 self.traffic.frames_received += 1;
-                hub.handle_frame(now, peer, prefix, header, payload.freeze());
+                hub.handle_frame(now, peer, prefix, header, pool.fill(payload));
             }
             return Ok((n, if n > 0 { Fill::Some } else { fill }));
         }
@@ -490,9 +494,9 @@ impl Connection {
         self.reader.take_head(prefix);
         if prefix.payload_len == 0 {
             self.traffic.frames_received += 1;
-            hub.handle_frame(now, peer, prefix, &header[..n], Bytes::new());
+            hub.handle_frame(now, peer, prefix, &header[..n], Payload::new());
         } else {
-            let payload = BytesMut::zeroed(prefix.payload_len as usize);
+            let payload = pool.room(prefix.payload_len as usize);
             self.arriving = Some(Arriving { prefix, header, payload, got: 0 });
         }
         Ok((taken, Fill::Some))

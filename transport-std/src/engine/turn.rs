@@ -75,6 +75,38 @@ impl Turn {
     }
 }
 
+/// How long somebody goes on looking for frames that do not come.
+///
+/// What counts is the time that the looking itself takes: while others have the processor after a yield, it costs nobody
+/// anything, and they may be those who are waited for.
+struct Patience {
+    whole: Duration,
+    left: Duration,
+    seen: Instant,
+}
+
+/// What one look takes at the most; the rest of the time belonged to others.
+const LOOK_TAKES: Duration = Duration::from_micros(2);
+
+impl Patience {
+    fn new(whole: Duration) -> Self {
+        Self { whole, left: whole, seen: Instant::now() }
+    }
+
+    /// Something has come: all of it is there again.
+    fn renew(&mut self) {
+        self.left = self.whole;
+    }
+
+    /// Nothing has come since the last time. Returns whether to look once more.
+    fn is_left(&mut self) -> bool {
+        let now = Instant::now();
+        let took = now.duration_since(mem::replace(&mut self.seen, now)).min(LOOK_TAKES);
+        self.left = self.left.saturating_sub(took);
+        !self.left.is_zero()
+    }
+}
+
 /// While the turn is the engine's thread's.
 struct Looking<'t>(&'t AtomicBool);
 
@@ -99,7 +131,7 @@ impl Engine {
     pub(crate) fn run(self: &Arc<Self>) -> Option<HubDriver> {
         let _ = self.turn.thread.set(thread::current());
         let _survivors = Survivors(self);
-        let (mut last_moved, mut lent) = (Instant::now(), 0);
+        let (mut patience, mut lent) = (Patience::new(self.spin), 0);
         let mut looked = Instant::now();
         loop {
             let closing = self.flags.closing.load(Ordering::Acquire);
@@ -114,11 +146,11 @@ impl Engine {
                     break;
                 }
                 if !is_idle {
-                    last_moved = Instant::now();
+                    patience.renew();
                 }
                 let lent_before = mem::replace(&mut lent, self.turn.lent.load(Ordering::Relaxed));
                 let is_handed_over = self.turn.handed_over.swap(false, Ordering::Relaxed);
-                if last_moved.elapsed() < self.spin || !is_idle {
+                if !is_idle || patience.is_left() {
                     until = Until::Now;
                 } else if lent_before == lent || is_handed_over {
                     until = Until::Woken(self.park());
@@ -168,15 +200,15 @@ impl Engine {
             // What it waits for takes others some work: better they do that first.
             thread::yield_now();
         }
-        let mut last_moved = Instant::now();
+        let mut patience = Patience::new(self.spin);
         loop {
             let moved = self.turn();
             if done() {
                 return;
             }
             if moved {
-                last_moved = Instant::now();
-            } else if last_moved.elapsed() >= self.spin {
+                patience.renew();
+            } else if !patience.is_left() {
                 break;
             } else {
                 // The engine's thread hears of a poller that has failed.

@@ -40,6 +40,10 @@ pub struct Arguments {
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = PossibleValuesParser::new(NAMES).map(|name| Workload::named(&name)))]
     only: Vec<Workload>,
 
+    /// The smallest size, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    min: u64,
+
     /// The largest size, in bytes; sizes are 8, 128, 2048, ... up to it
     #[arg(long, value_name = "BYTES", default_value_t = 8 << 20, value_parser = clap::value_parser!(u64).range(8..=1 << 32))]
     max: u64,
@@ -85,9 +89,10 @@ pub fn execute(arguments: &Arguments) -> u8 {
 
 /// Starts this program as the ranks.
 fn start(ranks: u32, arguments: &Arguments) -> Result<u8, BenchError> {
-    let mut command: Vec<OsString> =
-        vec![std::env::current_exe().map_err(BenchError::Myself)?.into(), "bench".into(), "--max".into()];
-    command.push(arguments.max.to_string().into());
+    let mut command: Vec<OsString> = vec![std::env::current_exe().map_err(BenchError::Myself)?.into(), "bench".into()];
+    for (option, bytes) in [("--min", arguments.min), ("--max", arguments.max)] {
+        command.extend([option.into(), bytes.to_string().into()]);
+    }
     if !arguments.only.is_empty() {
         let names: Vec<_> = arguments.only.iter().map(|workload| workload.name()).collect();
         command.extend(["--only".into(), names.join(",").into()]);
@@ -116,7 +121,7 @@ fn be_a_rank(arguments: &Arguments) -> Result<(), BenchError> {
     if shows && !arguments.json {
         writeln!(out, "{}", report.heading())?;
     }
-    for (workload, bytes) in workload::plan(workloads, arguments.max, world.size()) {
+    for (workload, bytes) in workload::plan(workloads, arguments.min..=arguments.max, world.size()) {
         let Some(figure) = workload.measure(&world, bytes)? else { continue };
         if shows && !arguments.json {
             writeln!(out, "{}", report.line(&figure))?;

@@ -1,5 +1,6 @@
 //! What is measured, and how.
 
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use edgempi::{Comm, Error, Max, Sum, World};
@@ -54,9 +55,11 @@ pub struct Figure {
 }
 
 /// What to measure, size by size.
-pub fn plan(workloads: &[Workload], max: u64, ranks: u32) -> impl Iterator<Item = (Workload, usize)> {
+pub fn plan(workloads: &[Workload], range: RangeInclusive<u64>, ranks: u32) -> impl Iterator<Item = (Workload, usize)> {
+    let (min, max) = range.into_inner();
     let sizes = std::iter::successors(Some(8u64), |size| size.checked_mul(16)).take_while(move |size| *size <= max);
-    let barrier = workloads.contains(&Workload::Barrier).then_some((Workload::Barrier, 0));
+    let sizes = sizes.filter(move |size| *size >= min);
+    let barrier = (min == 0 && workloads.contains(&Workload::Barrier)).then_some((Workload::Barrier, 0));
     let others = workloads.iter().copied().filter(move |workload| match workload {
         Workload::Barrier => false,
         Workload::Pingpong => ranks > 1,
