@@ -31,8 +31,8 @@
 //! - [`wire`]: what the bytes are. Two enums, [`Up`](wire::Up) and [`Down`](wire::Down), with fixed little-endian
 //!   layouts, written by hand and pinned by tests.
 //! - [`hub`] (feature `alloc`): the other state machine. It finds the calls that belong together, compares them, moves
-//!   their bytes under credit, and answers every request. Payloads are [`bytes::Bytes`], so that a broadcast holds one
-//!   copy. Arithmetic and the user's code leave it as [`Work`](hub::Work), for any thread.
+//!   their bytes under credit, and answers every request. Payloads are [`Payload`]s, so that a broadcast holds one copy,
+//!   in memory of a [`Pool`](payload::Pool). Arithmetic and the user's code leave it as [`Work`](hub::Work), for any thread.
 //! - [`operation`]: what is computed on the way. A [`Fold`](operation::Fold) makes one element of two, always in the
 //!   same tree over the ranks; an [`Operation`](operation::Operation) is the user's own.
 //!
@@ -47,7 +47,7 @@
 //! thread, with no link but this loop; a real driver differs in that frames pass through sockets, and that `now` moves.
 //!
 //! ```
-//! use bytes::Bytes;
+//! use edgempi_core::Payload;
 //! use edgempi_core::endpoint::{Config, Event, Incoming, Outgoing, Reach};
 //! use edgempi_core::hub::{self, Hub, PeerId, Registry};
 //! use edgempi_core::request::{CommunicatorId, NameIds, Receive, Sent, Slot, Submission};
@@ -95,7 +95,7 @@
 //!             let Outgoing { head_len, payload, .. } = outgoing;
 //!             let len = payload.map_or(0, |(_content, len)| len);
 //!             let (prefix, header) = split(&head[..head_len]);
-//!             hub.handle_frame(now, node.peer, prefix, header, Bytes::copy_from_slice(&node.data[..len]));
+//!             hub.handle_frame(now, node.peer, prefix, header, Payload::from(&node.data[..len]));
 //!         }
 //!     }
 //!     while let Some(work) = hub.poll_work() {
@@ -164,6 +164,8 @@ pub mod error;
 #[cfg(feature = "alloc")]
 pub mod hub;
 pub mod operation;
+#[cfg(feature = "alloc")]
+pub mod payload;
 pub mod rank;
 pub mod request;
 pub mod serial;
@@ -176,6 +178,8 @@ pub use endpoint::Endpoint;
 pub use error::{Category, Fault};
 #[cfg(feature = "alloc")]
 pub use hub::Hub;
+#[cfg(feature = "alloc")]
+pub use payload::Payload;
 pub use rank::{ANY_SOURCE, ANY_TAG, Group, Rank, Ranks, Source, Tag, TagSelector};
 pub use request::RequestId;
 pub use serial::SerialLink;

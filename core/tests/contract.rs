@@ -4,7 +4,7 @@ mod world;
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use edgempi_core::Payload;
 use edgempi_core::endpoint::{Config, Event, Incoming, Reach};
 use edgempi_core::hub::{self, Hub, PeerId, Registry};
 use edgempi_core::request::{CallCode, CommunicatorId, NameIds, Receive, Sent, Slot, Submission};
@@ -187,8 +187,8 @@ fn a_pong_says_how_much_has_come() {
     let len = Up::Ping(Ping { acknowledged: 0 }).encode(0, &mut head);
     let (prefix, header) = head[..len].split_first_chunk().unwrap();
     let peer = world.nodes[0].peer;
-    world.hub.handle_frame(world.now, peer, Prefix::decode(*prefix), header, Bytes::new());
-    assert_eq!(world.hub.poll_transmit(peer), Some((Down::Pong(Ping { acknowledged: 1 }), Bytes::new())));
+    world.hub.handle_frame(world.now, peer, Prefix::decode(*prefix), header, Payload::new());
+    assert_eq!(world.hub.poll_transmit(peer), Some((Down::Pong(Ping { acknowledged: 1 }), Payload::new())));
 }
 
 /// A frame reaches a hub.
@@ -341,7 +341,7 @@ fn a_receive_is_given_up_without_looking_at_all_that_came_before_it() {
     let mut say = |frame: Up| {
         let len = frame.encode(0, &mut head);
         let (prefix, header) = head[..len].split_first_chunk().unwrap();
-        hub.handle_frame(Instant::ZERO, peer, Prefix::decode(*prefix), header, Bytes::new());
+        hub.handle_frame(Instant::ZERO, peer, Prefix::decode(*prefix), header, Payload::new());
     };
     say(Up::Hello(hello(0, 2)));
     for number in 1..=RECEIVES {

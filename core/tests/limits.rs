@@ -184,7 +184,7 @@ fn answers_that_nobody_reads_count_as_requests() {
         let len = Up::Submit(receive).encode(0, &mut head);
         let (prefix, header) = head[..len].split_first_chunk().unwrap();
         let prefix = edgempi_core::wire::Prefix::decode(*prefix);
-        world.hub.handle_frame(world.now, stranger.peer, prefix, header, bytes::Bytes::new());
+        world.hub.handle_frame(world.now, stranger.peer, prefix, header, edgempi_core::Payload::new());
     }
     let answers = std::iter::from_fn(|| world.hub.poll_transmit(stranger.peer)).count();
     assert!(answers <= 55, "{answers} frames were held for a peer that does not read");
@@ -198,7 +198,7 @@ fn questions_that_nobody_waits_for_are_answered_once() {
     for _ in 0..1000 {
         let (prefix, header) = head[..len].split_first_chunk().unwrap();
         let prefix = edgempi_core::wire::Prefix::decode(*prefix);
-        world.hub.handle_frame(world.now, stranger.peer, prefix, header, bytes::Bytes::new());
+        world.hub.handle_frame(world.now, stranger.peer, prefix, header, edgempi_core::Payload::new());
     }
     assert_eq!(std::iter::from_fn(|| world.hub.poll_transmit(stranger.peer)).count(), 1);
 }

@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use edgempi_core::Payload;
 use edgempi_core::endpoint::EAGER_OVERHEAD;
 use edgempi_core::hub::{self, Apply, Hub, PeerId, Registry, Work};
 use edgempi_core::request::CallCode;
@@ -48,7 +48,7 @@ static ALLOCATOR: Counting = Counting;
 struct Count;
 
 impl Apply for Count {
-    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Bytes)>) -> Result<Vec<(Rank, Bytes)>, String> {
+    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Payload)>) -> Result<Vec<(Rank, Payload)>, String> {
         Ok(destinations.iter().map(|rank| (*rank, vec![inputs.len() as u8].into())).collect())
     }
 }
@@ -61,7 +61,7 @@ struct Bare {
     answers: usize,
     last: Option<Category>,
     /// The last result.
-    payload: Bytes,
+    payload: Payload,
     /// Whether work is not done now, and what is to be done.
     is_slow: bool,
     work: Vec<Work>,
@@ -82,7 +82,7 @@ impl Bare {
             calls: 0,
             answers: 0,
             last: None,
-            payload: Bytes::new(),
+            payload: Payload::new(),
             is_slow: false,
             work: Vec::new(),
         };
@@ -98,7 +98,7 @@ impl Bare {
         let len = frame.encode(payload.len() as u32, &mut head);
         let (prefix, header) = head[..len].split_first_chunk().unwrap();
         let (prefix, peer) = (Prefix::decode(*prefix), self.peers[rank as usize]);
-        self.hub.handle_frame(Instant::ZERO, peer, prefix, header, Bytes::copy_from_slice(payload));
+        self.hub.handle_frame(Instant::ZERO, peer, prefix, header, Payload::from(payload));
         self.listen();
     }
 
@@ -292,7 +292,7 @@ fn strangers_who_claim_the_rank_of_somebody_who_does_not_read() {
         let mut head = [0; MAX_HEAD_LEN];
         let len = Up::Hello(hello(1, 2)).encode(0, &mut head);
         let (prefix, header) = head[..len].split_first_chunk().unwrap();
-        bare.hub.handle_frame(Instant::ZERO, peer, Prefix::decode(*prefix), header, Bytes::new());
+        bare.hub.handle_frame(Instant::ZERO, peer, Prefix::decode(*prefix), header, Payload::new());
         bare.hub.disconnect(Instant::ZERO, peer);
     };
     (0..1000).for_each(|_| claim(&mut bare));

@@ -263,8 +263,8 @@ impl Apply for First {
     fn apply(
         &self,
         destinations: &[Rank],
-        inputs: Vec<(Rank, bytes::Bytes)>,
-    ) -> Result<Vec<(Rank, bytes::Bytes)>, String> {
+        inputs: Vec<(Rank, edgempi_core::Payload)>,
+    ) -> Result<Vec<(Rank, edgempi_core::Payload)>, String> {
         Ok(destinations.iter().map(|to| (*to, inputs[0].1.clone())).collect())
     }
 }

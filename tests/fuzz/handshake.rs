@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use edgempi_core::Payload;
 use edgempi_core::endpoint::{Config, Event as RankEvent, Reach};
 use edgempi_core::hub::{self, Event, Hub, PeerId, Registry};
 use edgempi_core::request::Slot;
@@ -84,7 +84,7 @@ pub fn fuzz_handshake(mut data: &[u8]) {
             _ => {
                 let Some((prefix, header, payload)) = next_frame(&mut data) else { break };
                 if hub.check_prefix(now, stranger.peer, prefix).is_ok() {
-                    hub.handle_frame(now, stranger.peer, prefix, header, Bytes::copy_from_slice(payload));
+                    hub.handle_frame(now, stranger.peer, prefix, header, Payload::from(payload));
                 }
                 let mut head = [0; MAX_HEAD_LEN];
                 let len = MAX_HEAD_LEN.min(PREFIX_LEN + header.len());

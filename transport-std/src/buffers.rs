@@ -10,7 +10,7 @@ use zerocopy::FromZeros;
 pub(crate) trait Storage: Send {
     fn bytes(&self) -> &[u8];
     fn bytes_mut(&mut self) -> &mut [u8];
-    /// Makes room for `len` bytes, all zeros. An error says why not.
+    /// Makes room for `len` bytes, whatever they are. An error says why not.
     fn resize(&mut self, len: usize) -> Result<(), String>;
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
@@ -29,7 +29,8 @@ impl<T: Element> Storage for Vec<T> {
             let (size, name) = (size_of::<T>(), T::DATATYPE);
             return Err(format!("{len} bytes are no whole number of {name} elements of {size} bytes"));
         }
-        *self = zeroed(len / size_of::<T>()).ok_or_else(|| format!("no memory for {len} bytes"))?;
+        let memory = std::mem::take(self);
+        *self = sized(memory, len / size_of::<T>()).ok_or_else(|| format!("no memory for {len} bytes"))?;
         Ok(())
     }
 
@@ -38,9 +39,13 @@ impl<T: Element> Storage for Vec<T> {
     }
 }
 
-/// A vector of zeros, `None` if there is no memory for it.
-pub(crate) fn zeroed<T: Element>(len: usize) -> Option<Vec<T>> {
-    <T as FromZeros>::new_vec_zeroed(len).ok()
+/// A vector of `len` elements, whatever they are: in `memory`, if there is enough. `None` if there is none.
+pub(crate) fn sized<T: Element>(mut memory: Vec<T>, len: usize) -> Option<Vec<T>> {
+    if memory.capacity() < len {
+        return <T as FromZeros>::new_vec_zeroed(len).ok();
+    }
+    memory.resize(len, T::new_zeroed());
+    Some(memory)
 }
 
 /// What a request sends.

@@ -4,6 +4,8 @@
 //! RUSTFLAGS="--cfg loom" cargo test --release --package edgempi --lib loom
 //! ```
 
+use std::sync::TryLockError;
+
 #[cfg(not(all(test, loom)))]
 mod real {
     pub(crate) use std::sync::atomic::{AtomicBool, Ordering, fence};
@@ -24,3 +26,12 @@ mod real {
 }
 
 pub(crate) use real::*;
+
+/// The lock, unless somebody has it.
+pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}

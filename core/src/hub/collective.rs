@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
+use crate::payload::Payload;
 
 use super::operation::{Folding, GroupInfo, Key, Operation, Participant, Phase, Plan, Presence, Signature};
 use super::peer::Place;
@@ -25,7 +25,7 @@ const MAX_AHEAD: usize = 1024;
 const MAX_SIDES: usize = 8;
 
 impl Hub {
-    pub(super) fn on_submit(&mut self, rank: Rank, submit: Submit, payload: Bytes) -> Result<(), Refusal> {
+    pub(super) fn on_submit(&mut self, rank: Rank, submit: Submit, payload: Payload) -> Result<(), Refusal> {
         let max_requests = self.config.max_requests;
         let members = self.members(submit.communicator);
         let own = members.and_then(|members| Some((members.position(rank)?, members.members.len() as u32)));
@@ -97,7 +97,7 @@ impl Hub {
         &mut self,
         rank: Rank,
         submit: Submit,
-        payload: Bytes,
+        payload: Payload,
         group: &Arc<GroupInfo>,
         position: usize,
         signature: Signature,
@@ -133,7 +133,7 @@ impl Hub {
         operation: &mut Operation,
         position: usize,
         submit: &Submit,
-        payload: Bytes,
+        payload: Payload,
         signature: &Signature,
     ) -> Result<(), Refusal> {
         let rank = operation.participants.get(position).map_or(Rank::new(0), |participant| participant.rank);
@@ -262,14 +262,14 @@ impl Hub {
         operation: &mut Operation,
         position: usize,
         submit: &Submit,
-        mut payload: Bytes,
+        mut payload: Payload,
     ) -> Result<(), Refusal> {
         let ups = operation.ups(position);
         let lanes = operation.input_lanes();
         let size = operation.size();
         let is_split = matches!(operation.signature.call, CallCode::Scatter | CallCode::Alltoall);
         let varied = submit.flags.has(SubmitFlags::VARIED);
-        let table = if varied { payload.split_to(payload.len().min(size * 8)) } else { Bytes::new() };
+        let table = if varied { payload.split_to(payload.len().min(size * 8)) } else { Payload::new() };
         let inline = payload.len();
         let mut charge = super::point_to_point::cost(submit, inline);
         let (mut total, mut incomplete) = (0u64, 0u32);

@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
+use crate::payload::Payload;
 
 use super::names::Groups;
 use super::operation::{GroupInfo, Key, Operation, Phase, Plan, Presence};
@@ -140,7 +140,7 @@ impl Hub {
             }
             self.communicators.insert(id, Communicator::new(GroupInfo::all(members)));
         }
-        let outputs = results.iter().map(|result| Bytes::copy_from_slice(&result.to_bytes())).collect();
+        let outputs = results.iter().map(|result| Payload::from(&result.to_bytes()[..])).collect();
         self.applied(operation, outputs);
     }
 
@@ -158,7 +158,7 @@ impl Hub {
             is_news = held.released.insert(rank);
             held.missing.get_or_insert(rank);
         }
-        self.complete_request(rank, submit.request, super::peer::Sent::Nothing, Bytes::new(), {
+        self.complete_request(rank, submit.request, super::peer::Sent::Nothing, Payload::new(), {
             super::point_to_point::blank(submit.request)
         });
         if is_news && let Some((fault, text)) = self.absence_in(id, rank) {

@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
+use crate::payload::Payload;
 
 use super::operation::{Operation, Phase, Plan, Presence};
 use super::peer::{Place, Sent};
@@ -130,8 +130,7 @@ impl Hub {
             return;
         }
         if one.streaming {
-            let downs: Vec<usize> = operation.downs(position).iter().map(|(_, index)| index).collect();
-            for index in downs {
+            for (_, index) in operation.downs(position).iter() {
                 self.send_lane(operation, index, position);
             }
         }
@@ -149,7 +148,7 @@ impl Hub {
         }
         if one.streaming {
             if one.downs_left == 0 {
-                self.answer(operation, position, Layout::Empty, Bytes::new(), Sent::Nothing);
+                self.answer(operation, position, Layout::Empty, Payload::new(), Sent::Nothing);
             }
         } else if one.downs_missing == 0 {
             let (layout, payload) = Self::compose(operation, position);
@@ -158,7 +157,7 @@ impl Hub {
         }
     }
 
-    fn answer(&mut self, operation: &mut Operation, position: usize, layout: Layout, payload: Bytes, sent: Sent) {
+    fn answer(&mut self, operation: &mut Operation, position: usize, layout: Layout, payload: Payload, sent: Sent) {
         if self.postpones(operation, position) {
             return;
         }
@@ -174,7 +173,7 @@ impl Hub {
     }
 
     /// A participant's whole result as one payload.
-    fn compose(operation: &Operation, position: usize) -> (Layout, Bytes) {
+    fn compose(operation: &Operation, position: usize) -> (Layout, Payload) {
         let split = operation.receives_split(position);
         let parts: Vec<(u32, &Stream)> = operation
             .downs(position)
@@ -188,9 +187,9 @@ impl Hub {
         let bytes: u64 = parts.iter().map(|(_, stream)| stream.len).sum();
         if bytes == 0 {
             // Lengths of zero all are equal.
-            return (Layout::Empty, Bytes::new());
+            return (Layout::Empty, Payload::new());
         }
-        let mut pieces: Vec<Bytes> = Vec::new();
+        let mut pieces: Vec<Payload> = Vec::new();
         let first = parts.first().map_or(0, |(_, stream)| stream.len);
         let varied = split && parts.iter().any(|(_, stream)| stream.len != first);
         if varied {
@@ -210,8 +209,7 @@ impl Hub {
             (true, false) => Layout::Equal,
             (true, true) => Layout::Varied,
         };
-        let payload = if pieces.len() == 1 { pieces.pop().unwrap_or_default() } else { pieces.concat().into() };
-        (layout, payload)
+        (layout, Payload::concat(&pieces))
     }
 
     /// Opens parts as far as their givers and receivers have room for them, in order.
@@ -226,15 +224,16 @@ impl Hub {
                     open < one.open_parts
                 })
             };
-            let room = source.is_none_or(|source| has_room(&source, true))
-                && receivers.iter().all(|position| has_room(position, false));
+            let mut all = receivers.clone().filter(|position| operation.receives(index, *position));
+            let room =
+                source.is_none_or(|source| has_room(&source, true)) && all.all(|position| has_room(&position, false));
             if !room {
                 passed.push_back(index);
                 let hopeless = match operation.signature.call {
                     CallCode::Gather => !has_room(&operation.root, false),
                     CallCode::Scatter => !has_room(&operation.root, true),
                     // Parts that several receive are opened in one order by all of them.
-                    _ => receivers.len() > 1,
+                    _ => receivers.clone().filter(|position| operation.receives(index, *position)).nth(1).is_some(),
                 };
                 if hopeless {
                     break;
@@ -248,7 +247,9 @@ impl Hub {
                 giver.ups_open += 1;
             }
             for position in receivers {
-                self.send_lane(operation, index, position);
+                if operation.receives(index, position) {
+                    self.send_lane(operation, index, position);
+                }
             }
             self.grant(operation, index);
         }
@@ -281,7 +282,7 @@ impl Hub {
     }
 
     /// Bytes that a call sends have come.
-    pub(super) fn on_data(&mut self, rank: Rank, data: Data, payload: Bytes) -> Result<(), Refusal> {
+    pub(super) fn on_data(&mut self, rank: Rank, data: Data, payload: Payload) -> Result<(), Refusal> {
         let place = self.session(rank).and_then(|session| session.requests.get(&data.request)).copied();
         let (id, position) = match place {
             Some(Place::Operation { id, position }) => (id, position),
@@ -300,7 +301,7 @@ impl Hub {
         operation: &mut Operation,
         position: usize,
         data: Data,
-        payload: Bytes,
+        payload: Payload,
     ) -> Result<(), Refusal> {
         if operation.phase != Phase::Running {
             return Err(broken("data without credit"));
@@ -349,6 +350,9 @@ impl Hub {
     /// Hands what has come on a stream to its receivers.
     pub(super) fn pass_on(&mut self, operation: &mut Operation, index: usize, complete: bool) {
         for position in operation.receivers(index) {
+            if !operation.receives(index, position) {
+                continue;
+            }
             let Some(one) = operation.participants.get_mut(position) else { continue };
             if complete {
                 one.downs_missing = one.downs_missing.saturating_sub(1);
@@ -384,7 +388,7 @@ impl Hub {
             one.announced |= len > 0;
             lane.limit = unasked.min(len);
             one.downs_open += 1;
-            self.send(one.rank, Down::Part(Part { request, part, len }), Bytes::new(), Sent::Nothing);
+            self.send(one.rank, Down::Part(Part { request, part, len }), Payload::new(), Sent::Nothing);
         }
         while lane.queued < stream.received.min(lane.limit) {
             let max = one.max_payload.min(lane.limit - lane.queued);

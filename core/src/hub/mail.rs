@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
-use bytes::Bytes;
+use crate::payload::Payload;
 
 use crate::rank::{Rank, Source, Tag, TagSelector};
 use crate::wire::Submit;
@@ -17,7 +17,7 @@ pub(super) struct Message {
     pub(super) sender: Rank,
     pub(super) submit: Submit,
     /// The beginning of the message, or all of it.
-    pub(super) payload: Bytes,
+    pub(super) payload: Payload,
     /// Its sender is gone, and the rest will not come. It stays where it is, for its receive to fail: otherwise a later
     /// message would be taken for it.
     pub(super) is_lost: bool,
@@ -49,7 +49,7 @@ impl Mailbox {
         self.unexpected.is_empty() && self.posted.is_empty()
     }
 
-    pub(super) fn push_message(&mut self, sender: Rank, submit: Submit, payload: Bytes) -> Order {
+    pub(super) fn push_message(&mut self, sender: Rank, submit: Submit, payload: Payload) -> Order {
         self.last += 1;
         let (tag, order) = (submit.tag, self.last);
         self.by_sender.insert((sender, order));

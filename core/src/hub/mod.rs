@@ -41,7 +41,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use bytes::Bytes;
+use crate::payload::Payload;
 
 use crate::error::{Category, Fault};
 use crate::rank::Rank;
@@ -95,6 +95,8 @@ pub struct Hub {
     groups: Groups<Vec<u8>>,
     next_group: u64,
     operations: BTreeMap<u64, Box<Operation>>,
+    /// Memory for the pieces of what is folded, with nothing in it.
+    spare_pieces: Vec<Vec<Vec<Payload>>>,
     next_operation: u64,
     names: BTreeMap<Key, u64>,
     mail: BTreeMap<(u64, Rank), Mailbox>,
@@ -138,6 +140,7 @@ impl Hub {
             groups: Groups::new(),
             next_group: 0,
             operations: BTreeMap::new(),
+            spare_pieces: Vec::new(),
             next_operation: 0,
             names: BTreeMap::new(),
             mail: BTreeMap::new(),
@@ -178,7 +181,7 @@ impl Hub {
 
     /// Takes in a frame. An error has been told to the peer already: its link is to be closed once
     /// [`poll_transmit`](Self::poll_transmit) has nothing left for it ([`wants_close`](Self::wants_close)).
-    pub fn handle_frame(&mut self, now: Instant, peer: PeerId, prefix: Prefix, header: &[u8], payload: Bytes) {
+    pub fn handle_frame(&mut self, now: Instant, peer: PeerId, prefix: Prefix, header: &[u8], payload: Payload) {
         self.now = now;
         if let Err((fault, text)) = self.dispatch(peer, prefix, header, payload) {
             self.reject(peer, fault, &text);
@@ -246,7 +249,7 @@ impl Hub {
     ///
     /// The value returned may change after: any call that takes `now`, `poll_transmit` for any peer.
     #[must_use]
-    pub fn poll_transmit(&mut self, id: PeerId) -> Option<(Down, Bytes)> {
+    pub fn poll_transmit(&mut self, id: PeerId) -> Option<(Down, Payload)> {
         let peer = self.peers.get_mut(&id)?;
         let Outgoing { mut frame, payload, sent } = peer.urgent.pop_front().or_else(|| peer.queue.pop_front())?;
         let who = peer.who;
@@ -356,7 +359,7 @@ impl Hub {
         }
     }
 
-    fn dispatch(&mut self, peer: PeerId, prefix: Prefix, header: &[u8], payload: Bytes) -> Result<(), Refusal> {
+    fn dispatch(&mut self, peer: PeerId, prefix: Prefix, header: &[u8], payload: Payload) -> Result<(), Refusal> {
         let Some(who) = self.peers.get(&peer).map(|peer| peer.who) else { return Ok(()) };
         if matches!(who, Who::Stranger) {
             if prefix.kind != HELLO {
@@ -435,12 +438,12 @@ impl Hub {
 
     fn send_urgent(&mut self, id: PeerId, frame: Down) {
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.urgent.push_back(Outgoing { frame, payload: Bytes::new(), sent: Sent::Nothing });
+            peer.urgent.push_back(Outgoing { frame, payload: Payload::new(), sent: Sent::Nothing });
             self.list(id);
         }
     }
 
-    fn send_to_peer(&mut self, id: PeerId, frame: Down, payload: Bytes) {
+    fn send_to_peer(&mut self, id: PeerId, frame: Down, payload: Payload) {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.queue.push_back(Outgoing { frame, payload, sent: Sent::Nothing });
             self.list(id);
@@ -448,7 +451,7 @@ impl Hub {
     }
 
     /// Queues a frame for a rank; if its link is gone, what the frame holds is free at once.
-    fn send(&mut self, rank: Rank, frame: Down, payload: Bytes, sent: Sent) {
+    fn send(&mut self, rank: Rank, frame: Down, payload: Payload, sent: Sent) {
         let id = self.session(rank).and_then(Session::peer);
         match id.and_then(|id| self.peers.get_mut(&id)) {
             Some(peer) => {
@@ -531,7 +534,7 @@ impl Hub {
         for (id, who) in peers {
             match who {
                 Who::Rank(_) | Who::Leaving => {
-                    self.send_to_peer(id, Down::Goodbye(Goodbye { reason: why }), Bytes::new());
+                    self.send_to_peer(id, Down::Goodbye(Goodbye { reason: why }), Payload::new());
                 }
                 Who::Rejected => {}
                 // Nobody waits for what it may have to say.
@@ -549,8 +552,8 @@ fn broken(text: &str) -> Refusal {
 }
 
 /// A text for people as a payload of at most `max` bytes.
-fn reason(text: &str, max: usize) -> Bytes {
-    Bytes::copy_from_slice(cut(text, max.min(MAX_REASON_LEN)).as_bytes())
+fn reason(text: &str, max: usize) -> Payload {
+    Payload::from(cut(text, max.min(MAX_REASON_LEN)).as_bytes())
 }
 
 /// The beginning of a text, at most `max` bytes.

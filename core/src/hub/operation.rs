@@ -6,8 +6,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 
-use bytes::Bytes;
+use crate::payload::Payload;
 
 use super::registry::Apply;
 use super::stream::Stream;
@@ -533,24 +534,34 @@ impl Operation {
         if self.streams.get(stream).is_some_and(|stream| stream.lanes.len() > 1) { position } else { 0 }
     }
 
-    /// Who receives a stream, by position.
-    pub(super) fn receivers(&self, stream: usize) -> Vec<usize> {
+    /// The positions among which those are that [receive](Self::receives) a stream.
+    pub(super) fn receivers(&self, stream: usize) -> Range<usize> {
         use CallCode::{Alltoall, Gather, Recv, Scatter, Send, Split, User};
-        let Some(held) = self.streams.get(stream) else { return Vec::new() };
-        let size = self.size();
+        let one = |position: usize| position..position + 1;
+        let Some(held) = self.streams.get(stream) else { return 0..0 };
         match self.signature.call {
-            _ if held.void || held.lanes.is_empty() => Vec::new(),
-            Gather => alloc::vec![self.root],
-            Scatter => alloc::vec![stream],
-            Alltoall => alloc::vec![stream % size.max(1)],
-            Send | Recv => alloc::vec![1],
-            Split | User => stream
-                .checked_sub(self.group.sources)
-                .and_then(|at| self.group.destinations.get(at))
-                .copied()
-                .into_iter()
-                .collect(),
-            _ => held.lanes.iter().enumerate().filter(|(_, lane)| !lane.done).map(|(at, _)| at).collect(),
+            _ if held.void || held.lanes.is_empty() => 0..0,
+            Gather => one(self.root),
+            Scatter => one(stream),
+            Alltoall => one(stream % self.size().max(1)),
+            Send | Recv => one(1),
+            Split | User => {
+                let destination = stream.checked_sub(self.group.sources).and_then(|at| self.group.destinations.get(at));
+                destination.map_or(0..0, |position| one(*position))
+            }
+            _ => 0..held.lanes.len(),
+        }
+    }
+
+    /// Whether one of the [receivers](Self::receivers) of a stream is one.
+    pub(super) fn receives(&self, stream: usize, position: usize) -> bool {
+        use CallCode::{Alltoall, Gather, Recv, Scatter, Send, Split, User};
+        match self.signature.call {
+            Gather | Scatter | Alltoall | Send | Recv | Split | User => true,
+            _ => {
+                let lane = self.streams.get(stream).and_then(|held| held.lanes.get(position));
+                lane.is_some_and(|lane| !lane.done)
+            }
         }
     }
 
@@ -588,16 +599,11 @@ impl Operation {
     }
 
     /// Inputs of the user's code, in the group's order.
-    pub(super) fn inputs(&self) -> Vec<(Rank, Bytes)> {
+    pub(super) fn inputs(&self) -> Vec<(Rank, Payload)> {
         let inputs = self.streams.iter().take(self.group.sources).enumerate();
         inputs
             .filter_map(|(at, stream)| {
-                let mut pieces = stream.pieces(0, stream.len);
-                let bytes = match pieces.len() {
-                    0 => Bytes::new(),
-                    1 => pieces.pop()?,
-                    _ => pieces.concat().into(),
-                };
+                let bytes = Payload::concat(&stream.pieces(0, stream.len));
                 Some((self.group.number(at)?, bytes))
             })
             .collect()

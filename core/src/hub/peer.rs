@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 
-use bytes::Bytes;
+use crate::payload::Payload;
 
 use crate::endpoint::EAGER_OVERHEAD;
 use crate::error::Fault;
@@ -44,7 +44,7 @@ pub(super) enum Sent {
 
 pub(super) struct Outgoing {
     pub(super) frame: Down,
-    pub(super) payload: Bytes,
+    pub(super) payload: Payload,
     pub(super) sent: Sent,
 }
 

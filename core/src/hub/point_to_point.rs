@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
+use crate::payload::Payload;
 
 use super::mail::{Mailbox, Message, Posted};
 use super::operation::{Operation, Participant, Phase, Plan, Presence, Signature};
@@ -20,7 +20,7 @@ use crate::wire::{Complete, Down, Fail, Layout, Submit, SubmitFlags};
 use alloc::collections::VecDeque;
 
 impl Hub {
-    pub(super) fn on_send(&mut self, rank: Rank, submit: Submit, payload: Bytes) -> Result<(), Refusal> {
+    pub(super) fn on_send(&mut self, rank: Rank, submit: Submit, payload: Payload) -> Result<(), Refusal> {
         let dest = self.rank_in_world(submit.communicator, submit.peer)?;
         if let Some((fault, text)) = self.absence_in(submit.communicator, dest) {
             self.free_charge(rank, cost(&submit, payload.len()));
@@ -96,7 +96,7 @@ impl Hub {
     }
 
     /// A send has met its receive.
-    fn match_message(&mut self, sender: Rank, send: Submit, payload: Bytes, posted: Posted) {
+    fn match_message(&mut self, sender: Rank, send: Submit, payload: Payload, posted: Posted) {
         let Posted { receiver, submit: receive } = posted;
         if let Some(session) = self.session_mut(receiver) {
             session.requests.remove(&receive.request);
@@ -129,13 +129,13 @@ impl Hub {
             );
             let fault = Fault::of_size(Category::Truncated, send.send, receive.receive);
             self.fail_request(receiver, receive.request, fault, &text);
-            self.complete_request(sender, send.request, Sent::Nothing, Bytes::new(), blank(send.request));
+            self.complete_request(sender, send.request, Sent::Nothing, Payload::new(), blank(send.request));
             return;
         }
         let whole = payload.len() as u64 == send.send;
         let room = self.room(receiver, receive.flags);
         if whole && send.send <= room {
-            self.complete_request(sender, send.request, Sent::Nothing, Bytes::new(), blank(send.request));
+            self.complete_request(sender, send.request, Sent::Nothing, Payload::new(), blank(send.request));
             let layout = if payload.is_empty() { Layout::Empty } else { Layout::Single };
             let number = self.members(send.communicator).and_then(|members| members.position(sender));
             let source = Rank::new(number.unwrap_or_default() as u32);
@@ -148,7 +148,7 @@ impl Hub {
     }
 
     /// A message that is longer than a frame, or has not come whole, is an operation of two ranks.
-    fn start_message(&mut self, sender: Rank, send: Submit, payload: Bytes, receiver: Rank, receive: Submit) {
+    fn start_message(&mut self, sender: Rank, send: Submit, payload: Payload, receiver: Rank, receive: Submit) {
         self.next_operation += 1;
         let id = self.next_operation;
         let Some(group) = self.members(send.communicator).cloned() else { return };
@@ -267,7 +267,7 @@ impl Hub {
         rank: Rank,
         request: RequestId,
         sent: Sent,
-        payload: Bytes,
+        payload: Payload,
         mut complete: Complete,
     ) {
         let Some(session) = self.session_mut(rank) else { return };

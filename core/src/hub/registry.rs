@@ -9,12 +9,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::Display;
 
-use bytes::Bytes;
+use crate::payload::{Payload, Pool};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Category, Fault};
-use crate::operation::{BuiltinFold, Input, fold_all};
+use crate::operation::{BuiltinFold, Fold, Input, fold_range, scratch_len};
 use crate::rank::Rank;
 
 /// A user-defined operation at the hub: all inputs in, all outputs out.
@@ -32,7 +32,7 @@ pub trait Apply: Send + Sync {
     /// # Errors
     ///
     /// The text reaches every participant, whose request fails with `Remote`.
-    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Bytes)>) -> Result<Vec<(Rank, Bytes)>, String>;
+    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Payload)>) -> Result<Vec<(Rank, Payload)>, String>;
 }
 
 /// What a typed user operation is called with.
@@ -57,8 +57,8 @@ where
     O: Serialize,
     E: Display,
 {
-    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Bytes)>) -> Result<Vec<(Rank, Bytes)>, String> {
-        let mut parameters: Option<(Rank, Bytes, P)> = None;
+    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Payload)>) -> Result<Vec<(Rank, Payload)>, String> {
+        let mut parameters: Option<(Rank, Payload, P)> = None;
         let mut values = Vec::with_capacity(inputs.len());
         for (rank, bytes) in inputs {
             let undecodable = |error: &dyn Display| format!("the input of rank {rank} does not decode: {error}");
@@ -169,8 +169,8 @@ pub struct Work {
 }
 
 pub(super) enum Job {
-    Fold { fold: BuiltinFold, inputs: Vec<Vec<Bytes>>, len: usize },
-    Apply { apply: Arc<dyn Apply>, name: Arc<str>, destinations: Box<[Rank]>, inputs: Vec<(Rank, Bytes)> },
+    Fold { fold: BuiltinFold, inputs: Vec<Vec<Payload>>, len: usize },
+    Apply { apply: Arc<dyn Apply>, name: Arc<str>, destinations: Box<[Rank]>, inputs: Vec<(Rank, Payload)> },
 }
 
 /// The result of a [`Work`], to be handed back to the hub.
@@ -182,9 +182,10 @@ pub struct Done {
 
 #[derive(Debug)]
 pub(super) enum Output {
-    Folded(Bytes),
+    /// The result, and the memory that the pieces of the inputs were in.
+    Folded(Payload, Vec<Vec<Payload>>),
     /// One output for each destination, in the group's order.
-    Applied(Vec<Bytes>),
+    Applied(Vec<Payload>),
 }
 
 /// What stays with the driver while a [`Work`] runs, for the case that it never returns.
@@ -227,10 +228,16 @@ impl Work {
 
     /// Does it.
     pub fn run(self) -> Done {
+        self.run_in(&mut Pool::new(0))
+    }
+
+    /// Does it, with memory of a pool.
+    pub fn run_in(self, pool: &mut Pool) -> Done {
         let result = match self.job {
-            Job::Fold { fold, inputs, len } => {
-                let mut inputs: Vec<Input<'_, Bytes>> = inputs.iter().map(|pieces| Input::new(pieces, 0)).collect();
-                Ok(Output::Folded(fold_all(&fold, &mut inputs, len).into()))
+            Job::Fold { fold, mut inputs, len } => {
+                let out = fold_pieces(&fold, &inputs, len, pool);
+                inputs.iter_mut().for_each(Vec::clear);
+                Ok(Output::Folded(out, inputs))
             }
             Job::Apply { apply, name, destinations, inputs } => {
                 let remote = |text| (Fault::new(Category::Remote), format!("operation \"{name}\" failed: {text}"));
@@ -250,9 +257,29 @@ impl core::fmt::Debug for Work {
     }
 }
 
+/// Folds the first `len` bytes of all inputs.
+fn fold_pieces(fold: &BuiltinFold, inputs: &[Vec<Payload>], len: usize, pool: &mut Pool) -> Payload {
+    /// For so many ranks it is done on the stack.
+    const FEW: usize = 16;
+    let mut few: [Input<'_, Payload>; FEW];
+    let mut many: Vec<Input<'_, Payload>>;
+    let readers = if inputs.len() <= FEW {
+        few = core::array::from_fn(|index| Input::new(inputs.get(index).map_or(&[], Vec::as_slice), 0));
+        few.get_mut(..inputs.len()).unwrap_or_default()
+    } else {
+        many = inputs.iter().map(|pieces| Input::new(pieces, 0)).collect();
+        &mut many
+    };
+    let (mut out, mut scratch) = (pool.room(len), pool.room(scratch_len(fold, inputs.len())));
+    fold_range(fold, readers, &mut out, &mut scratch);
+    fold.finish(&mut out);
+    pool.fill(scratch);
+    pool.fill(out)
+}
+
 /// Puts the outputs into the order of the destinations.
-fn assign(destinations: &[Rank], outputs: Vec<(Rank, Bytes)>) -> Result<Vec<Bytes>, String> {
-    let mut assigned: BTreeMap<Rank, Bytes> = BTreeMap::new();
+fn assign(destinations: &[Rank], outputs: Vec<(Rank, Payload)>) -> Result<Vec<Payload>, String> {
+    let mut assigned: BTreeMap<Rank, Payload> = BTreeMap::new();
     for (rank, bytes) in outputs {
         if !destinations.contains(&rank) {
             return Err(format!("it returned an output for rank {rank}, which is no destination"));

@@ -3,13 +3,13 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
+use crate::payload::Payload;
 
 /// Bytes that came together, held until every receiver has been sent them.
 #[derive(Debug)]
 struct Segment {
     offset: u64,
-    bytes: Bytes,
+    bytes: Payload,
     /// Receivers that have not been sent all of it.
     pending: u32,
 }
@@ -77,7 +77,7 @@ impl Stream {
 
     /// Takes the stream's beginning, for which the giver's queue was charged. Returns the charge if nobody is to get
     /// it.
-    pub(super) fn push_charged(&mut self, bytes: Bytes, charge: u64) -> u64 {
+    pub(super) fn push_charged(&mut self, bytes: Payload, charge: u64) -> u64 {
         self.push(bytes);
         self.granted = self.received;
         self.charge = charge;
@@ -86,7 +86,7 @@ impl Stream {
     }
 
     /// Takes the next bytes; the caller has checked that they fit.
-    pub(super) fn push(&mut self, bytes: Bytes) {
+    pub(super) fn push(&mut self, bytes: Payload) {
         if bytes.is_empty() {
             return;
         }
@@ -109,7 +109,7 @@ impl Stream {
 
     /// The held bytes from `from`, at most `max` of them and none beyond one segment; and whether they are the
     /// segment's last.
-    pub(super) fn next_chunk(&self, from: u64, max: u64) -> Option<(Bytes, bool)> {
+    pub(super) fn next_chunk(&self, from: u64, max: u64) -> Option<(Payload, bool)> {
         let index = self.segments.partition_point(|segment| segment.end() <= from);
         let segment = self.segments.get(index)?;
         let start = usize::try_from(from.checked_sub(segment.offset)?).ok()?;
@@ -119,15 +119,20 @@ impl Stream {
     }
 
     /// The bytes `from..to`, in pieces.
-    pub(super) fn pieces(&self, from: u64, to: u64) -> Vec<Bytes> {
+    pub(super) fn pieces(&self, from: u64, to: u64) -> Vec<Payload> {
         let mut pieces = Vec::new();
+        self.collect(from, to, &mut pieces);
+        pieces
+    }
+
+    /// Adds the bytes `from..to` to `pieces`.
+    pub(super) fn collect(&self, from: u64, to: u64, pieces: &mut Vec<Payload>) {
         let mut at = from;
         while at < to {
             let Some((bytes, _)) = self.next_chunk(at, to - at) else { break };
             at += bytes.len() as u64;
             pieces.push(bytes);
         }
-        pieces
     }
 
     /// A receiver has been sent the segment that ends at `end`. Returns the charge that this sets free.

@@ -2,13 +2,16 @@
 
 use alloc::vec::Vec;
 
-use bytes::Bytes;
+use crate::payload::Payload;
 
 use super::Hub;
 use super::operation::{Operation, Phase, Plan};
 use super::registry::{Done, Job, Output, Work};
 use super::stream::Stream;
 use crate::request::CallCode;
+
+/// For so many ranges that are folded at a time there is memory for the pieces of their inputs.
+const SPARE: usize = 8;
 
 impl Hub {
     pub(super) fn start_fold(&mut self, operation: &mut Operation, whole: bool) {
@@ -51,7 +54,11 @@ impl Hub {
             return;
         }
         operation.at_work = true;
-        let pieces = operation.streams.iter().take(inputs).map(|stream| stream.pieces(from, to)).collect();
+        let mut pieces = self.spare_pieces.pop().unwrap_or_default();
+        pieces.resize_with(inputs, Vec::new);
+        for (stream, pieces) in operation.streams.iter().zip(&mut pieces) {
+            stream.collect(from, to, pieces);
+        }
         // A range is no longer than a window or a frame.
         let job = Job::Fold { fold: folding.fold, inputs: pieces, len: (to - from) as usize };
         self.work.push_back(Work { operation: operation.id, job });
@@ -78,7 +85,12 @@ impl Hub {
         operation.at_work = false;
         if operation.phase == Phase::Running {
             match done.result {
-                Ok(Output::Folded(bytes)) => self.folded(&mut operation, bytes),
+                Ok(Output::Folded(bytes, spare)) => {
+                    if self.spare_pieces.len() < SPARE {
+                        self.spare_pieces.push(spare);
+                    }
+                    self.folded(&mut operation, bytes);
+                }
                 Ok(Output::Applied(outputs)) => self.applied(&mut operation, outputs),
                 Err((fault, text)) => self.fail_operation(&mut operation, fault, &text),
             }
@@ -86,7 +98,7 @@ impl Hub {
         self.put_back(operation);
     }
 
-    fn folded(&mut self, operation: &mut Operation, bytes: Bytes) {
+    fn folded(&mut self, operation: &mut Operation, bytes: Payload) {
         let inputs = operation.input_streams();
         let Plan::Fold(folding) = &mut operation.plan else { return };
         folding.folded = folding.target;
@@ -106,7 +118,7 @@ impl Hub {
         self.fold_next(operation);
     }
 
-    pub(super) fn applied(&mut self, operation: &mut Operation, outputs: Vec<Bytes>) {
+    pub(super) fn applied(&mut self, operation: &mut Operation, outputs: Vec<Payload>) {
         let sources = operation.group.sources;
         let max = self.config.max_message;
         if let Some(output) = outputs.iter().find(|output| output.len() as u64 > max) {

@@ -7,7 +7,7 @@ mod siege;
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
+use edgempi_core::Payload;
 use edgempi_core::endpoint::Config;
 use edgempi_core::hub::{self, Applied, Hub, PeerId, Registry};
 use edgempi_core::request::{CallCode, CommunicatorId, Receive};
@@ -91,7 +91,7 @@ impl Villain {
         let (prefix, header) = head.split_first_chunk().unwrap();
         let prefix = Prefix::decode(*prefix);
         if world.hub.check_prefix(world.now, self.peer, prefix).is_ok() {
-            world.hub.handle_frame(world.now, self.peer, prefix, header, Bytes::from(payload));
+            world.hub.handle_frame(world.now, self.peer, prefix, header, Payload::from(payload));
         }
     }
 

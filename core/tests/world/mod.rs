@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use bytes::Bytes;
+use edgempi_core::Payload;
 use edgempi_core::endpoint::{Config, Content, Event, Incoming, Outgoing, Reach};
 use edgempi_core::hub::{self, Hub, PeerId, Registry};
 use edgempi_core::request::{CallCode, CommunicatorId, NameIds, NewNames, Parts, Receive, Sent, Slot, Submission};
@@ -212,7 +212,7 @@ impl World {
         let Some(frame) = node.to_hub.pop_front() else { return false };
         let (now, peer, prefix) = (self.now, node.peer, frame.prefix());
         if self.hub.check_prefix(now, peer, prefix).is_ok() {
-            self.hub.handle_frame(now, peer, prefix, &frame.head[PREFIX_LEN..], Bytes::from(frame.payload));
+            self.hub.handle_frame(now, peer, prefix, &frame.head[PREFIX_LEN..], Payload::from(frame.payload));
         }
         true
     }
@@ -358,7 +358,7 @@ impl World {
 /// A peer without an endpoint, which may say anything.
 pub struct Stranger {
     pub peer: PeerId,
-    pub said: Vec<(Down, Bytes)>,
+    pub said: Vec<(Down, Payload)>,
 }
 
 impl Stranger {
@@ -386,7 +386,7 @@ impl Stranger {
         let (prefix, header) = head.split_first_chunk().unwrap();
         let prefix = Prefix::decode(*prefix);
         if world.hub.check_prefix(world.now, self.peer, prefix).is_ok() {
-            world.hub.handle_frame(world.now, self.peer, prefix, header, Bytes::copy_from_slice(payload));
+            world.hub.handle_frame(world.now, self.peer, prefix, header, Payload::from(payload));
         }
         self.listen(world);
     }

@@ -4,7 +4,7 @@ use edgempi_core::request::{Receive, Sent};
 use edgempi_core::{Call, Datatype, Element, Rank, ReduceOp, Source, Status, Tag, TagSelector};
 
 use super::{Comm, Started, whole};
-use crate::buffers::{Inbound, Outbound, zeroed};
+use crate::buffers::{Inbound, Outbound, sized};
 use crate::engine::OwnedCall;
 use crate::error::Error;
 use crate::request::{OnDrop, Request};
@@ -117,10 +117,37 @@ impl Comm {
         root: impl Into<Rank>,
         data: impl IntoBuffer<T>,
     ) -> Request<'static, Option<Vec<T>>> {
+        self.gather_reusing(Vec::new(), root, data)
+    }
+
+    /// As [`gather`](Self::gather), with the root's result in the memory of a vector that has done its service, if it is
+    /// large enough. What is in it does not matter; other ranks give `Vec::new()`.
+    ///
+    /// A large result comes sooner this way: memory that is new has to be cleared first.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(2)?;
+    /// # let other = worlds[1].comm();
+    /// let mut all = Vec::new();
+    /// for round in 0..3 {
+    /// #   let gathering = other.gather(0, [round + 10]);
+    ///     all = worlds[0].comm().gather_reusing(all, 0, [round]).wait()?.unwrap_or_default();
+    ///     assert_eq!(all, [round, round + 10]);
+    /// #   gathering.wait()?;
+    /// }
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn gather_reusing<T: Element>(
+        &self,
+        memory: Vec<T>,
+        root: impl Into<Rank>,
+        data: impl IntoBuffer<T>,
+    ) -> Request<'static, Option<Vec<T>>> {
         let (root, data) = (root.into(), data.into_buffer());
         let len = size_of_val(data.as_slice());
         let is_root = root == self.rank();
-        let (receive, inbound) = match self.blocks_around(is_root, &data) {
+        let (receive, inbound) = match self.blocks_around(is_root, memory, &data) {
             Ok(found) => found,
             Err(error) => return Request::refused(error),
         };
@@ -155,6 +182,18 @@ impl Comm {
     /// ```
     #[track_caller]
     pub fn scatter<T: Element>(&self, root: impl Into<Rank>, data: Option<Vec<T>>) -> Request<'static, Vec<T>> {
+        self.scatter_reusing(Vec::new(), root, data)
+    }
+
+    /// As [`scatter`](Self::scatter), with the result in the memory of a vector that has done its service, if it is
+    /// large enough; see [`gather_reusing`](Self::gather_reusing).
+    #[track_caller]
+    pub fn scatter_reusing<T: Element>(
+        &self,
+        memory: Vec<T>,
+        root: impl Into<Rank>,
+        data: Option<Vec<T>>,
+    ) -> Request<'static, Vec<T>> {
         let root = root.into();
         if root != self.rank() {
             return self.start(
@@ -164,7 +203,7 @@ impl Comm {
                     sent: Sent::Equal(0),
                     receive: Receive::AtMost(self.message_size),
                     outbound: Outbound::Nothing,
-                    inbound: Inbound::Whole { storage: Box::new(Vec::<T>::new()), open: true },
+                    inbound: Inbound::Whole { storage: Box::new(memory), open: true },
                 },
                 OnDrop::Detach,
                 whole,
@@ -179,7 +218,10 @@ impl Comm {
             return Request::refused(Error::invalid(text));
         }
         let block = data.len() / size;
-        let own = data[self.rank().index() * block..][..block].to_vec();
+        let Some(mut own) = sized(memory, block) else {
+            return Request::refused(Error::invalid(format!("no memory for {block} elements")));
+        };
+        own.copy_from_slice(&data[self.rank().index() * block..][..block]);
         self.start(
             Started {
                 call: OwnedCall::Builtin(Call::Scatter { root }),
@@ -207,8 +249,15 @@ impl Comm {
     /// ```
     #[track_caller]
     pub fn allgather<T: Element>(&self, data: impl IntoBuffer<T>) -> Request<'static, Vec<T>> {
+        self.allgather_reusing(Vec::new(), data)
+    }
+
+    /// As [`allgather`](Self::allgather), with the result in the memory of a vector that has done its service, if it is
+    /// large enough; see [`gather_reusing`](Self::gather_reusing).
+    #[track_caller]
+    pub fn allgather_reusing<T: Element>(&self, memory: Vec<T>, data: impl IntoBuffer<T>) -> Request<'static, Vec<T>> {
         let data = data.into_buffer();
-        let (receive, inbound) = match self.blocks_around(true, &data) {
+        let (receive, inbound) = match self.blocks_around(true, memory, &data) {
             Ok(found) => found,
             Err(error) => return Request::refused(error),
         };
@@ -236,10 +285,23 @@ impl Comm {
     /// ```
     #[track_caller]
     pub fn alltoall<T: Element>(&self, data: impl IntoBuffer<T>) -> Request<'static, Vec<T>> {
+        self.alltoall_reusing(Vec::new(), data)
+    }
+
+    /// As [`alltoall`](Self::alltoall), with the result in the memory of a vector that has done its service, if it is
+    /// large enough; see [`gather_reusing`](Self::gather_reusing).
+    #[track_caller]
+    pub fn alltoall_reusing<T: Element>(&self, memory: Vec<T>, data: impl IntoBuffer<T>) -> Request<'static, Vec<T>> {
         let data = data.into_buffer();
         let len = size_of_val(data.as_slice());
-        // The own block is in its place already, the others are overwritten.
-        let inbound = Inbound::Blocks(Box::new(data.clone()));
+        let Some(mut all) = sized(memory, data.len()) else {
+            return Request::refused(Error::invalid(format!("no memory for {} elements", data.len())));
+        };
+        // The own block stays at home. What can not be divided is told below, with everything else.
+        let block = data.len() / self.size() as usize;
+        let own = self.rank().index() * block..(self.rank().index() + 1) * block;
+        all[own.clone()].copy_from_slice(&data[own]);
+        let inbound = Inbound::Blocks(Box::new(all));
         let started = Started {
             call: OwnedCall::Builtin(Call::Alltoall),
             datatype: T::DATATYPE,
@@ -434,13 +496,25 @@ impl Comm {
         source: impl Into<Source>,
         tag: impl Into<TagSelector>,
     ) -> Request<'static, (Vec<T>, Status)> {
+        self.recv_reusing(Vec::new(), source, tag)
+    }
+
+    /// As [`recv`](Self::recv), with the message in the memory of a vector that has done its service, if it is large
+    /// enough; see [`gather_reusing`](Self::gather_reusing).
+    #[track_caller]
+    pub fn recv_reusing<T: Element>(
+        &self,
+        memory: Vec<T>,
+        source: impl Into<Source>,
+        tag: impl Into<TagSelector>,
+    ) -> Request<'static, (Vec<T>, Status)> {
         let started = Started {
             call: OwnedCall::Builtin(Call::Recv { source: source.into(), tag: tag.into() }),
             datatype: T::DATATYPE,
             sent: Sent::Equal(0),
             receive: Receive::AtMost(self.message_size),
             outbound: Outbound::Nothing,
-            inbound: Inbound::Whole { storage: Box::new(Vec::<T>::new()), open: true },
+            inbound: Inbound::Whole { storage: Box::new(memory), open: true },
         };
         self.start(started, OnDrop::Cancel, |completion| {
             let status = completion.status;
@@ -509,12 +583,17 @@ impl Comm {
     }
 
     /// Room for a block from each rank around the own one, where this rank `receives`.
-    fn blocks_around<T: Element>(&self, receives: bool, own: &[T]) -> Result<(Receive, Inbound), Error> {
+    fn blocks_around<T: Element>(
+        &self,
+        receives: bool,
+        memory: Vec<T>,
+        own: &[T],
+    ) -> Result<(Receive, Inbound), Error> {
         if !receives {
             return Ok((Receive::Exactly(0), Inbound::Nothing));
         }
         let (size, rank) = (self.size() as usize, self.rank().index());
-        let elements = own.len().checked_mul(size).and_then(zeroed::<T>);
+        let elements = own.len().checked_mul(size).and_then(|len| sized(memory, len));
         let Some(mut all) = elements else {
             let text = format!("no memory for {} elements from each of {size} ranks", own.len());
             return Err(Error::invalid(text));

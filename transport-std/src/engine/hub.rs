@@ -5,12 +5,12 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use edgempi_core::hub::{self, Event, Hub, HubStatus, PeerId, Registry};
+use edgempi_core::payload::{Payload, Pool, Room};
 use edgempi_core::wire::{Down, MAX_HEAD_LEN, Prefix};
 use edgempi_core::{Instant, wire};
 
-use super::worker::{Workers, run};
+use super::worker::Workers;
 use super::{Engine, FIRST_LINK_KEY, FIRST_LISTENER_KEY, Traffic};
 use crate::codec::{Fill, FrameReader};
 use crate::hub::Report;
@@ -23,6 +23,8 @@ const QUOTA: usize = 256 * 1024;
 /// Frames and bytes taken from the hub for one call to the system.
 const BATCH_FRAMES: usize = 32;
 const BATCH_BYTES: usize = 1 << 20;
+/// Bytes of payloads that the hub keeps memory for, to use it again.
+const POOL: usize = 8 << 20;
 /// How long a peer may take to read its last words, and why it is refused, before its link is cut.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -43,14 +45,14 @@ const HUB: &str = "edgempi::hub";
 struct Leaving {
     head: [u8; MAX_HEAD_LEN],
     head_len: usize,
-    payload: Bytes,
+    payload: Payload,
 }
 
 /// A frame on its way in.
 struct Arriving {
     prefix: Prefix,
     header: [u8; wire::MAX_HEADER_LEN],
-    payload: BytesMut,
+    payload: Room,
     got: usize,
 }
 
@@ -82,6 +84,7 @@ pub(crate) struct HubDriver {
     keys: BTreeMap<usize, PeerId>,
     next_key: usize,
     workers: Workers,
+    pool: Pool,
     poller: Arc<polling::Poller>,
     /// Links that have something to read or to write.
     busy: VecDeque<PeerId>,
@@ -125,6 +128,7 @@ impl HubDriver {
             keys: BTreeMap::new(),
             next_key: FIRST_LINK_KEY,
             workers: Workers::new(wake),
+            pool: Pool::new(POOL),
             poller,
             busy: VecDeque::new(),
             unwatched: Vec::new(),
@@ -230,7 +234,8 @@ impl HubDriver {
     /// Moves what can be moved. Returns whether anything was.
     pub(super) fn turn(&mut self, now: Instant) -> bool {
         let mut moved = self.accept(now);
-        if self.is_swept() {
+        let is_swept = self.is_swept();
+        if is_swept {
             self.busy.clear();
             for (peer, connection) in &mut self.connections {
                 (connection.link.readable, connection.link.writable) = (true, true);
@@ -241,8 +246,12 @@ impl HubDriver {
         }
         for _ in 0..self.busy.len() {
             let Some(peer) = self.busy.pop_front() else { break };
-            moved |= self.read(now, peer);
-            moved |= self.write(now, peer);
+            let read = self.read(now, peer);
+            // Those that are not swept are armed by the way.
+            if read || !is_swept || self.connections.get(&peer).is_some_and(Connection::is_unfinished) {
+                moved |= self.write(now, peer);
+            }
+            moved |= read;
         }
         while let Some(done) = self.workers.pop() {
             moved = true;
@@ -254,7 +263,7 @@ impl HubDriver {
                 if work.is_user_code() {
                     self.workers.push(work);
                 } else {
-                    self.hub.finish_work(now, run(work));
+                    self.hub.finish_work(now, work.run_in(&mut self.pool));
                 }
             }
             let Some(peer) = self.hub.poll_peer() else { break };
@@ -266,7 +275,7 @@ impl HubDriver {
 
     /// Whether every turn looks at every link; the poller watches them only from [`arm`](Self::arm) to
     /// [`disarm`](Self::disarm).
-    fn is_swept(&self) -> bool {
+    pub(super) fn is_swept(&self) -> bool {
         self.connections.len() <= SWEPT
     }
 
@@ -371,8 +380,8 @@ impl HubDriver {
     fn read(&mut self, now: Instant, peer: PeerId) -> bool {
         let Some(connection) = self.connections.get_mut(&peer) else { return false };
         let mut moved = 0;
-        while connection.link.readable && !connection.over && moved < QUOTA {
-            match connection.read_some(&mut self.hub, now, peer) {
+        while !connection.over && moved < QUOTA {
+            match connection.read_some(&mut self.hub, &mut self.pool, now, peer) {
                 Ok((n, Fill::Some)) => {
                     moved += n.max(1);
                     connection.traffic.received += n as u64;
@@ -450,7 +459,12 @@ impl HubDriver {
 }
 
 impl Connection {
-    fn read_some(&mut self, hub: &mut Hub, now: Instant, peer: PeerId) -> io::Result<(usize, Fill)> {
+    /// Whether there is something to do even if nothing comes and the hub has no more to say.
+    fn is_unfinished(&self) -> bool {
+        self.over || self.mute || !self.out.is_empty()
+    }
+
+    fn read_some(&mut self, hub: &mut Hub, pool: &mut Pool, now: Instant, peer: PeerId) -> io::Result<(usize, Fill)> {
         if self.closing {
             let thrown = self.reader.discard(usize::MAX);
             return Ok((thrown, self.reader.fill(&mut self.link)?));
@@ -463,7 +477,7 @@ impl Connection {
             {
                 let header = header.get(..usize::from(prefix.header_len)).unwrap_or(&header);
                 self.traffic.frames_received += 1;
-                hub.handle_frame(now, peer, prefix, header, payload.freeze());
+                hub.handle_frame(now, peer, prefix, header, pool.fill(payload));
             }
             return Ok((n, if n > 0 { Fill::Some } else { fill }));
         }
@@ -478,13 +492,14 @@ impl Connection {
         header[..n].copy_from_slice(&bytes[..n]);
         let taken = wire::PREFIX_LEN + bytes.len();
         self.reader.take_head(prefix);
-        if prefix.payload_len == 0 {
+        let len = prefix.payload_len as usize;
+        let whole = if len == 0 { Some(Payload::new()) } else { self.reader.take_whole(len, &self.link) };
+        if let Some(payload) = whole {
             self.traffic.frames_received += 1;
-            hub.handle_frame(now, peer, prefix, &header[..n], Bytes::new());
-        } else {
-            let payload = BytesMut::zeroed(prefix.payload_len as usize);
-            self.arriving = Some(Arriving { prefix, header, payload, got: 0 });
+            hub.handle_frame(now, peer, prefix, &header[..n], payload);
+            return Ok((taken + len, Fill::Some));
         }
+        self.arriving = Some(Arriving { prefix, header, payload: pool.room(len), got: 0 });
         Ok((taken, Fill::Some))
     }
 
@@ -505,20 +520,40 @@ impl Connection {
         }
     }
 
+    /// Hands frames over to a rank of this process. Returns whether any, or `None` if it is not of this process.
+    fn hand_over(&mut self) -> Option<io::Result<bool>> {
+        let mut moved = false;
+        while let Some(Leaving { head, head_len, payload }) = self.out.front() {
+            match self.link.hand_over(&head[..*head_len], payload)? {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => return Some(Err(error)),
+            }
+            moved = true;
+            self.traffic.sent += (head_len + payload.len()) as u64;
+            self.traffic.frames_sent += 1;
+            self.out.pop_front();
+        }
+        Some(Ok(moved))
+    }
+
     fn write_some(&mut self) -> io::Result<bool> {
-        let mut slices = Vec::with_capacity(2 * self.out.len());
-        let mut skip = self.written;
-        for Leaving { head, head_len, payload } in &self.out {
-            for piece in [&head[..*head_len], payload] {
-                // Only the first frame can have been written in part.
-                let done = skip.min(piece.len());
-                skip -= done;
-                if done < piece.len() {
-                    slices.push(IoSlice::new(&piece[done..]));
-                }
+        if let Some(handed_over) = self.hand_over() {
+            return handed_over;
+        }
+        let pieces = self.out.iter().flat_map(|Leaving { head, head_len, payload }| [&head[..*head_len], payload]);
+        let mut slices = [IoSlice::new(&[]); 2 * BATCH_FRAMES];
+        let (mut used, mut skip) = (0, self.written);
+        for piece in pieces {
+            // Only the first frame can have been written in part.
+            let done = skip.min(piece.len());
+            skip -= done;
+            if let Some(slice) = slices.get_mut(used).filter(|_| done < piece.len()) {
+                *slice = IoSlice::new(&piece[done..]);
+                used += 1;
             }
         }
-        let Some(n) = self.link.write(&slices)? else { return Ok(false) };
+        let Some(n) = self.link.write(&slices[..used])? else { return Ok(false) };
         self.written += n;
         self.traffic.sent += n as u64;
         while let Some(first) = self.out.front() {

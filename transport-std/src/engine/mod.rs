@@ -1,8 +1,8 @@
 //! The progress engine of a process: one thread that moves bytes for its rank and, where it hosts one, for the hub.
 //!
 //! Progress never depends on the user's runtime, or on anybody waiting. Whoever starts a call writes its first frame
-//! itself if nobody else is at the link; everything else happens on the engine's thread, which sleeps in the poller
-//! while there is nothing to do.
+//! itself if nobody else is at the link. Whoever waits for a call takes the *turn* and moves everybody's frames while it
+//! does; everything else happens on the engine's thread, which sleeps in the poller while there is nothing to do.
 //!
 //! Two locks, always in this order: the *driver*, whose holder alone reads and writes the link, and the *state* (the
 //! endpoint and its requests), which is held for calls of the state machine only.
@@ -14,20 +14,20 @@ mod payload;
 mod rank;
 mod state;
 mod token;
+mod turn;
 mod worker;
 
 use std::io;
-use std::mem;
 use std::ops::{AddAssign, DerefMut};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
-use std::thread::{self, ThreadId};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use edgempi_core::RequestId;
 use edgempi_core::wire::GoodbyeReason;
-use polling::{Events, Poller};
+use polling::Poller;
 
 use crate::error::Error;
 use crate::request::block_until;
@@ -36,17 +36,13 @@ pub(crate) use hub::HubDriver;
 pub(crate) use rank::RankDriver;
 pub(crate) use state::{Asked, OwnedCall, State, StateGuard};
 use token::Token;
+use turn::Turn;
 pub(crate) use worker::run as run_work;
 
 /// The poller's key of the rank's link, of the hub's listener, and of the first link to the hub.
 const RANK_KEY: usize = 0;
 const FIRST_LISTENER_KEY: usize = 1;
 const FIRST_LINK_KEY: usize = 3;
-/// How often the engine's thread looks around while somebody else moves the frames, or has just done so: whoever has got
-/// what it waited for may compute for long, and does not look any more.
-const TICK: Duration = Duration::from_micros(500);
-/// How often links that have something to say get their turn before the poller is asked who else has.
-const TURNS: usize = 8;
 /// How long a rank that leaves waits until the hub has heard its last word, and until the others have been told.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -102,12 +98,8 @@ pub(crate) struct Engine {
     /// How long whoever waits looks for frames before it sleeps.
     spin: Duration,
     poller: Arc<Poller>,
-    thread: OnceLock<ThreadId>,
     flags: Flags,
-    /// Held by the one who moves frames for everybody. Meanwhile the poller watches no link that is swept.
-    turn: Mutex<()>,
-    /// How often somebody but the engine's thread has had the turn.
-    lent: AtomicU64,
+    turn: Turn,
     state: Mutex<State>,
     driver: Token<Option<RankDriver>>,
     hub: Mutex<Option<HubDriver>>,
@@ -125,10 +117,8 @@ impl Engine {
             start: Instant::now(),
             spin,
             poller: Arc::new(Poller::new()?),
-            thread: OnceLock::new(),
             flags: Flags::default(),
-            turn: Mutex::new(()),
-            lent: AtomicU64::new(0),
+            turn: Turn::default(),
             state: Mutex::new(state(edgempi_core::Instant::ZERO)),
             driver: Token::new(None),
             hub: Mutex::new(None),
@@ -161,6 +151,7 @@ impl Engine {
 
     pub(crate) fn set_driver(&self, driver: RankDriver) {
         *self.driver() = Some(driver);
+        self.kick();
     }
 
     pub(crate) fn set_hub(&self, hub: HubDriver) {
@@ -189,7 +180,7 @@ impl Engine {
     pub(crate) fn give_up(&self) {
         self.go();
         // A waker may have dropped the world; the engine's own thread can not wait for itself.
-        if self.thread.get() != Some(&thread::current().id()) {
+        if !self.turn.is_engine(thread::current().id()) {
             block_until(pin!(self.flushed.clone()), Some(Instant::now() + LAST_WORDS));
         }
     }
@@ -238,112 +229,6 @@ impl Engine {
         }
     }
 
-    /// The engine's thread: runs until the world is left and nothing is open. Returns the hub that it drove.
-    pub(crate) fn run(self: &Arc<Self>) -> Option<HubDriver> {
-        let _ = self.thread.set(thread::current().id());
-        let _survivors = Survivors(self);
-        let mut events = Events::new();
-        let (mut last_moved, mut lent) = (Instant::now(), 0);
-        loop {
-            let closing = self.flags.closing.load(Ordering::Acquire);
-            let turn = try_lock(&self.turn);
-            let mut timeout = TICK;
-            if turn.is_some() {
-                let is_idle = self.turns();
-                if closing && is_idle && self.is_flushed() {
-                    self.flushed.set(());
-                }
-                // A link is flushed, too, between two frames: only an idle one has taken the last.
-                if is_idle && self.is_over() {
-                    break;
-                }
-                if !is_idle {
-                    last_moved = Instant::now();
-                }
-                let lent_before = mem::replace(&mut lent, self.lent.load(Ordering::Relaxed));
-                if last_moved.elapsed() < self.spin || !is_idle {
-                    timeout = Duration::ZERO;
-                } else if lent_before == lent {
-                    timeout = self.park();
-                }
-            }
-            drop(turn);
-            if timeout.is_zero() {
-                thread::yield_now();
-            }
-            events.clear();
-            let result = self.poller.wait(&mut events, Some(timeout));
-            self.flags.parked.store(false, Ordering::SeqCst);
-            if let Err(error) = result {
-                self.state().lose(&Error::disconnected(format!("the poller failed: {error}")));
-                break;
-            }
-            self.distribute(&events);
-            self.fire_deadlines();
-        }
-        self.end(&Error::Finalized)
-    }
-
-    /// Has the poller watch all links. Returns how long to sleep, unless it wakes.
-    ///
-    /// Whoever takes the turn next, or has something to tell, sees that the engine's thread is parked, and wakes it; or
-    /// it has come before, and is seen here.
-    fn park(&self) -> Duration {
-        self.arm();
-        self.flags.parked.store(true, Ordering::SeqCst);
-        if self.flags.woken.load(Ordering::SeqCst) || self.driver.is_wanted() {
-            return Duration::ZERO;
-        }
-        self.timeout()
-    }
-
-    fn disarm(&self) {
-        if let Some(driver) = self.driver().as_mut() {
-            driver.disarm();
-        }
-        if let Some(hub) = self.hub().as_mut() {
-            hub.disarm();
-        }
-    }
-
-    fn arm(&self) {
-        if let Some(driver) = self.driver().as_mut() {
-            driver.arm(self);
-        }
-        if let Some(hub) = self.hub().as_mut() {
-            hub.arm();
-        }
-    }
-
-    /// Nothing moves any more: everybody who waits is told why.
-    fn end(&self, error: &Error) -> Option<HubDriver> {
-        *self.driver() = None;
-        let hub = self.hub().take();
-        self.state().lose(error);
-        self.flushed.set(());
-        hub
-    }
-
-    /// Moves what can be moved, for a while. Returns whether nothing is left.
-    fn turns(&self) -> bool {
-        (0..TURNS).any(|_| !self.turn() && !self.flags.woken.swap(false, Ordering::AcqRel) && !self.driver.is_wanted())
-    }
-
-    /// Moves what can be moved. Returns whether anything was.
-    fn turn(&self) -> bool {
-        self.flags.woken.store(false, Ordering::Release);
-        let mut moved = self.driver.turn(|driver| {
-            let Some(driver) = driver else { return false };
-            let read = driver.read(self);
-            let wrote = driver.write(self);
-            read || wrote
-        });
-        if let Some(hub) = self.hub().as_mut() {
-            moved |= hub.turn(self.now());
-        }
-        moved || self.driver.is_wanted()
-    }
-
     fn next_deadline(&self) -> Option<edgempi_core::Instant> {
         let rank = self.state().poll_timeout();
         let hub = self.hub().as_ref().and_then(HubDriver::poll_timeout);
@@ -369,18 +254,7 @@ impl Engine {
         if let Some(hub) = self.hub().as_mut() {
             hub.handle_timeout(now);
         }
-    }
-
-    fn distribute(&self, events: &Events) {
-        for event in events.iter() {
-            if event.key == RANK_KEY {
-                if let Some(driver) = self.driver().as_mut() {
-                    driver.woken(event.readable, event.writable);
-                }
-            } else if let Some(hub) = self.hub().as_mut() {
-                hub.woken(event.key, event.readable, event.writable);
-            }
-        }
+        self.kick();
     }
 
     /// The rank's link is over: everybody who waits is told why.
@@ -416,17 +290,6 @@ impl Engine {
     }
 }
 
-/// Sees to it that nobody waits for an engine whose thread panics: in a waker, say, which is somebody else's code.
-struct Survivors<'e>(&'e Engine);
-
-impl Drop for Survivors<'_> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            drop(self.0.end(&Error::disconnected("the thread of its engine panicked")));
-        }
-    }
-}
-
 /// What calls and requests see of whatever moves their rank's frames.
 pub(crate) trait Drive: Send + Sync {
     /// Starts a call.
@@ -450,44 +313,8 @@ impl Drive for Engine {
         self.kick();
     }
 
-    /// Whoever waits moves the frames of everybody in the process, so that no thread has to be woken: that takes longer
-    /// than all else together. One at a time does; others sleep, and are woken by that one or the engine's thread.
     fn spin(&self, done: &dyn Fn() -> bool) {
-        if self.spin.is_zero() || self.thread.get() == Some(&thread::current().id()) {
-            return;
-        }
-        let Some(_turn) = try_lock(&self.turn) else { return };
-        self.lent.fetch_add(1, Ordering::Relaxed);
-        if self.flags.parked.swap(false, Ordering::SeqCst) {
-            self.disarm();
-            // It looks around now and then from now on.
-            let _ = self.poller.notify();
-        }
-        let mut last_moved = Instant::now();
-        loop {
-            let moved = self.turn();
-            if done() {
-                return;
-            }
-            if moved {
-                last_moved = Instant::now();
-            } else if last_moved.elapsed() >= self.spin {
-                self.arm();
-                // Whoever found the link taken just now relies on another look.
-                if !self.driver.is_wanted() {
-                    return;
-                }
-            }
-            thread::yield_now();
-        }
-    }
-}
-
-fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
-    match mutex.try_lock() {
-        Ok(guard) => Some(guard),
-        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-        Err(TryLockError::WouldBlock) => None,
+        self.wait_in_turn(done);
     }
 }
 

@@ -1,8 +1,9 @@
 //! Numbers that a session gives to long things: groups, the users' operations, places in the source.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
+use std::panic::Location;
 
 /// Most bytes of the names of one kind that the hub holds for this session: with those of the other kinds well below
 /// what it takes.
@@ -52,25 +53,87 @@ impl<K: Hash + Eq> Numbers<K> {
     }
 }
 
+/// Numbers of places in the source.
+pub(super) struct Sites {
+    /// By file, line and column.
+    numbers: Numbers<(&'static str, u32, u32)>,
+    /// What was asked for of late, by where the program holds it, which may be in several places for one in the source:
+    /// most calls are made where others were before.
+    recent: [(Option<&'static Location<'static>>, u16); RECENT],
+}
+
+/// How many places are found without a look at their files' names.
+const RECENT: usize = 64;
+
+impl Default for Sites {
+    fn default() -> Self {
+        Self { numbers: Numbers::default(), recent: [(None, 0); RECENT] }
+    }
+}
+
+impl Sites {
+    /// The entry among the recent ones that is this place's, if it has one.
+    fn recent(&mut self, site: &'static Location<'static>) -> &mut (Option<&'static Location<'static>>, u16) {
+        let address = std::ptr::from_ref(site).addr();
+        &mut self.recent[address / size_of::<Location<'_>>() % RECENT]
+    }
+
+    /// As [`Numbers::get`].
+    pub(super) fn get(&mut self, site: &'static Location<'static>) -> (u16, bool) {
+        if let (Some(known), number) = *self.recent(site)
+            && std::ptr::eq(known, site)
+        {
+            return (number, false);
+        }
+        let place = (site.file(), site.line(), site.column());
+        let found = self.numbers.get(&place, place.0.len());
+        match found {
+            (number, false) => *self.recent(site) = (Some(site), number),
+            // The numbers may have started anew.
+            (_, true) => self.recent = [(None, 0); RECENT],
+        }
+        found
+    }
+
+    /// As [`Numbers::give`].
+    pub(super) fn give(&mut self, site: &'static Location<'static>, number: u16) {
+        let place = (site.file(), site.line(), site.column());
+        self.numbers.give(place, place.0.len(), number);
+    }
+}
+
+/// Collectives started on a communicator.
+#[derive(Default)]
+struct Started {
+    /// Of all its ranks.
+    whole: u32,
+    groups: HashMap<Vec<u8>, u32>,
+}
+
 /// All names of a session.
 #[derive(Default)]
 pub(super) struct Names {
     pub(super) groups: Numbers<Vec<u8>>,
     pub(super) operations: Numbers<Vec<u8>>,
-    pub(super) sites: Numbers<(&'static str, u32, u32)>,
+    pub(super) sites: Sites,
     /// Collectives started on each communicator, by group. These counts outlive the groups' numbers: all participants
     /// have to go on counting where they are.
-    started: HashMap<u64, HashMap<Vec<u8>, u32>>,
+    started: BTreeMap<u64, Started>,
 }
 
 impl Names {
-    /// How many collectives this rank has started on a communicator and group.
+    /// How many collectives this rank has started on a communicator and group; the empty group is all of it.
     pub(super) fn started(&self, communicator: u64, group: &[u8]) -> u32 {
-        self.started.get(&communicator).and_then(|groups| groups.get(group)).copied().unwrap_or(0)
+        let Some(started) = self.started.get(&communicator) else { return 0 };
+        if group.is_empty() { started.whole } else { started.groups.get(group).copied().unwrap_or(0) }
     }
 
     pub(super) fn start(&mut self, communicator: u64, group: &[u8]) {
-        let groups = self.started.entry(communicator).or_default();
+        let Started { whole, groups } = self.started.entry(communicator).or_default();
+        if group.is_empty() {
+            *whole = whole.wrapping_add(1);
+            return;
+        }
         match groups.get_mut(group) {
             Some(count) => *count = count.wrapping_add(1),
             None => {
@@ -103,6 +166,25 @@ mod tests {
         }
         assert!(held.len() * (100 + OVERHEAD) <= MAX_BYTES, "{} numbers", held.len());
         assert!((10..20).contains(&renewed), "{renewed}");
+    }
+
+    #[test]
+    fn places_keep_their_numbers_until_those_start_anew() {
+        let mut sites = Sites::default();
+        let places = [Location::caller(), Location::caller()];
+        for (index, place) in places.into_iter().enumerate() {
+            let (number, is_new) = sites.get(place);
+            assert_eq!((number, is_new), (index as u16 + 1, true));
+            sites.give(place, number);
+        }
+        for _ in 0..3 {
+            assert_eq!(places.map(|place| sites.get(place)), [(1, false), (2, false)]);
+        }
+        sites.numbers.bytes = MAX_BYTES;
+        let other = Location::caller();
+        assert_eq!(sites.get(other), (1, true));
+        sites.give(other, 1);
+        assert_eq!(sites.get(places[1]), (2, true), "its number has become another's");
     }
 
     #[test]

@@ -91,6 +91,7 @@ impl RankDriver {
     /// Reads what has come. Returns whether anything has.
     pub(super) fn read(&mut self, engine: &Engine) -> bool {
         let mut moved = 0;
+        self.link.readable = true;
         while !self.over && moved < QUOTA {
             match self.read_some(engine) {
                 Ok((n, Fill::Some)) => moved += n.max(1),

@@ -201,9 +201,8 @@ impl State {
             return Err(Error::Finalized);
         }
         let Asked { communicator, call, datatype, sent, receive, in_place, site, pending } = asked;
-        let place = (site.file(), site.line(), site.column());
         let mut names = NameIds::default();
-        (names.site, names.new.site) = self.names.sites.get(&place, place.0.len());
+        (names.site, names.new.site) = self.names.sites.get(site);
         if let OwnedCall::User { group, operation, .. } = &call {
             check_names(group, operation)?;
             if !group.is_empty() {
@@ -245,7 +244,7 @@ impl State {
             buffers.split = submission.role().up == Parts::EachOther;
             if names.new.site {
                 buffers.site = (self.site_text)(site);
-                self.names.sites.give(place, place.0.len(), names.site);
+                self.names.sites.give(site, names.site);
             }
             if let OwnedCall::User { group, operation, .. } = call {
                 if names.new.group {

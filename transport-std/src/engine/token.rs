@@ -1,9 +1,9 @@
 //! The right to write a link, which whoever has something to send takes if nobody has it.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::sync::{PoisonError, TryLockError};
 
-use crate::sync::{AtomicBool, Mutex, MutexGuard, fence};
+use crate::sync::{AtomicBool, Mutex, MutexGuard, fence, try_lock};
 
 /// What is needed to write, and whether there may be something to write that nobody has looked at.
 pub(super) struct Token<T> {
@@ -26,22 +26,19 @@ impl<T> Token<T> {
     pub(super) fn kick(&self, mut write: impl FnMut(&mut T)) {
         self.wanted.store(true, Ordering::SeqCst);
         while self.is_wanted() {
-            let mut held = match self.held.try_lock() {
-                Ok(held) => held,
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                // Whoever has the token looks at the flag once more after letting go of it.
-                Err(TryLockError::WouldBlock) => return,
-            };
+            // Whoever has the token looks at the flag once more after letting go of it.
+            let Some(mut held) = try_lock(&self.held) else { return };
             self.wanted.store(false, Ordering::SeqCst);
             write(&mut held);
         }
     }
 
-    /// A turn of the engine's thread, which waits for the token.
-    pub(super) fn turn<R>(&self, write: impl FnOnce(&mut T) -> R) -> R {
+    /// A turn of whoever moves everybody's frames, and waits for the token. `write` is told whether there may be
+    /// something to write that nobody has looked at.
+    pub(super) fn turn<R>(&self, write: impl FnOnce(&mut T, bool) -> R) -> R {
         let mut held = self.lock();
-        self.wanted.store(false, Ordering::SeqCst);
-        write(&mut held)
+        let wanted = self.wanted.swap(false, Ordering::SeqCst);
+        write(&mut held, wanted)
     }
 
     /// Whether there may be something to send that nobody has looked at. The fence stands between letting go of the
@@ -90,7 +87,7 @@ mod tests {
                 .collect();
             // The engine's thread looks at the link, and goes to sleep if nothing is wanted then.
             loop {
-                token.turn(Link::write);
+                token.turn(|link, _| link.write());
                 drop(token.lock());
                 if !token.is_wanted() {
                     break;

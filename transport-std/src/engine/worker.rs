@@ -88,7 +88,7 @@ fn message(panic: &(dyn Any + Send)) -> &str {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use bytes::Bytes;
+    use edgempi_core::Payload;
     use edgempi_core::endpoint::{Config, Outgoing, Reach};
     use edgempi_core::hub::{self, Applied, Hub, Registry};
     use edgempi_core::request::{CommunicatorId, NameIds, NewNames, Receive, Sent, Slot, Submission};
@@ -117,7 +117,7 @@ mod tests {
             let reach = Reach::Everything;
             while let Some(Outgoing { head_len, payload, .. }) = endpoint.poll_transmit(now, &mut head, reach, |_| 6) {
                 let (prefix, header) = head[..head_len].split_first_chunk().expect("a frame has a prefix");
-                let payload = payload.map_or(Bytes::new(), |_| Bytes::from_static(b"\x01\0\0\0op"));
+                let payload = payload.map_or(Payload::new(), |_| Payload::from(&b"\x01\0\0\0op"[..]));
                 hub.handle_frame(now, peer, Prefix::decode(*prefix), header, payload);
             }
             if let Some(work) = hub.poll_work() {

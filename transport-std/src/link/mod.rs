@@ -4,7 +4,9 @@
 //! latter where it leads to the hub. A hub and a rank in one process share memory, whatever it says. Links of a
 //! program's own can not be plugged in yet.
 
+mod files;
 mod memory;
+mod stream;
 mod tcp;
 #[cfg(target_os = "linux")]
 mod unix;
@@ -12,6 +14,7 @@ mod unix;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
+use edgempi_core::Payload;
 use polling::{Event, Poller};
 
 pub(crate) use memory::{Wake, memory_pair};
@@ -58,6 +61,23 @@ pub(crate) trait Link: Send + Sync + 'static {
     /// `WouldBlock` if there is none; anything else ends the link.
     fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize>;
 
+    /// The next `len` bytes, if they have come and lie there as they were given, to be taken without a copy.
+    fn take(&self, len: usize) -> Option<Payload> {
+        let _ = len;
+        None
+    }
+
+    /// Hands a frame over without a copy of its payload, to somebody in the same process; `None` if the link carries bytes
+    /// only.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write)'s.
+    fn hand_over(&self, head: &[u8], payload: &Payload) -> Option<io::Result<()>> {
+        let _ = (head, payload);
+        None
+    }
+
     /// Says that nothing more will be written; what was written still arrives.
     fn close_write(&self);
 
@@ -87,11 +107,16 @@ impl Watched {
         Ok(Self { link, poller, key, readable: true, writable: true, armed: None })
     }
 
-    /// Reads; notes when there is nothing more.
+    /// Reads, unless there was nothing more the last time. A link that gives less than there is room for has no more, so
+    /// that nobody need ask once more to hear so.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        let result = retry(|| self.link.read(buffer));
-        self.readable = !would_block(&result);
-        optional(result)
+        if !self.readable {
+            return Ok(None);
+        }
+        let result = optional(retry(|| self.link.read(buffer)));
+        // Closing is told as often as somebody asks.
+        self.readable = matches!(result, Ok(Some(n)) if n == buffer.len() || n == 0);
+        result
     }
 
     /// Writes; notes when there is no room.
@@ -99,6 +124,18 @@ impl Watched {
         let result = retry(|| self.link.write(buffers));
         self.writable = !would_block(&result);
         optional(result)
+    }
+
+    /// As [`Link::take`].
+    pub(crate) fn take(&self, len: usize) -> Option<Payload> {
+        self.link.take(len)
+    }
+
+    /// As [`Link::hand_over`]; whether it was taken, or notes that there is no room.
+    pub(crate) fn hand_over(&mut self, head: &[u8], payload: &Payload) -> Option<io::Result<bool>> {
+        let result = self.link.hand_over(head, payload)?;
+        self.writable = !would_block(&result);
+        Some(optional(result).map(|taken| taken.is_some()))
     }
 
     pub(crate) fn close_write(&self) {
@@ -184,9 +221,9 @@ impl Listener {
 
     fn accept(&self) -> io::Result<Box<dyn Link>> {
         Ok(match self {
-            Self::Tcp(listener) => Box::new(tcp::TcpLink::new(listener.accept()?.0)?),
+            Self::Tcp(listener) => Box::new(tcp::link(listener.accept()?.0)?),
             #[cfg(target_os = "linux")]
-            Self::Unix(listener) => Box::new(unix::UnixLink::new(listener.accept()?.0)?),
+            Self::Unix(listener) => Box::new(unix::link(listener.accept()?.0)?),
         })
     }
 

@@ -1,54 +1,46 @@
 //! The TCP link: no Nagle, vectored writes, and a dial that keeps trying until a deadline.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::stream::{Socket, StreamLink};
 #[cfg(target_os = "linux")]
 use super::unix;
-use super::{Link, Listener, Source, source_of};
+use super::{Link, Listener, Source, files, source_of};
 use crate::config::Address;
 use crate::error::Error;
 
-/// A TCP connection.
-pub(crate) struct TcpLink {
-    stream: TcpStream,
+/// A link over a TCP connection.
+pub(super) fn link(stream: TcpStream) -> io::Result<StreamLink<TcpStream>> {
+    stream.set_nonblocking(true)?;
+    stream.set_nodelay(true)?;
+    Ok(StreamLink::new(stream))
 }
 
-impl TcpLink {
-    pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
-        Ok(Self { stream })
-    }
-}
-
-impl Link for TcpLink {
-    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        (&self.stream).read(buffer)
+impl Socket for TcpStream {
+    fn source(&self) -> Source<'_> {
+        source_of(self)
     }
 
-    fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&self.stream).write_vectored(buffers)
-    }
-
-    fn close_write(&self) {
-        // The other side may be gone already.
-        let _ = self.stream.shutdown(Shutdown::Write);
-    }
-
-    fn source(&self) -> Option<Source<'_>> {
-        Some(source_of(&self.stream))
+    fn shut_write(&self) {
+        let _ = self.shutdown(Shutdown::Write);
     }
 
     fn describe(&self) -> String {
-        self.stream.peer_addr().map_or_else(|_| "a closed connection".to_owned(), |peer| peer.to_string())
+        self.peer_addr().map_or_else(|_| "a closed connection".to_owned(), |peer| peer.to_string())
     }
 }
 
-/// Listens on `address`: the first of these sockets is that of TCP. `proto` is one of [`NAMES`](super::NAMES).
-pub(crate) fn listen(address: &Address, proto: &str) -> Result<Vec<Listener>, Error> {
+/// Connections that wait for the hub to take them.
+#[cfg(unix)]
+const QUEUE: i32 = 4096;
+
+/// Listens on `address` for as many ranks: the first of these sockets is that of TCP. `proto` is one of
+/// [`NAMES`](super::NAMES).
+pub(crate) fn listen(address: &Address, proto: &str, ranks: u32) -> Result<Vec<Listener>, Error> {
+    files::make_room(ranks)?;
     let listener = listen_tcp(address)?;
     #[cfg(target_os = "linux")]
     if proto != super::TCP {
@@ -68,7 +60,12 @@ pub(crate) fn listen(address: &Address, proto: &str) -> Result<Vec<Listener>, Er
 
 /// Listens on `address` for connections over TCP.
 pub(crate) fn listen_tcp(address: &Address) -> Result<TcpListener, Error> {
-    TcpListener::bind((address.host.as_str(), address.port)).map_err(|error| failed(address, &error))
+    let listener = TcpListener::bind((address.host.as_str(), address.port)).map_err(|error| failed(address, &error))?;
+    // Thousands of ranks may come at the same moment, and whoever finds the queue full tries again much later. A wish: with
+    // a shorter one, that is what happens.
+    #[cfg(unix)]
+    let _ = rustix::net::listen(&listener, QUEUE);
+    Ok(listener)
 }
 
 fn failed(address: &Address, error: &io::Error) -> Error {
@@ -113,21 +110,21 @@ fn try_connect(address: &Address, proto: &str, left: Duration) -> io::Result<Box
         match try_connect_here(address) {
             Err(error) if proto == super::UNIX => return Err(error),
             Err(_) => {}
-            Ok(link) => return Ok(Box::new(link)),
+            Ok(link) => return Ok(link),
         }
     }
     let _ = proto;
     let timeout = left.clamp(Duration::from_millis(10), Duration::from_secs(5));
-    Ok(Box::new(dial(address, timeout).and_then(TcpLink::new)?))
+    Ok(Box::new(dial(address, timeout).and_then(link)?))
 }
 
 /// Connects by the Unix socket beside the address' candidates.
 #[cfg(target_os = "linux")]
-fn try_connect_here(address: &Address) -> io::Result<unix::UnixLink> {
+fn try_connect_here(address: &Address) -> io::Result<Box<dyn Link>> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for candidate in (address.host.as_str(), address.port).to_socket_addrs()? {
-        match unix::connect(candidate).and_then(unix::UnixLink::new) {
-            Ok(link) => return Ok(link),
+        match unix::connect(candidate).and_then(unix::link) {
+            Ok(link) => return Ok(Box::new(link)),
             Err(error) => last = error,
         }
     }

@@ -3,46 +3,32 @@
 //! Its name is an abstract one, made of the hub's TCP address: no file is left behind, and whoever can not reach that
 //! port, because it is in another network namespace, does not find the name either.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
 
-use super::{Link, Source, source_of};
+use super::stream::{Socket, StreamLink};
+use super::{Source, source_of};
 
 /// Bytes on their way that the system is asked to hold; it may hold fewer.
 const SEND_BUFFER: usize = 4 << 20;
 
-/// A connection over a Unix socket.
-pub(crate) struct UnixLink {
-    stream: UnixStream,
+/// A link over a Unix socket.
+pub(super) fn link(stream: UnixStream) -> io::Result<StreamLink<UnixStream>> {
+    stream.set_nonblocking(true)?;
+    // A wish: with less room it is slower, and works.
+    let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER);
+    Ok(StreamLink::new(stream))
 }
 
-impl UnixLink {
-    pub(super) fn new(stream: UnixStream) -> io::Result<Self> {
-        stream.set_nonblocking(true)?;
-        // A wish: with less room it is slower, and works.
-        let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER);
-        Ok(Self { stream })
-    }
-}
-
-impl Link for UnixLink {
-    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        (&self.stream).read(buffer)
+impl Socket for UnixStream {
+    fn source(&self) -> Source<'_> {
+        source_of(self)
     }
 
-    fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&self.stream).write_vectored(buffers)
-    }
-
-    fn close_write(&self) {
-        // The other side may be gone already.
-        let _ = self.stream.shutdown(Shutdown::Write);
-    }
-
-    fn source(&self) -> Option<Source<'_>> {
-        Some(source_of(&self.stream))
+    fn shut_write(&self) {
+        let _ = self.shutdown(Shutdown::Write);
     }
 
     fn describe(&self) -> String {

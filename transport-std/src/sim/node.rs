@@ -3,7 +3,7 @@
 use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
+use edgempi_core::Payload;
 use edgempi_core::endpoint::Config;
 use edgempi_core::wire::{MAX_HEAD_LEN, PREFIX_LEN, Ping, Prefix, Up};
 use edgempi_core::{Instant, RequestId, Status};
@@ -17,12 +17,12 @@ use crate::error::Error;
 pub(super) struct Frame {
     head: [u8; MAX_HEAD_LEN],
     head_len: u8,
-    pub(super) payload: Bytes,
+    pub(super) payload: Payload,
 }
 
 impl Frame {
     /// `head` is filled up to `head_len`.
-    pub(super) fn new(head: [u8; MAX_HEAD_LEN], head_len: usize, payload: Bytes) -> Self {
+    pub(super) fn new(head: [u8; MAX_HEAD_LEN], head_len: usize, payload: Payload) -> Self {
         // A head has at most 70 bytes.
         Self { head, head_len: head_len as u8, payload }
     }
@@ -83,7 +83,7 @@ impl Node {
         let mut state = self.state();
         let mut head = [0; MAX_HEAD_LEN];
         let outgoing = state.poll_transmit(now, &mut head)?;
-        let payload = outgoing.payload.map_or_else(Bytes::new, |(content, len)| {
+        let payload = outgoing.payload.map_or_else(Payload::new, |(content, len)| {
             let mut payload = Vec::with_capacity(len);
             state.write_payload(content, len, &mut payload);
             payload.into()

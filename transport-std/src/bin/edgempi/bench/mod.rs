@@ -23,7 +23,8 @@ use workload::{NAMES, Workload};
 /// A line a workload and size: name, ranks, bytes, median and 99th percentile in microseconds, bytes on the links of
 /// all ranks together for one call. A call's time is that of its slowest rank, and every call begins after a barrier.
 /// Bytes are those of the vector (bcast, reduce, allreduce), what a rank gives to all others together (scatter,
-/// alltoall) or gets from them (gather, allgather); pingpong is there and back between ranks 0 and 1.
+/// alltoall) or gets from them (gather, allgather); pingpong is there and back between ranks 0 and 1; object-allreduce is of one
+/// integer, object-bcast of a string.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     edgempi bench -n 4\n  \
@@ -43,6 +44,10 @@ pub struct Arguments {
     #[arg(long, value_name = "BYTES", default_value_t = 8 << 20, value_parser = clap::value_parser!(u64).range(8..=1 << 32))]
     max: u64,
 
+    /// These sizes instead, in bytes
+    #[arg(long, value_name = "BYTES", value_delimiter = ',', conflicts_with = "max", value_parser = clap::value_parser!(u64).range(4..=1 << 32))]
+    sizes: Vec<u64>,
+
     /// Print one JSON document instead of lines
     #[arg(long)]
     json: bool,
@@ -54,6 +59,17 @@ pub struct Arguments {
     /// Draw time and throughput against size, of both libraries if there are two
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// What is measured, in bytes.
+    fn sizes(&self) -> Vec<u64> {
+        if self.sizes.is_empty() {
+            let steps = std::iter::successors(Some(8u64), |size| size.checked_mul(16));
+            return steps.take_while(|size| *size <= self.max).collect();
+        }
+        self.sizes.clone()
+    }
 }
 
 /// Why there are no figures.
@@ -84,9 +100,13 @@ pub fn execute(arguments: &Arguments) -> u8 {
 
 /// Starts this program as the ranks.
 fn start(ranks: u32, arguments: &Arguments) -> Result<u8, BenchError> {
-    let mut command: Vec<OsString> =
-        vec![std::env::current_exe().map_err(BenchError::Myself)?.into(), "bench".into(), "--max".into()];
-    command.push(arguments.max.to_string().into());
+    let mut command: Vec<OsString> = vec![std::env::current_exe().map_err(BenchError::Myself)?.into(), "bench".into()];
+    if arguments.sizes.is_empty() {
+        command.extend(["--max".into(), arguments.max.to_string().into()]);
+    } else {
+        let sizes: Vec<_> = arguments.sizes.iter().map(u64::to_string).collect();
+        command.extend(["--sizes".into(), sizes.join(",").into()]);
+    }
     if !arguments.only.is_empty() {
         let names: Vec<_> = arguments.only.iter().map(|workload| workload.name()).collect();
         command.extend(["--only".into(), names.join(",").into()]);
@@ -115,7 +135,7 @@ fn be_a_rank(arguments: &Arguments) -> Result<(), BenchError> {
     if shows && !arguments.json {
         writeln!(out, "{}", report.heading())?;
     }
-    for (workload, bytes) in workload::plan(workloads, arguments.max, world.size()) {
+    for (workload, bytes) in workload::plan(workloads, arguments.sizes(), world.size()) {
         let Some(figure) = workload.measure(&world, bytes)? else { continue };
         if shows && !arguments.json {
             writeln!(out, "{}", report.line(&figure))?;

@@ -48,14 +48,14 @@ impl Report {
     pub fn heading(&self) -> String {
         let beside = if self.other.is_empty() { "" } else { "   ratio" };
         format!(
-            "# {:<10} {:>3} {:>10} {:>12} {:>12} {:>12}{beside}",
+            "# {:<14} {:>3} {:>10} {:>12} {:>12} {:>12}{beside}",
             "name", "n", "bytes", "median us", "p99 us", "moved"
         )
     }
 
     pub fn line(&self, figure: &Figure) -> String {
         let Figure { name, ranks, bytes, median_us, p99_us, moved } = figure;
-        let mut line = format!("{name:<12} {ranks:>3} {bytes:>10} {median_us:>12.2} {p99_us:>12.2} {moved:>12.0}");
+        let mut line = format!("{name:<16} {ranks:>3} {bytes:>10} {median_us:>12.2} {p99_us:>12.2} {moved:>12.0}");
         if let Some(other) = self.beside(figure) {
             let _ = write!(line, " {:>7.2}", median_us / other.median_us);
         }

@@ -1,5 +1,6 @@
 //! What is measured, and how.
 
+use std::mem::take;
 use std::time::Instant;
 
 use edgempi::{Comm, Error, Max, Sum, World};
@@ -8,8 +9,19 @@ use serde::Serialize;
 use super::BenchError;
 
 /// The names of the workloads, in the order of [`Workload::ALL`].
-pub const NAMES: [&str; 9] =
-    ["barrier", "pingpong", "bcast", "reduce", "allreduce", "gather", "scatter", "allgather", "alltoall"];
+pub const NAMES: [&str; 11] = [
+    "barrier",
+    "pingpong",
+    "bcast",
+    "reduce",
+    "allreduce",
+    "gather",
+    "scatter",
+    "allgather",
+    "alltoall",
+    "object-allreduce",
+    "object-bcast",
+];
 
 /// A call that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +35,10 @@ pub enum Workload {
     Scatter,
     Allgather,
     Alltoall,
+    /// Of one integer.
+    ObjectAllreduce,
+    /// Of a string of so many bytes.
+    ObjectBcast,
 }
 
 /// What was measured of one workload with one size.
@@ -39,18 +55,23 @@ pub struct Figure {
 }
 
 /// What to measure, size by size.
-pub fn plan(workloads: &[Workload], max: u64, ranks: u32) -> impl Iterator<Item = (Workload, usize)> {
-    let sizes = std::iter::successors(Some(8u64), |size| size.checked_mul(16)).take_while(move |size| *size <= max);
+pub fn plan(workloads: &[Workload], sizes: Vec<u64>, ranks: u32) -> impl Iterator<Item = (Workload, usize)> {
     let barrier = workloads.contains(&Workload::Barrier).then_some((Workload::Barrier, 0));
-    let others = workloads.iter().copied().filter(move |workload| match workload {
-        Workload::Barrier => false,
-        Workload::Pingpong => ranks > 1,
-        _ => true,
-    });
-    let others: Vec<_> = others.collect();
-    barrier.into_iter().chain(sizes.flat_map(move |size| {
-        let others = others.clone();
-        others.into_iter().map(move |workload| (workload, usize::try_from(size).unwrap_or(usize::MAX)))
+    let others: Vec<_> = workloads
+        .iter()
+        .copied()
+        .filter(move |workload| match workload {
+            Workload::Barrier => false,
+            Workload::Pingpong => ranks > 1,
+            _ => true,
+        })
+        .collect();
+    let first = sizes.first().copied();
+    barrier.into_iter().chain(sizes.into_iter().flat_map(move |size| {
+        // An integer has one size.
+        let is_wanted = move |workload: &Workload| *workload != Workload::ObjectAllreduce || first == Some(size);
+        let others = others.clone().into_iter().filter(is_wanted);
+        others.map(move |workload| (workload, usize::try_from(size).unwrap_or(usize::MAX)))
     }))
 }
 
@@ -106,6 +127,8 @@ impl Workload {
         Workload::Scatter,
         Workload::Allgather,
         Workload::Alltoall,
+        Workload::ObjectAllreduce,
+        Workload::ObjectBcast,
     ];
 
     /// The workload of this name, which is one of [`NAMES`].
@@ -150,31 +173,51 @@ impl Workload {
     fn run(self, comm: &Comm, bytes: usize, watch: &mut Watch<'_>) -> Result<(), Error> {
         let (rank, ranks) = (comm.rank().get(), comm.size() as usize);
         let each = (bytes / ranks).max(1);
-        let mut vector = vec![0u8; bytes];
+        let (mut vector, mut result) = (vec![0u8; bytes], Vec::new());
         let mut numbers = vec![0f32; bytes / 4];
         match self {
             Self::Barrier => watch.rounds(bytes, || comm.barrier().wait()),
             Self::Pingpong if rank > 1 => Ok(()),
             Self::Pingpong => pingpong(comm, bytes, watch),
             Self::Bcast => watch.rounds(bytes, || {
-                vector = comm.bcast(0, std::mem::take(&mut vector)).wait()?;
+                vector = comm.bcast(0, take(&mut vector)).wait()?;
                 Ok(())
             }),
             Self::Reduce => watch.rounds(bytes, || comm.reduce(0, numbers.as_slice(), Sum).wait().map(drop)),
             Self::Allreduce => watch.rounds(bytes, || {
-                numbers = comm.allreduce(std::mem::take(&mut numbers), Sum).wait()?;
+                numbers = comm.allreduce(take(&mut numbers), Sum).wait()?;
                 Ok(())
             }),
-            Self::Gather => watch.rounds(bytes, || comm.gather(0, &vector[..each]).wait().map(drop)),
-            Self::Scatter => {
-                watch.rounds(bytes, || comm.scatter(0, (rank == 0).then(|| vec![0u8; each * ranks])).wait().map(drop))
-            }
-            Self::Allgather => watch.rounds(bytes, || comm.allgather(&vector[..each]).wait().map(drop)),
+            Self::Gather => watch.rounds(bytes, || {
+                let all = comm.gather_reusing(take(&mut result), 0, &vector[..each]).wait()?;
+                result = all.unwrap_or_default();
+                Ok(())
+            }),
+            Self::Scatter => watch.rounds(bytes, || {
+                result =
+                    comm.scatter_reusing(take(&mut result), 0, (rank == 0).then(|| vec![0u8; each * ranks])).wait()?;
+                Ok(())
+            }),
+            Self::Allgather => watch.rounds(bytes, || {
+                result = comm.allgather_reusing(take(&mut result), &vector[..each]).wait()?;
+                Ok(())
+            }),
             Self::Alltoall => watch.rounds(bytes, || {
                 vector.resize(each * ranks, 0);
-                vector = comm.alltoall(std::mem::take(&mut vector)).wait()?;
+                result = comm.alltoall_reusing(take(&mut result), vector.as_slice()).wait()?;
                 Ok(())
             }),
+            Self::ObjectAllreduce => {
+                watch.rounds(bytes, || comm.objects().allreduce(u64::from(rank), Sum).wait().map(drop))
+            }
+            Self::ObjectBcast => {
+                let mut text = (rank == 0).then(|| "x".repeat(bytes));
+                watch.rounds(bytes, || {
+                    let value = comm.objects().bcast(0, text.take()).wait()?;
+                    text = (rank == 0).then_some(value);
+                    Ok(())
+                })
+            }
         }
     }
 
@@ -211,6 +254,13 @@ impl Workload {
                 let expected: Vec<u8> = (0..ranks).flat_map(|from| block(from + rank)).collect();
                 comm.alltoall(given).wait()? == expected
             }
+            Self::ObjectAllreduce => {
+                comm.objects().allreduce(u64::from(rank), Sum).wait()? == (0..u64::from(ranks)).sum::<u64>()
+            }
+            Self::ObjectBcast => {
+                let value: String = (0..bytes).map(|index| char::from(b'a' + (index % 26) as u8)).collect();
+                comm.objects().bcast(0, (rank == 0).then(|| value.clone())).wait()? == value
+            }
         })
     }
 }
@@ -224,7 +274,7 @@ fn pingpong(comm: &Comm, bytes: usize, watch: &mut Watch<'_>) -> Result<(), Erro
         let mut there_and_back = || {
             let other = 1 - comm.rank().get();
             if comm.rank() == 0 {
-                comm.send(other, TAG, std::mem::take(&mut buffer)).wait()?;
+                comm.send(other, TAG, take(&mut buffer)).wait()?;
                 buffer = comm.recv::<u8>(other, TAG).wait()?.0;
             } else {
                 let received = comm.recv::<u8>(other, TAG).wait()?.0;

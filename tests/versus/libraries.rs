@@ -1,0 +1,119 @@
+//! The programs that measure, and how each is run.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Library {
+    OpenMpiTcp,
+    EdgempiTcp,
+    /// With what it chooses by itself.
+    Edgempi,
+    OpenMpiShared,
+}
+
+impl fmt::Display for Library {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OpenMpiTcp => "Open MPI over TCP",
+            Self::EdgempiTcp => "edgempi over TCP",
+            Self::Edgempi => "edgempi",
+            Self::OpenMpiShared => "Open MPI through shared memory",
+        })
+    }
+}
+
+/// What is needed and not here, or did not work.
+#[derive(Debug)]
+pub struct Missing(String);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The programs, ready to run.
+pub struct Programs {
+    edgempi: PathBuf,
+    /// What mpirun is to run.
+    peer: Vec<PathBuf>,
+    objects: bool,
+}
+
+/// Compiles both sides.
+pub fn build(objects: bool) -> Result<Programs, Missing> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("versus");
+    let peer = if objects {
+        // The system's Python: it is the one that has the system's mpi4py.
+        vec![PathBuf::from("/usr/bin/python3"), sources.join("peer_objects.py")]
+    } else {
+        let program = target_directory().join("peer_mpi");
+        let mut compiler = Command::new("mpicc");
+        compiler.arg("-O2").arg("-o").arg(&program).arg(sources.join("peer_mpi.c"));
+        run(&mut compiler)?;
+        vec![program]
+    };
+    Ok(Programs { edgempi: edgempi_tests::released("edgempi").to_owned(), peer, objects })
+}
+
+/// Beside this program.
+fn target_directory() -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    own.parent().map_or_else(std::env::temp_dir, Path::to_owned)
+}
+
+impl Programs {
+    /// The lines that a library prints of so many ranks.
+    pub fn measure(&self, library: Library, ranks: u32, max: u64) -> Result<String, Missing> {
+        let mut command = match library {
+            Library::OpenMpiTcp | Library::OpenMpiShared => {
+                let layer = if library == Library::OpenMpiTcp { "tcp,self" } else { "vader,self" };
+                let mut command = Command::new("mpirun");
+                // As many ranks as wanted on however many processors, for whomever.
+                command.args(["--allow-run-as-root", "--oversubscribe", "--mca", "btl", layer, "-np"]);
+                command.arg(ranks.to_string()).args(&self.peer).arg(max.to_string());
+                command
+            }
+            Library::EdgempiTcp | Library::Edgempi => {
+                let mut command = Command::new(&self.edgempi);
+                let proto = if library == Library::EdgempiTcp { "tcp" } else { "auto" };
+                command
+                    .args(["bench", "-n", &ranks.to_string(), "--max", &max.to_string()])
+                    .env("EDGEMPI_PROTO", proto);
+                let plain = "barrier,pingpong,bcast,reduce,allreduce,gather,scatter,allgather,alltoall";
+                command.args(["--only", if self.objects { "object-allreduce,object-bcast" } else { plain }]);
+                command
+            }
+        };
+        run(&mut command)
+    }
+}
+
+/// Runs a program to its end. Returns what it printed.
+fn run(command: &mut Command) -> Result<String, Missing> {
+    let name = Path::new(command.get_program()).file_name().unwrap_or(OsStr::new("?")).display().to_string();
+    let output =
+        command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                Missing(format!("{name} is not here: Debian has it in libopenmpi-dev and openmpi-bin"))
+            }
+            _ => Missing(format!("{name} can't be started: {error}")),
+        })?;
+    if !output.status.success() {
+        return Err(Missing(format!("{name} failed: {}", output.status)));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Writes what a library printed to a file of its own.
+pub fn keep(directory: &Path, library: Library, ranks: u32, turn: u32, lines: &str) -> Result<(), Missing> {
+    let name = format!("{}-{ranks}-{turn}.txt", library.to_string().to_lowercase().replace(' ', "-"));
+    let written = fs::create_dir_all(directory).and_then(|()| fs::write(directory.join(name), lines));
+    written.map_err(|error| Missing(format!("can't write to {}: {error}", directory.display())))
+}

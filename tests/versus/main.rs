@@ -1,0 +1,79 @@
+//! edgempi and Open MPI side by side: both measure the same, by turns, in one run, and what counts is the ratio.
+//! tests/versus/run runs this.
+
+mod figures;
+mod goals;
+mod libraries;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use figures::Figures;
+use libraries::{Library, Missing};
+
+/// Compare edgempi with Open MPI on this machine
+///
+/// Each library measures by turns, and what is printed are medians over the turns, in microseconds, and ratios to Open
+/// MPI over TCP: below 1 is faster than it. Machines do something else now and then; more turns make up for that.
+#[derive(Debug, Parser)]
+#[command(name = "tests/versus/run")]
+struct Arguments {
+    /// How many ranks
+    #[arg(short = 'n', long, value_name = "N", value_delimiter = ',', default_values_t = [2, 4, 8])]
+    ranks: Vec<u32>,
+
+    /// The largest size, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 8 << 20)]
+    max: u64,
+
+    /// Turns of each library
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    turns: u32,
+
+    /// Compare calls on objects with those of mpi4py
+    #[arg(long)]
+    objects: bool,
+
+    /// Open MPI through shared memory, too
+    #[arg(long)]
+    shared_memory: bool,
+
+    /// Keep the files that the libraries wrote, name by name, here
+    #[arg(long, value_name = "DIRECTORY")]
+    keep: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match compare(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(missing) => {
+            eprintln!("{missing}");
+            ExitCode::from(77)
+        }
+    }
+}
+
+fn compare(arguments: &Arguments) -> Result<(), Missing> {
+    let programs = libraries::build(arguments.objects)?;
+    let mut libraries = vec![Library::OpenMpiTcp, Library::EdgempiTcp, Library::Edgempi];
+    if arguments.shared_memory {
+        libraries.push(Library::OpenMpiShared);
+    }
+    for ranks in &arguments.ranks {
+        let mut figures = Figures::default();
+        for turn in 0..arguments.turns {
+            for library in &libraries {
+                eprintln!("{ranks} ranks, turn {} of {}: {library}", turn + 1, arguments.turns);
+                let lines = programs.measure(*library, *ranks, arguments.max)?;
+                if let Some(directory) = &arguments.keep {
+                    libraries::keep(directory, *library, *ranks, turn, &lines)?;
+                }
+                figures.add(*library, &lines);
+            }
+        }
+        print!("{}", figures.table(*ranks, &libraries));
+    }
+    Ok(())
+}
