@@ -4,6 +4,7 @@
 mod figures;
 mod goals;
 mod libraries;
+mod stream;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,6 +37,10 @@ struct Arguments {
     #[arg(long)]
     objects: bool,
 
+    /// Instead, the rate of one direction of one link beside that of a plain socket
+    #[arg(long, conflicts_with = "objects")]
+    stream: bool,
+
     /// Open MPI through shared memory, too
     #[arg(long)]
     shared_memory: bool,
@@ -57,6 +62,9 @@ fn main() -> ExitCode {
 
 fn compare(arguments: &Arguments) -> Result<(), Missing> {
     let programs = libraries::build(arguments.objects)?;
+    if arguments.stream {
+        return stream::compare(&programs, arguments.turns);
+    }
     let mut libraries = vec![Library::OpenMpiTcp, Library::EdgempiTcp, Library::Edgempi];
     if arguments.shared_memory {
         libraries.push(Library::OpenMpiShared);
