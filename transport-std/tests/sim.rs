@@ -348,6 +348,35 @@ fn waiting_in_a_way_that_blocks_is_refused_with_a_hint() {
 }
 
 #[test]
+fn a_loop_that_tests_and_awaits_nothing_is_refused_with_a_hint() {
+    let stopped = stopped_by_panic(|rank| {
+        let barrier = rank.barrier();
+        while !barrier.test() {}
+    });
+    assert!(stopped.to_string().contains("asks test() over and over"), "{stopped}");
+}
+
+#[test]
+fn a_program_may_test_as_often_as_it_likes_if_it_sleeps_in_between() {
+    let outcome = Simulation::new(1).ranks(2, Class::server()).run(|rank| async move {
+        if rank.rank() == 1 {
+            rank.sleep(Duration::from_secs(3)).await;
+        }
+        let barrier = rank.barrier();
+        let mut tests = 0u32;
+        while !barrier.test() {
+            for _ in 0..600_000 {
+                let _ = barrier.test();
+            }
+            tests += 1;
+            rank.sleep(Duration::from_secs(1)).await;
+        }
+        Ok(tests)
+    });
+    assert!(outcome.expect("it awaits").into_values().expect("both have come")[0] >= 3);
+}
+
+#[test]
 fn a_communicator_that_outlives_its_run_is_of_a_world_that_is_over() {
     let outcome = Simulation::new(1).ranks(2, Class::server()).run(|rank| async move { rank.dup().await });
     let comms = outcome.expect("it runs").into_values().expect("every rank has it");

@@ -35,7 +35,8 @@
 //! # Programs
 //!
 //! - `.await` everything. All ranks share one thread, so [`Request::wait`](crate::Request::wait) and
-//!   [`block_on`](crate::block_on) panic in a program, and a loop around [`test`](crate::Request::test) hangs.
+//!   [`block_on`](crate::block_on) panic in a program, and so does a loop around [`test`](crate::Request::test) that
+//!   awaits nothing.
 //! - Time passes in calls, in [`sleep`](Rank::sleep) and in [`compute`](Rank::compute), and nowhere else: what a program
 //!   really computes takes none.
 //! - For chance there is [`random`](Rank::random). A program that asks the system for time or random numbers, shares
@@ -139,7 +140,7 @@ use world::{HubEnd, Setup, World};
 
 pub use class::{Class, Direction};
 pub use edgempi_core::hub::Config as HubLimits;
-pub(crate) use executor::forbid_blocking;
+pub(crate) use executor::{forbid_blocking, forbid_testing_in_a_loop};
 pub use orders::Sleep;
 pub use rank::Rank;
 pub use report::{RankReport, Report, Round};

@@ -81,6 +81,8 @@ enum BenchError {
     Report(#[from] ReportError),
     #[error("`{name}` gives a wrong result with {bytes} bytes: do not trust its time")]
     Wrong { name: &'static str, bytes: usize },
+    #[error("there is nothing to measure: pingpong is between two ranks, and this is a world of one")]
+    NoPartner,
     #[error("can't find this program to start it as ranks: {0}")]
     Myself(io::Error),
     #[error("can't write the figures: {0}")]
@@ -100,6 +102,11 @@ pub fn execute(arguments: &Arguments) -> u8 {
 
 /// Starts this program as the ranks.
 fn start(ranks: u32, arguments: &Arguments) -> Result<u8, BenchError> {
+    // What is wrong is said once, and not by ranks that fail.
+    plan(ranks, arguments)?;
+    if let Some(path) = &arguments.beside {
+        report::read(path)?;
+    }
     let mut command: Vec<OsString> = vec![std::env::current_exe().map_err(BenchError::Myself)?.into(), "bench".into()];
     if arguments.sizes.is_empty() {
         command.extend(["--max".into(), arguments.max.to_string().into()]);
@@ -122,6 +129,13 @@ fn start(ranks: u32, arguments: &Arguments) -> Result<u8, BenchError> {
     Ok(run::execute(&run::Arguments::plain(ranks, command)))
 }
 
+/// What to measure, in this order.
+fn plan(ranks: u32, arguments: &Arguments) -> Result<Vec<(Workload, usize)>, BenchError> {
+    let workloads = if arguments.only.is_empty() { Workload::ALL } else { &arguments.only };
+    let plan: Vec<_> = workload::plan(workloads, arguments.sizes(), ranks).collect();
+    if plan.is_empty() { Err(BenchError::NoPartner) } else { Ok(plan) }
+}
+
 fn be_a_rank(arguments: &Arguments) -> Result<(), BenchError> {
     let world = edgempi::init().wait()?;
     let shows = world.rank() == 0;
@@ -129,13 +143,20 @@ fn be_a_rank(arguments: &Arguments) -> Result<(), BenchError> {
         Some(path) if shows => report::read(path)?,
         _ => Vec::new(),
     };
+    let plan = match plan(world.size(), arguments) {
+        Ok(plan) => plan,
+        // All ranks think so: it is no failure of any of them.
+        Err(error) => {
+            world.finalize().wait()?;
+            return if shows { Err(error) } else { Ok(()) };
+        }
+    };
     let mut report = Report::new(world.size(), other);
-    let workloads = if arguments.only.is_empty() { Workload::ALL } else { &arguments.only };
     let mut out = io::stdout().lock();
     if shows && !arguments.json {
         writeln!(out, "{}", report.heading())?;
     }
-    for (workload, bytes) in workload::plan(workloads, arguments.sizes(), world.size()) {
+    for (workload, bytes) in plan {
         let Some(figure) = workload.measure(&world, bytes)? else { continue };
         if shows && !arguments.json {
             writeln!(out, "{}", report.line(&figure))?;
