@@ -934,10 +934,14 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         };
         let len = if reach.covers(request) {
             name_len(content)
-        } else if name.kind == NameKind::Site || slot.marks.has(Marks::CANCELLED) {
-            // A site may be missing: its call keeps its place among the others. The other names of a request that was given
-            // up nobody may know any more: then the hub ends the session, and nobody waits for ever.
+        } else if name.kind == NameKind::Site {
+            // It may be missing: its call keeps its place among the others.
             0
+        } else if slot.marks.has(Marks::CANCELLED) {
+            // Nobody may know the names of a request that was given up any more, and still it keeps its place: as an
+            // operation without a name. A group has to have its ranks: then the hub ends the session, and nobody waits
+            // for ever.
+            if name.kind == NameKind::Operation { NO_NAME_LEN } else { 0 }
         } else {
             return Next::OutOfReach;
         };
@@ -1316,6 +1320,9 @@ fn millis(duration: Duration) -> u32 {
     let seconds = u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
     seconds.saturating_mul(1000).saturating_add(duration.subsec_millis())
 }
+
+/// Bytes of an operation without a name: its version.
+pub const NO_NAME_LEN: usize = 4;
 
 const PROTOCOL: Fault = Fault::new(Category::Protocol);
 

@@ -65,6 +65,34 @@ fn a_board_that_starts_anew_in_the_middle_of_a_greeting_says_nothing_twice() {
 }
 
 #[test]
+fn a_board_that_starts_anew_and_reads_an_old_call_goes_on_with_no_session_of_its_former_life() {
+    let (mut bridge, mut board) = (bridge::<240>(4, 9), board::<240>(4));
+    let now = Instant::ZERO;
+    let connect = said(&mut bridge, now);
+    board.receive(now, &connect);
+    bridge.receive(now, &said(&mut board, now));
+    board.receive(now, &said(&mut bridge, now));
+    // So many frames that the numbers begin anew: the first ones of another life would be taken for the next ones.
+    let mut read = [0; 40];
+    for _ in 0..256 {
+        assert_eq!(board.write(b"first"), 5);
+        bridge.receive(now, &said(&mut board, now));
+        assert_eq!(bridge.read(&mut read), 5);
+        board.receive(now, &said(&mut bridge, now));
+    }
+    // What it says first is lost, and its line's memory still holds the bridge's call.
+    let mut board = SerialLink::<240>::board(now, SILENCE, frames(4), frames(4));
+    let _ = said(&mut board, now);
+    board.receive(now, &connect);
+    bridge.receive(now, &said(&mut board, now));
+    board.receive(now, &said(&mut bridge, now));
+    board.write(b"second");
+    bridge.receive(now, &said(&mut board, now));
+    assert_eq!(bridge.read(&mut read), 0, "bytes of two lives are in one session");
+    assert_eq!(bridge.state(), State::Reset(Reason::Restarted));
+}
+
+#[test]
 fn a_call_for_an_epoch_that_is_over_begins_no_session() {
     let (mut bridge, mut board) = (bridge::<240>(4, 9), board::<240>(4));
     let now = Instant::ZERO;

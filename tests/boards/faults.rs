@@ -192,6 +192,36 @@ fn a_call_whose_names_found_no_room_is_named_when_it_is_polled_and_not_by_others
 }
 
 #[test]
+fn a_user_operation_given_up_before_its_name_could_leave_ends_no_session() {
+    let _watchdog = Watchdog::start();
+    for (has_room_again, ranks) in [(false, None), (true, None), (true, Some([Rank::new(0)]))] {
+        let hub = LoneHub::start(1);
+        let mut memory = Memory::<3, 256>::new();
+        let is_full = Cell::new(false);
+        let port = Full { port: SocketPort::connect(hub.address.port(), 600), is_full: &is_full };
+        let options = Options::new(0, 1);
+        let world = drive(join(port, StdClock(Instant::now()), &mut memory, &options)).expect("a board joins");
+        let comm = world.comm();
+        let (mut send, mut receive) = ([0; 64], [0; 64]);
+        let group = ranks.as_ref().map_or(Group::ALL, |ranks| Group::new(ranks, ranks));
+        let operation = ScaledSum { factor: 2, group };
+        is_full.set(true);
+        let apply = comm.apply(&operation, Some(&1), &mut send, &mut receive);
+        if has_room_again {
+            is_full.set(false);
+        }
+        drop(apply);
+        is_full.set(false);
+        drive(comm.barrier()).expect("the link is in step");
+        let apply = comm.apply(&operation, Some(&1), &mut send, &mut receive);
+        assert_eq!(failed(drive(apply)).0, Category::UnknownOperation, "its name is told now");
+        drop(comm);
+        drive(world.finalize()).expect("a board leaves");
+        hub.ended();
+    }
+}
+
+#[test]
 fn a_hub_that_ends_while_a_board_waits_is_a_lost_link() {
     let _watchdog = Watchdog::start();
     let hub = LoneHub::start(1);

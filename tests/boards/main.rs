@@ -2,6 +2,7 @@
 
 mod dropping;
 mod faults;
+mod lies;
 mod lossy_line;
 mod sites;
 mod stacks;

@@ -96,7 +96,7 @@ impl<'e> Comm<'e> {
         let call = Call::Reduce { root: root.into(), op };
         let mut hand = self.hand(Buffers::None);
         hand.source = From::Function(fill);
-        self.start(&call, T::DATATYPE, hand, len.checked_mul(size_of::<T>()))
+        self.start(&call, T::DATATYPE, hand, Some(len.saturating_mul(size_of::<T>())))
     }
 
     /// [`allreduce`](Communicator::allreduce) of `len` elements that no buffer holds: `fill` as in
@@ -114,7 +114,7 @@ impl<'e> Comm<'e> {
         let call = Call::Allreduce { op };
         let mut hand = self.hand(Buffers::None);
         (hand.source, hand.sink) = (From::Function(fill), Sink::Function(take));
-        self.start(&call, T::DATATYPE, hand, len.checked_mul(size_of::<T>()))
+        self.start(&call, T::DATATYPE, hand, Some(len.saturating_mul(size_of::<T>())))
     }
 
     /// Sends a serde value to `dest`, encoded in `scratch` (MPI 4.1, chapter 3.2.1).
@@ -359,7 +359,7 @@ impl<'e> Future for Split<'_, 'e> {
 impl Drop for Split<'_, '_> {
     fn drop(&mut self) {
         if let Ok(request) = self.started {
-            self.comm.drive.cancel(request);
+            self.comm.drive.cancel(request, None);
         }
     }
 }

@@ -7,7 +7,7 @@
 use core::cell::RefCell;
 use core::task::{Context, Poll, Waker};
 
-use edgempi_core::endpoint::{Content, Event, Incoming, Outgoing, Reach};
+use edgempi_core::endpoint::{Content, Event, Incoming, NO_NAME_LEN, Outgoing, Reach};
 use edgempi_core::request::Submission;
 use edgempi_core::request::{CommunicatorId, NameIds, Slot};
 use edgempi_core::wire::{GoodbyeReason, Layout, MAX_HEAD_LEN, PREFIX_LEN, Prefix};
@@ -91,7 +91,7 @@ pub(crate) trait Drive {
         len: Option<usize>,
     ) -> Result<RequestId, Error>;
     fn poll(&self, context: &mut Context<'_>, request: RequestId, hand: &mut Hand<'_>) -> Poll<Result<Status, Error>>;
-    fn cancel(&self, request: RequestId);
+    fn cancel(&self, request: RequestId, hand: Option<&mut Hand<'_>>);
     /// Nobody wants to know how a request ends.
     fn detach(&self, request: RequestId);
     /// Moves what can be moved for others.
@@ -157,7 +157,11 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
             if let Some(at_hand) = &at_hand {
                 self.top_up(at_hand.request);
             }
-            let wrote = self.write(context, at_hand.as_deref_mut())?;
+            let wrote = match self.write(context, at_hand.as_deref_mut()) {
+                // What came before the link was lost may say why.
+                Err(Category::Disconnected) if read => false,
+                result => result?,
+            };
             if !read && !wrote {
                 break;
             }
@@ -171,7 +175,7 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
             entry.wake();
         }
         if let Some(at) = self.endpoint.poll_timeout() {
-            self.clock.wake_at(at, context.waker());
+            self.alarm(context, at);
         }
         Ok(())
     }
@@ -432,14 +436,20 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
         };
         let now = self.clock.now();
         let mut head = [0; MAX_HEAD_LEN];
-        let reach = Reach::Within { room, request: at_hand.as_ref().map(|at_hand| at_hand.request) };
+        let own = at_hand.as_ref().map(|at_hand| at_hand.request);
+        let reach = Reach::Within { room, request: own };
         let hand = at_hand.map(|at_hand| &mut *at_hand.hand);
         let name_len = |content| match (content, &hand) {
             (Content::Site(_), Some(hand)) => hand.site.len(),
             (_, Some(Hand { names: Some(names), .. })) => names.len(content),
             _ => 0,
         };
-        let Some(outgoing) = self.endpoint.poll_transmit(now, &mut head, reach, name_len) else { return Ok(false) };
+        let Some(outgoing) = self.endpoint.poll_transmit(now, &mut head, reach, name_len) else {
+            // A name is sent in one piece, and may be longer than the room that everything else is content with.
+            let lacks_room = own.is_some() && self.endpoint.lacks() == own;
+            self.is_blocked = lacks_room && self.port.poll_free(context, room.saturating_add(1)).is_pending();
+            return Ok(lacks_room && !self.is_blocked);
+        };
         let Outgoing { head_len, payload, done } = outgoing;
         self.put(head.get(..head_len).unwrap_or_default())?;
         match (payload, hand) {
@@ -448,6 +458,10 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
                 self.put(world.as_bytes())?;
             }
             (Some((content, len)), Some(hand)) => self.put_content(hand, content, len)?,
+            // Of an operation that was given up before its name could leave, nobody knows the name: it has none.
+            (Some((Content::Operation(_), len)), None) => {
+                self.put([0; NO_NAME_LEN].get(..len).unwrap_or_default())?;
+            }
             // The endpoint offers no payload that is out of reach.
             (Some(_), None) => return Err(Category::Protocol),
             (None, _) => {}
@@ -605,6 +619,10 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
         if let Some(len) = len {
             // Functions give and take what no buffer holds.
             use edgempi_core::request::{Parts, Receive, Sent};
+            if len == usize::MAX {
+                // More bytes than can be counted.
+                return Err(Error::new(Category::InvalidArgument));
+            }
             sent = Sent::Equal(len);
             receive = Receive::Exactly(if role.down == Parts::None { 0 } else { len });
         }
@@ -644,6 +662,11 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
             match self.write(context, at_hand.as_mut()) {
                 Ok(true) => {}
                 Ok(false) => break,
+                // Whoever polls next reads what came before that, and finds out.
+                Err(Category::Disconnected) => {
+                    self.is_blocked = true;
+                    break;
+                }
                 Err(category) => return self.lose(Error::new(category)),
             }
         }
@@ -693,12 +716,13 @@ impl<P: Port, C: Clock> Drive for RefCell<Engine<'_, P, C>> {
         Poll::Ready(result)
     }
 
-    fn cancel(&self, request: RequestId) {
+    fn cancel(&self, request: RequestId, hand: Option<&mut Hand<'_>>) {
         let Ok(mut engine) = self.try_borrow_mut() else { return };
         let waits = entry_of(engine.entries, request).is_some_and(|entry| entry.stage == Stage::Waiting);
         if waits {
             engine.endpoint.cancel(request);
-            engine.write_now(&mut Context::from_waker(NOBODY), None);
+            // This is the last time that its names are at hand, if it has any.
+            engine.write_now(&mut Context::from_waker(NOBODY), hand.map(|hand| AtHand { request, hand }));
         }
         engine.release(request);
     }

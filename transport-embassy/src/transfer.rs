@@ -94,7 +94,7 @@ impl Drop for Transfer<'_> {
     #[inline(never)] // there is one for each call
     fn drop(&mut self) {
         if let State::Started(request) = self.state {
-            self.drive.cancel(request);
+            self.drive.cancel(request, Some(&mut self.hand));
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct SerialLink<'b, const PAYLOAD: usize = DEFAULT_PAYLOAD> {
     pub(super) owed: Owed,
     /// The order of the last Data frame that the other end had sent when it last spoke.
     pub(super) heard_order: u8,
+    /// A report of this session has come: the board, which sends none before it is up, accepts no call of it any more.
+    pub(super) is_answered: bool,
     pub(super) round_trip: RoundTrip,
     /// When to call again, and how often that was.
     pub(super) call_at: Micros,
@@ -97,6 +99,7 @@ impl<'b, const PAYLOAD: usize> SerialLink<'b, PAYLOAD> {
             rested: true,
             owed: Owed { call: true, ping: false, ack: Ack::None },
             heard_order: 0,
+            is_answered: false,
             round_trip: RoundTrip::new(),
             call_at: now + Micros::from(FIRST_CALL),
             calls: 0,

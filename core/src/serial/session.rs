@@ -89,6 +89,7 @@ impl<const PAYLOAD: usize> SerialLink<'_, PAYLOAD> {
         self.assembly.skip();
         self.owed = Owed::default();
         self.heard_order = 0;
+        self.is_answered = false;
         self.round_trip = RoundTrip::new();
     }
 
@@ -134,6 +135,8 @@ impl<const PAYLOAD: usize> SerialLink<'_, PAYLOAD> {
             Head::Accept(greeting) if self.role == Role::Bridge && greeting.epoch == self.epoch => {
                 match self.phase {
                     Phase::Calling(_) => self.begin(now, Phase::Up, &greeting),
+                    // The board has started anew, and has read an old call.
+                    Phase::Up if self.is_answered => return self.end(Reason::Restarted),
                     Phase::Up => {}
                     _ => return,
                 }
@@ -223,6 +226,7 @@ impl<const PAYLOAD: usize> SerialLink<'_, PAYLOAD> {
         }
         self.heard_order = report.order;
         self.heard_at = now;
+        self.is_answered = true;
         let progress = self.send.handle_report(report);
         if self.outgoing.payload.is_some_and(|place| !self.send.holds(place)) {
             // Its memory is about to be used again, and nobody needs it any more.

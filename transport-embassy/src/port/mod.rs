@@ -14,7 +14,7 @@ pub use self::embassy_net::TcpPort;
 #[cfg(feature = "serial")]
 pub use self::serial::{RunError, SerialLine, SerialPort, SerialRunner};
 #[cfg(feature = "smoltcp")]
-pub use self::smoltcp::SmoltcpPort;
+pub use self::smoltcp::{SmoltcpError, SmoltcpPort};
 
 /// A reliable, ordered stream of bytes to the hub, which never blocks.
 ///
