@@ -178,7 +178,11 @@ impl<T, F: Future<Output = Result<T, Error>>> Executor<F, T> {
     fn waiting(&self, world: &World) -> Vec<Waiting> {
         let open = self.tasks.iter().enumerate().filter(|(_, task)| task.future.is_some());
         open.map(|(rank, _)| {
-            let calls = world.sides[rank].node.state().waiting().collect();
+            let state = world.sides[rank].node.state();
+            let mut calls: Vec<String> = state.waiting().collect();
+            if state.joined.get().is_none() {
+                calls.push("joining the world".to_owned());
+            }
             Waiting { rank: Rank::new(rank as u32), calls }
         })
         .collect()
