@@ -19,9 +19,9 @@ use libraries::{Library, Missing};
 /// Each library measures by turns, and what is printed are medians over the turns, in microseconds, and ratios to Open
 /// MPI over TCP: below 1 is faster than it. Machines do something else now and then; more turns make up for that.
 #[derive(Debug, Parser)]
-#[command(name = "tests/versus/run")]
+#[command(name = "tests/versus/run", bin_name = "tests/versus/run")]
 struct Arguments {
-    /// How many ranks
+    /// How many ranks, or several such numbers with commas
     #[arg(short = 'n', long, value_name = "N", value_delimiter = ',', default_values_t = [2, 4, 8])]
     ranks: Vec<u32>,
 
