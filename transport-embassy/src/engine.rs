@@ -69,8 +69,6 @@ pub(crate) struct Engine<'m, P, C> {
     is_blocked: bool,
     /// Nothing can be written any more.
     is_deaf: bool,
-    /// How much room to write is worth waiting for.
-    wanted: usize,
     joined: bool,
     goodbye: Option<GoodbyeReason>,
     lost: Option<Error>,
@@ -131,7 +129,6 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
             receiving: None,
             is_blocked: false,
             is_deaf: false,
-            wanted: LEAST_ROOM,
             joined: false,
             goodbye: None,
             lost: None,
@@ -434,29 +431,28 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
 
     /// Writes a frame. Returns whether there was one.
     fn write(&mut self, context: &mut Context<'_>, at_hand: Option<&mut AtHand<'_, '_>>) -> Result<bool, Over> {
-        let wanted = core::mem::replace(&mut self.wanted, LEAST_ROOM);
-        let free = self.port.poll_free(context, wanted);
-        self.is_deaf = matches!(free, Poll::Ready(Err(_)));
-        self.is_blocked = !matches!(free, Poll::Ready(Ok(_)));
-        let Poll::Ready(Ok(room)) = free else { return Ok(false) };
+        let names = at_hand.as_ref().and_then(|at_hand| at_hand.hand.names);
+        let wanted = names.map_or(LEAST_ROOM, |names| names.room.max(LEAST_ROOM));
+        self.is_blocked = true;
+        let room = match self.port.poll_free(context, wanted) {
+            Poll::Ready(Ok(room)) => room,
+            Poll::Ready(Err(_)) => {
+                self.is_deaf = true;
+                return Ok(false);
+            }
+            Poll::Pending => return Ok(false),
+        };
+        self.is_blocked = false;
         let now = self.clock.now();
         let mut head = [0; MAX_HEAD_LEN];
-        let own = at_hand.as_ref().map(|at_hand| at_hand.request);
-        let reach = Reach::Within { room, request: own };
+        let reach = Reach::Within { room, request: at_hand.as_ref().map(|at_hand| at_hand.request) };
         let hand = at_hand.map(|at_hand| &mut *at_hand.hand);
         let name_len = |content| match (content, &hand) {
             (Content::Site(_), Some(hand)) => hand.site.len(),
             (_, Some(Hand { names: Some(names), .. })) => names.len(content),
             _ => 0,
         };
-        let Some(outgoing) = self.endpoint.poll_transmit(now, &mut head, reach, name_len) else {
-            // A name is sent in one piece, and may take more room than everything else is content with.
-            let lacks_room = own.is_some() && self.endpoint.lacks() == own;
-            if lacks_room {
-                self.wanted = room.saturating_add(1);
-            }
-            return Ok(lacks_room);
-        };
+        let Some(outgoing) = self.endpoint.poll_transmit(now, &mut head, reach, name_len) else { return Ok(false) };
         let Outgoing { head_len, payload, done } = outgoing;
         self.put(head.get(..head_len).unwrap_or_default())?;
         match (payload, hand) {
@@ -593,6 +589,7 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
     }
 
     /// Whoever looks by itself, and has no waker, needs no alarm; some clocks take only their executor's wakers.
+    #[inline(never)] // 60 bytes less on a Cortex-M3
     fn alarm(&self, context: &Context<'_>, at: edgempi_core::Instant) {
         if !NOBODY.will_wake(context.waker()) {
             self.clock.wake_at(at, context.waker());
