@@ -13,8 +13,9 @@ use edgempi_tests::stranger::{Stranger, first_barrier, hello};
 use edgempi_tests::{LoneHub, Watchdog, edgempi, free_address, hosted, join, joining, on_ranks, tcp_worlds};
 
 const RANK: &str = env!("CARGO_BIN_EXE_rank");
-/// How soon whoever waits for a dead rank has to be told.
-const SOON: Duration = Duration::from_secs(1);
+/// How soon whoever waits for a dead rank has to be told, on a slow machine, too. Who is not told finds out by silence,
+/// which takes half a minute.
+const SOON: Duration = Duration::from_secs(6);
 /// Elements of a stream that takes a while: as many as the other process gives.
 const LONG: usize = 32 << 20;
 
@@ -455,9 +456,9 @@ fn a_rank_that_reads_nothing_more_does_not_keep_the_others_from_leaving() {
     assert_eq!(error.to_string(), "rank 1 has failed: it was silent for 1 s");
     let start = Instant::now();
     world.finalize().wait().expect("everybody else is gone");
-    assert!(start.elapsed() < Duration::from_secs(4), "it left after {:?}", start.elapsed());
+    assert!(start.elapsed() < 2 * SOON, "it left after {:?}", start.elapsed());
     // The hub ends, too, although the connection is still open.
     hub.ended();
-    assert!(start.elapsed() < Duration::from_secs(4), "it ended after {:?}", start.elapsed());
+    assert!(start.elapsed() < 2 * SOON, "it ended after {:?}", start.elapsed());
     drop(deaf);
 }

@@ -115,7 +115,7 @@ fn a_connection_that_says_nothing_does_not_keep_a_hub() {
     let begun = Instant::now();
     hub.process.end().succeeded();
     // While the world lives, it has ten seconds for its first word.
-    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
     drop(silent);
 }
 

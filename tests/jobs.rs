@@ -258,7 +258,7 @@ fn a_rank_that_is_killed_fails_the_others_by_name_and_the_job_with_its_code() {
         assert!(Command::new("kill").args(["-s", "KILL", &process]).status().unwrap().success());
         let begun = Instant::now();
         let ended = job.end();
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
         assert_eq!(ended.code, Some(128 + 9), "{ended:#?}");
         // The others may have ended before the launcher heard of the first.
         let said = format!("edgempi: rank {victim} was ended by SIGKILL (signal 9); ");

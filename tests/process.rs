@@ -60,6 +60,11 @@ impl Process {
         Self { input: child.stdin.take(), child, output, errors }
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a line.
     pub fn say(&mut self, line: &str) {
         let input = self.input.as_mut().expect("nobody has closed it");

@@ -220,7 +220,7 @@ fn more_requests_than_may_be_open_are_an_error_at_the_call() {
             let one_more = comm.recv::<u32>(1, 7).wait().expect_err("that was one too many");
             assert_eq!(one_more, Error::TooManyRequests { max: REQUESTS as u64 });
             assert!(one_more.to_string().contains("32768 requests are open"), "{one_more}");
-            assert!(start.elapsed() < Duration::from_secs(1), "the refusal waited for something");
+            assert!(start.elapsed() < Duration::from_secs(10), "the refusal waited for something");
             assert_eq!(comm.barrier().wait(), Err(Error::TooManyRequests { max: REQUESTS as u64 }));
             // The last one first, which is where to look longest; and their cancellation takes a moment.
             while receives.pop().is_some() {}

@@ -85,7 +85,7 @@
 //!
 //! What is promised about order, loss and dropped calls is in [`edgempi_core::delivery`].
 //!
-//! The engine is tested on hosts, over sockets with small buffers (`tests/boards.rs`), and as images on emulated boards
+//! The engine is tested on hosts, over sockets with small buffers (`tests/boards`), and as images on emulated boards
 //! beside host ranks (`examples/firmware`, `tests/firmware`). No panic of the library itself can be reached: in
 //! `tests/firmware/panic-free` that would be a link error.
 #![no_std]

@@ -18,17 +18,22 @@ pub(crate) enum Fill {
     Closed,
 }
 
+/// Bytes read ahead at first: enough for small frames, and little for a link on which nothing happens.
+const FIRST: usize = 2 * 1024;
+
 /// Takes frames off a link.
 pub(crate) struct FrameReader {
-    ahead: Box<[u8]>,
+    ahead: Vec<u8>,
+    /// How large it may become.
+    most: usize,
     start: usize,
     end: usize,
 }
 
 impl FrameReader {
-    /// Reads up to `ahead` bytes ahead; larger payloads go straight into their place.
-    pub(crate) fn new(ahead: usize) -> Self {
-        Self { ahead: vec![0; ahead].into_boxed_slice(), start: 0, end: 0 }
+    /// Reads up to `most` bytes ahead, once so many come at a time; larger payloads go straight into their place.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { ahead: vec![0; most.min(FIRST)], most, start: 0, end: 0 }
     }
 
     /// A prefix and its header, if they are here; they are not taken off yet. The header's length is the prefix's.
@@ -81,6 +86,9 @@ impl FrameReader {
         }
         let came = link.read(&mut self.ahead[self.end..])?;
         self.end += came.unwrap_or(0);
+        if self.end == self.ahead.len() && self.end < self.most {
+            self.ahead.resize((4 * self.end).min(self.most), 0);
+        }
         Ok(outcome(came))
     }
 

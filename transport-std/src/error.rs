@@ -10,7 +10,8 @@ use crate::config::ConfigError;
 
 /// Why a call, a rank or a hub failed. Match on the variants; print them for people.
 ///
-/// [`Config`](Self::Config), [`Connect`](Self::Connect) and [`Listen`](Self::Listen) come from joining a world. After
+/// [`Config`](Self::Config), [`Connect`](Self::Connect), [`Listen`](Self::Listen) and
+/// [`TooManyRanks`](Self::TooManyRanks) come from joining a world. After
 /// [`Refused`](Self::Refused), [`Disconnected`](Self::Disconnected), [`Protocol`](Self::Protocol) and
 /// [`Finalized`](Self::Finalized) nothing works any more. All others concern one call: the communicator stays usable, as
 /// far as its ranks are alive.
@@ -45,6 +46,19 @@ pub enum Error {
         address: String,
         /// What the system said.
         reason: String,
+    },
+    /// The system allows fewer open files than a hub of so many ranks needs.
+    #[error(
+        "a hub of {ranks} ranks needs {needed} open files, and this process may have {files}: raise the limit (`ulimit -n`, \
+         or LimitNOFILE of its service)"
+    )]
+    TooManyRanks {
+        /// How many ranks the world has.
+        ranks: u32,
+        /// How many files the hub needs.
+        needed: u64,
+        /// How many it may have.
+        files: u64,
     },
     /// A bridge can't use its serial line.
     #[error(
@@ -133,7 +147,8 @@ pub enum Error {
         /// What.
         reason: String,
     },
-    /// A participant gave the operation up, by dropping its request.
+    /// A participant gave the operation up, by dropping its request. Whoever comes late, when one of those who were told
+    /// so has finalized already, may be told of that instead: [`RankFinished`](Self::RankFinished).
     #[error("{reason}")]
     Cancelled {
         /// Who.
@@ -194,6 +209,7 @@ impl Error {
             Self::Config(_) => "Config",
             Self::Connect { .. } => "Connect",
             Self::Listen { .. } => "Listen",
+            Self::TooManyRanks { .. } => "TooManyRanks",
             Self::SerialLine { .. } => "SerialLine",
             Self::Refused { .. } => "Refused",
             Self::Disconnected { .. } => "Disconnected",

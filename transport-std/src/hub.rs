@@ -96,10 +96,11 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for bad settings, [`Error::Listen`] if the port is taken.
+    /// [`Error::Config`] for bad settings, [`Error::Listen`] if the port is taken, [`Error::TooManyRanks`] if the system
+    /// allows fewer open files than there are ranks.
     pub fn bind(config: &Config, registry: Registry) -> Result<Self, Error> {
         let resolved = config.resolve(NAMES)?;
-        let listeners = link::listen(&resolved.listen, &resolved.proto)?;
+        let listeners = link::listen(&resolved.listen, &resolved.proto, resolved.size)?;
         let address = link::local_addr(&listeners)
             .map_err(|error| Error::Listen { address: resolved.listen.to_string(), reason: error.to_string() })?;
         Ok(Self { resolved, registry, listeners, address, stop: Stop::default() })

@@ -255,6 +255,7 @@ pub mod hub;
 pub mod link;
 mod membership;
 mod pending;
+pub mod performance;
 mod request;
 mod signal;
 pub mod sim;

@@ -13,7 +13,7 @@ use edgempi_core::RequestId;
 use crate::engine::Drive;
 use crate::error::Error;
 use crate::pending::{Completion, Pending};
-use crate::sim::forbid_blocking;
+use crate::sim::{forbid_blocking, forbid_testing_in_a_loop};
 use crate::sync::{self, AtomicBool, Ordering, Thread};
 
 type Finish<'a, T> = Box<dyn FnOnce(Completion) -> Result<T, Error> + Send + 'a>;
@@ -107,7 +107,13 @@ impl<'a, T> Request<'a, T> {
 
     /// Whether the result, or a failure, is there; then waiting for it takes no time (MPI 4.1, chapter 3.7.3). The
     /// request goes on by itself: it need not be asked.
+    ///
+    /// # Panics
+    ///
+    /// In a [simulation](crate::sim), if a program asks a million times and awaits nothing in between.
+    #[track_caller]
     pub fn test(&self) -> bool {
+        forbid_testing_in_a_loop();
         match &self.state {
             State::Refused(_) => true,
             State::Started { pending, .. } => pending.is_resolved(),

@@ -444,7 +444,8 @@ fn start(resolved: &Resolved, registry: Registry, hosts: bool) -> Result<Arc<Eng
         engine.set_driver(RankDriver::new(&engine, link).map_err(broken)?);
         return Ok(engine);
     }
-    let listeners = if resolved.size > 1 { link::listen(&resolved.listen, &resolved.proto)? } else { Vec::new() };
+    let listeners =
+        if resolved.size > 1 { link::listen(&resolved.listen, &resolved.proto, resolved.size)? } else { Vec::new() };
     let mut driver = HubDriver::new(&engine, hub_config(resolved), registry, listeners).map_err(broken)?;
     let (up, down) = link::memory_pair(wake(&engine), wake(&engine));
     driver.add(engine.now(), Box::new(down)).map_err(broken)?;

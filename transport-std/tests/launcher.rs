@@ -1,4 +1,4 @@
-//! The command `edgempi` from outside: `run` and `config`, with shell scripts as programs.
+//! The command `edgempi` from outside: `run`, `config` and what `bench` refuses, with shell scripts as programs.
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -396,4 +396,27 @@ fn config_warns_of_variables_that_are_no_settings() {
     let output = edgempi(&["config"]).env("EDGEMPI_SIZ", "4").output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(stderr(&output).starts_with("edgempi: EDGEMPI_SIZ is no setting and has no effect"), "{output:?}");
+}
+
+/// What `edgempi bench` with these arguments says before it gives up.
+fn refused_bench(arguments: &[&str]) -> String {
+    let output = edgempi(&[&["bench"], arguments].concat()).output().unwrap();
+    assert_eq!((output.status.code(), stdout(&output)), (Some(1), String::new()), "{output:?}");
+    stderr(&output)
+}
+
+#[test]
+fn a_bench_with_nothing_to_measure_says_why() {
+    let said = refused_bench(&["-n", "1", "--only", "pingpong"]);
+    assert!(said.contains("between two ranks"), "{said}");
+}
+
+#[test]
+fn figures_of_another_library_that_can_not_be_read_are_named_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let figures = directory.path().join("figures.txt");
+    std::fs::write(&figures, "barrier two 0 1.5 2.5\n").unwrap();
+    let said = refused_bench(&["-n", "2", "--only", "barrier", "--beside", figures.to_str().unwrap()]);
+    assert!(said.starts_with("edgempi: `") && said.contains("line 1"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use edgempi::hub::{Applied, Registry};
-use edgempi::sim::{Class, Outcome, Rank, Reason, Simulation, Stopped, TraceHash, What, seeds};
+use edgempi::sim::{Class, Direction, Outcome, Rank, Reason, Simulation, Stopped, TraceHash, What, seeds};
 use edgempi::{Error, Group, Operation, Sum};
 
 const fn millis(millis: u64) -> Duration {
@@ -48,14 +48,14 @@ impl Operation for Total {
     }
 }
 
-#[test]
-fn programs_make_the_same_calls_as_on_hosts() {
+/// Six ranks, two of them near, that make calls of every kind.
+fn calls_of_every_kind(seed: u64) -> Outcome<Option<i64>> {
     let mut operations = Registry::new();
     operations.insert_fn(Total::NAME, Total::VERSION, |call: Applied<'_, ()>, inputs: Vec<(edgempi::Rank, i64)>| {
         let total: i64 = inputs.iter().map(|(_, value)| value).sum();
         Ok::<_, String>(call.destinations.iter().map(|rank| (*rank, total)).collect())
     });
-    let simulation = Simulation::new(1).ranks(2, Class::server()).ranks(4, unreliable()).operations(operations);
+    let simulation = Simulation::exactly(seed).ranks(2, Class::server()).ranks(4, unreliable()).operations(operations);
     let outcome = simulation.run(|rank| async move {
         let me = rank.rank().get();
         // Buffers of every size up to some frames and windows.
@@ -79,16 +79,27 @@ fn programs_make_the_same_calls_as_on_hosts() {
         assert_eq!(half.allreduce([me], Sum).await?, [if me % 2 == 0 { 6 } else { 9 }]);
         rank.apply(&Total, Some(&i64::from(me))).await
     });
-    let totals = outcome.expect("it runs").into_values().expect("every rank has it");
-    assert_eq!(totals, [Some(15); 6]);
+    outcome.expect("it runs")
+}
+
+#[test]
+fn programs_make_the_same_calls_as_on_hosts() {
+    assert_eq!(calls_of_every_kind(1).into_values().expect("every rank has it"), [Some(15); 6]);
 }
 
 /// With this in its environment, this process only says what it comes to.
 const CHILD: &str = "EDGEMPI_TEST_CHILD";
 
-/// The trace of [`rounds`] in a process of its own.
-fn trace_in_fresh_process(seed: u64) -> String {
+/// The trace of [`rounds`] and of [`calls_of_every_kind`].
+fn traces(seed: u64) -> String {
+    format!("{}-{}", rounds(seed).trace, calls_of_every_kind(seed).trace)
+}
+
+/// The same in a process of its own, in another place and with this in its environment.
+fn trace_in_fresh_process(seed: u64, environment: &[(&str, &str)]) -> String {
     let output = Command::new(std::env::current_exe().expect("this test has a path"))
+        .current_dir(std::env::temp_dir())
+        .envs(environment.iter().copied())
         .args(["equal_seeds_give_equal_traces_in_fresh_processes_and_different_ones_differ", "--exact", "--nocapture"])
         .env(CHILD, seed.to_string())
         .output()
@@ -101,13 +112,15 @@ fn trace_in_fresh_process(seed: u64) -> String {
 #[test]
 fn equal_seeds_give_equal_traces_in_fresh_processes_and_different_ones_differ() {
     if let Ok(seed) = std::env::var(CHILD) {
-        println!("trace={}", rounds(seed.parse().expect("a number")).trace);
+        println!("trace={}", traces(seed.parse().expect("a number")));
         return;
     }
-    let (first, second) = (trace_in_fresh_process(7), trace_in_fresh_process(7));
+    let environment =
+        [("EDGEMPI_SIZE", "3"), ("EDGEMPI_RANK", "2"), ("EDGEMPI_WORLD", "x"), ("EDGEMPI_WAIT", "1s"), ("TZ", "UTC+9")];
+    let (first, second) = (trace_in_fresh_process(7, &[]), trace_in_fresh_process(7, &environment));
     assert_eq!(first, second);
-    assert_eq!(first, rounds(7).trace.to_string());
-    assert_ne!(first, trace_in_fresh_process(8));
+    assert_eq!(first, traces(7));
+    assert_ne!(first, trace_in_fresh_process(8, &[]));
 }
 
 #[test]
@@ -130,7 +143,7 @@ fn the_environment_says_which_seed_is_seen_again() {
         .output()
         .expect("this test runs again");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.contains("seed=99 seeds=[1]"), "{text}");
+    assert!(text.contains("seed=99 seeds=[99]"), "{text}");
     assert_eq!(Simulation::exactly(1).ranks(1, Class::ideal()).run(|_| async { Ok(()) }).expect("it runs").seed(), 1);
 }
 
@@ -138,12 +151,17 @@ fn the_environment_says_which_seed_is_seen_again() {
 fn the_trace_shows_every_event_in_the_order_of_time() {
     let times = Rc::new(RefCell::new(Vec::new()));
     let (connected, frames) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
-    let (heard, up, any) = (times.clone(), connected.clone(), frames.clone());
+    let bytes = Rc::new([Cell::new(0), Cell::new(0)]);
+    let (heard, up, any, moved) = (times.clone(), connected.clone(), frames.clone(), bytes.clone());
     let simulation = Simulation::new(1).ranks(3, unreliable()).trace(move |entry| {
         heard.borrow_mut().push(entry.at);
         match entry.what {
             What::Connected => up.set(up.get() + 1),
-            What::Frame { .. } => any.set(any.get() + 1),
+            What::Frame { direction, head, payload } => {
+                any.set(any.get() + 1);
+                let way = &moved[usize::from(direction == Direction::Down)];
+                way.set(way.get() + (head.len() + payload.len()) as u64);
+            }
             _ => {}
         }
         assert!(entry.to_string().contains(" s "), "{entry}");
@@ -153,7 +171,9 @@ fn the_trace_shows_every_event_in_the_order_of_time() {
     assert_eq!(times.borrow().len() as u64, outcome.report.events);
     assert_eq!(connected.get(), 3);
     // Whatever a rank has sent has arrived.
-    assert_eq!(frames.get(), outcome.report.traffic.frames_sent + outcome.report.traffic.frames_received);
+    let traffic = outcome.report.traffic;
+    assert_eq!(frames.get(), traffic.frames_sent + traffic.frames_received);
+    assert_eq!((bytes[0].get(), bytes[1].get()), (traffic.sent, traffic.received));
 }
 
 #[test]
@@ -325,6 +345,35 @@ fn waiting_in_a_way_that_blocks_is_refused_with_a_hint() {
     assert!(stopped.to_string().contains("`.await` it"), "{stopped}");
     // After that, this thread may wait again.
     assert!(edgempi::local(1).expect("a world")[0].comm().barrier().wait().is_ok());
+}
+
+#[test]
+fn a_loop_that_tests_and_awaits_nothing_is_refused_with_a_hint() {
+    let stopped = stopped_by_panic(|rank| {
+        let barrier = rank.barrier();
+        while !barrier.test() {}
+    });
+    assert!(stopped.to_string().contains("asks test() over and over"), "{stopped}");
+}
+
+#[test]
+fn a_program_may_test_as_often_as_it_likes_if_it_sleeps_in_between() {
+    let outcome = Simulation::new(1).ranks(2, Class::server()).run(|rank| async move {
+        if rank.rank() == 1 {
+            rank.sleep(Duration::from_secs(3)).await;
+        }
+        let barrier = rank.barrier();
+        let mut tests = 0u32;
+        while !barrier.test() {
+            for _ in 0..600_000 {
+                let _ = barrier.test();
+            }
+            tests += 1;
+            rank.sleep(Duration::from_secs(1)).await;
+        }
+        Ok(tests)
+    });
+    assert!(outcome.expect("it awaits").into_values().expect("both have come")[0] >= 3);
 }
 
 #[test]

@@ -417,3 +417,35 @@ fn communicators_without_the_dead_rank_go_on() {
     let results = outcome.expect("it runs").results;
     assert!([0, 1, 3, 4].iter().all(|rank| results[*rank] == Ok(4)), "{results:?}");
 }
+
+#[test]
+fn who_comes_late_to_an_operation_that_was_given_up_hears_of_that_or_of_who_has_finalized_since() {
+    for leaves in [false, true] {
+        let outcome = Simulation::new(1).ranks(3, near()).run(|rank| async move {
+            match rank.rank().get() {
+                0 => {
+                    let mut given = [0u8; 4];
+                    drop(rank.bcast_in_place(0, &mut given));
+                }
+                1 => {
+                    let error = rank.bcast(0, [0u8; 4]).await.expect_err("it was given up");
+                    assert!(matches!(error, Error::Cancelled { rank, .. } if rank == 0), "{error:?}");
+                }
+                _ => {
+                    rank.sleep(seconds(5)).await;
+                    return Ok(rank.bcast(0, [0u8; 4]).await.err());
+                }
+            }
+            if !leaves {
+                rank.sleep(seconds(10)).await;
+            }
+            Ok(None)
+        });
+        let error = outcome.expect("it runs").into_values().expect("nobody fails").swap_remove(2);
+        match error {
+            Some(Error::Cancelled { rank, .. }) => assert_eq!(rank, 0),
+            Some(Error::RankFinished { .. }) if leaves => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}

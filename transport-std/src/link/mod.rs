@@ -4,6 +4,7 @@
 //! latter where it leads to the hub. A hub and a rank in one process share memory, whatever it says. Links of a
 //! program's own can not be plugged in yet.
 
+mod files;
 mod memory;
 mod stream;
 mod tcp;

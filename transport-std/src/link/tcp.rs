@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::stream::{Socket, StreamLink};
 #[cfg(target_os = "linux")]
 use super::unix;
-use super::{Link, Listener, Source, source_of};
+use super::{Link, Listener, Source, files, source_of};
 use crate::config::Address;
 use crate::error::Error;
 
@@ -33,8 +33,14 @@ impl Socket for TcpStream {
     }
 }
 
-/// Listens on `address`: the first of these sockets is that of TCP. `proto` is one of [`NAMES`](super::NAMES).
-pub(crate) fn listen(address: &Address, proto: &str) -> Result<Vec<Listener>, Error> {
+/// Connections that wait for the hub to take them.
+#[cfg(unix)]
+const QUEUE: i32 = 4096;
+
+/// Listens on `address` for as many ranks: the first of these sockets is that of TCP. `proto` is one of
+/// [`NAMES`](super::NAMES).
+pub(crate) fn listen(address: &Address, proto: &str, ranks: u32) -> Result<Vec<Listener>, Error> {
+    files::make_room(ranks)?;
     let listener = listen_tcp(address)?;
     #[cfg(target_os = "linux")]
     if proto != super::TCP {
@@ -54,7 +60,12 @@ pub(crate) fn listen(address: &Address, proto: &str) -> Result<Vec<Listener>, Er
 
 /// Listens on `address` for connections over TCP.
 pub(crate) fn listen_tcp(address: &Address) -> Result<TcpListener, Error> {
-    TcpListener::bind((address.host.as_str(), address.port)).map_err(|error| failed(address, &error))
+    let listener = TcpListener::bind((address.host.as_str(), address.port)).map_err(|error| failed(address, &error))?;
+    // Thousands of ranks may come at the same moment, and whoever finds the queue full tries again much later. A wish: with
+    // a shorter one, that is what happens.
+    #[cfg(unix)]
+    let _ = rustix::net::listen(&listener, QUEUE);
+    Ok(listener)
 }
 
 fn failed(address: &Address, error: &io::Error) -> Error {

@@ -42,7 +42,8 @@ pub(super) struct Radio {
 /// What ranks are like: how their links behave, how fast they compute, and what befalls them and when.
 ///
 /// Times of faults count from the start of the simulation. Links stay reliable and in order, as TCP is: whatever goes
-/// wrong on them costs time, until somebody loses patience.
+/// wrong on them costs time, until somebody loses patience. What makes no sense is an error of
+/// [`run`](super::Simulation::run); a latency, a silence or the like beyond a thousand years is as one of that.
 ///
 /// ```
 /// use std::time::Duration;
@@ -70,10 +71,15 @@ pub struct Class {
     pub(super) partitions: Vec<Partition>,
     pub(super) start: Instant,
     pub(super) death: Option<(Instant, Death)>,
+    /// The first thing that was said and makes no sense.
+    pub(super) nonsense: Option<String>,
 }
 
 /// Most of all packets that a link may lose: beyond that, nothing would ever get through.
 const MAX_LOSS: f64 = 0.9;
+
+/// A thousand years: as good as for ever, and a few of them can still be added up.
+pub(super) const LONGEST: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
 
 /// The moment so long after the start.
 pub(super) fn moment(at: Duration) -> Instant {
@@ -105,6 +111,7 @@ impl Class {
             partitions: Vec::new(),
             start: Instant::ZERO,
             death: None,
+            nonsense: None,
         }
     }
 
@@ -139,7 +146,7 @@ impl Class {
     /// How long a frame is under way at the least, each way.
     #[must_use]
     pub fn latency(mut self, latency: Duration) -> Self {
-        self.latency = latency;
+        self.latency = latency.min(LONGEST);
         self
     }
 
@@ -147,62 +154,45 @@ impl Class {
     /// of different links overtake each other.
     #[must_use]
     pub fn jitter(mut self, jitter: Duration) -> Self {
-        self.jitter = jitter;
+        self.jitter = jitter.min(LONGEST);
         self
     }
 
     /// Bytes in a second, each way.
-    ///
-    /// # Panics
-    ///
-    /// If it is 0: a link that carries nothing is a [partition](Self::partition).
     #[must_use]
     pub fn bandwidth(self, bytes_in_a_second: u64) -> Self {
         self.bandwidth_up(bytes_in_a_second).bandwidth_down(bytes_in_a_second)
     }
 
     /// Bytes in a second from the rank to the hub.
-    ///
-    /// # Panics
-    ///
-    /// If it is 0.
     #[must_use]
     pub fn bandwidth_up(mut self, bytes_in_a_second: u64) -> Self {
-        assert!(bytes_in_a_second > 0, "a link without bandwidth carries nothing: say partition(..)");
         self.bandwidth_up = Some(bytes_in_a_second);
-        self
+        self.expect(bytes_in_a_second > 0, || "a bandwidth of 0 carries nothing: say partition(..)".to_owned())
     }
 
     /// Bytes in a second from the hub to the rank.
-    ///
-    /// # Panics
-    ///
-    /// If it is 0.
     #[must_use]
     pub fn bandwidth_down(mut self, bytes_in_a_second: u64) -> Self {
-        assert!(bytes_in_a_second > 0, "a link without bandwidth carries nothing: say partition(..)");
         self.bandwidth_down = Some(bytes_in_a_second);
-        self
+        self.expect(bytes_in_a_second > 0, || "a bandwidth of 0 carries nothing: say partition(..)".to_owned())
     }
 
     /// The share of packets (of up to 1,400 bytes) that are lost, from 0 to 0.9. Each costs its frame, and all behind it,
     /// the time of a [retransmission](Self::retransmission), and twice as much each time that it is lost again; and it
     /// takes its share of the bandwidth once more.
-    ///
-    /// # Panics
-    ///
-    /// If it is outside of that.
     #[must_use]
     pub fn loss(mut self, share: f64) -> Self {
-        assert!((0.0..=MAX_LOSS).contains(&share), "a loss of {share} is not between 0 and {MAX_LOSS}");
         self.loss = share;
-        self
+        self.expect((0.0..=MAX_LOSS).contains(&share), || {
+            format!("a loss of {share} is not from 0 to {MAX_LOSS}; where nothing gets through, say partition(..)")
+        })
     }
 
     /// How long it takes until a lost packet is sent again. Without it 200 ms and two round trips, as TCP would.
     #[must_use]
     pub fn retransmission(mut self, timeout: Duration) -> Self {
-        self.retransmission = Some(timeout);
+        self.retransmission = Some(timeout.min(LONGEST));
         self
     }
 
@@ -235,35 +225,31 @@ impl Class {
     /// long one.
     #[must_use]
     pub fn silence(mut self, silence: Duration) -> Self {
-        self.silence = silence;
+        self.silence = silence.min(LONGEST);
         self
     }
 
     /// How many times longer than said the rank takes to [compute](super::Rank::compute).
-    ///
-    /// # Panics
-    ///
-    /// If it is negative or not finite.
     #[must_use]
     pub fn slowness(mut self, factor: f64) -> Self {
-        assert!(factor.is_finite() && factor >= 0.0, "a slowness of {factor} means nothing");
         self.slowness = factor;
-        self
+        self.expect(factor.is_finite() && factor >= 0.0, || {
+            format!("a slowness of {factor} means nothing: it is how many times longer a rank computes, 0 or more")
+        })
     }
 
     /// A radio that is awake for `awake` once in every period `every`, at a phase of its own for each rank. Nothing passes
     /// in between, either way. So a rank may be silent for a period, and so the hub seems to be: say a
     /// [silence](Self::silence) of zero with it, or one of more than three periods together with hub limits of more than
     /// a period.
-    ///
-    /// # Panics
-    ///
-    /// If it is never awake, or longer than its period.
     #[must_use]
     pub fn radio(mut self, awake: Duration, every: Duration) -> Self {
-        assert!(awake >= Duration::from_micros(1) && awake <= every, "a radio awake for {awake:?} in every {every:?}");
-        self.radio = Some(Radio { awake, every });
-        self
+        self.radio = Some(Radio { awake: awake.min(LONGEST), every: every.min(LONGEST) });
+        self.expect(awake >= Duration::from_micros(1) && awake <= every, || {
+            format!(
+                "a radio awake for {awake:?} in every {every:?}: say 1 µs at the least, and no more than its period"
+            )
+        })
     }
 
     /// Nothing passes the link in this time, either way: frames wait for its end.
@@ -280,6 +266,16 @@ impl Class {
 
     fn add_partition(mut self, time: Range<Duration>, direction: Option<Direction>) -> Self {
         self.partitions.push(Partition { from: moment(time.start), to: moment(time.end), direction });
+        self.expect(time.start <= time.end, || {
+            format!("a partition from {:?} to {:?} ends before it begins", time.start, time.end)
+        })
+    }
+
+    /// Notes that something makes no sense, unless it does.
+    fn expect(mut self, makes_sense: bool, nonsense: impl FnOnce() -> String) -> Self {
+        if !makes_sense {
+            self.nonsense.get_or_insert_with(nonsense);
+        }
         self
     }
 

@@ -21,9 +21,13 @@ use crate::error::Error;
 /// How often programs may be polled, all ranks together, without any time passing: this, and more for each rank.
 const MOST_POLLS: u64 = 1_000_000;
 const MOST_POLLS_OF_RANK: u64 = 1000;
+/// How often a program may test requests without giving the thread back in between.
+const MOST_TESTS: u64 = 1_000_000;
 
 thread_local! {
     static POLLING: Cell<bool> = const { Cell::new(false) };
+    /// Requests that were tested since a program was last polled.
+    static TESTS: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Panics if this thread is that of a simulation: to block it would stop all of its ranks.
@@ -36,11 +40,27 @@ pub(crate) fn forbid_blocking() {
     );
 }
 
+/// Counts a request that is tested; panics if this thread is that of a simulation, and a program tests without an end:
+/// nothing can come of it while it does.
+#[track_caller]
+pub(crate) fn forbid_testing_in_a_loop() {
+    if POLLING.get() {
+        let tests = TESTS.get() + 1;
+        TESTS.set(tests);
+        assert!(
+            tests <= MOST_TESTS,
+            "a program in a simulation asks test() over and over, and the thread that all ranks share never gets on: \
+             `.await` something in the loop, sleep(..) for one"
+        );
+    }
+}
+
 /// Says that programs are being polled on this thread, until it is dropped.
 struct Polling(bool);
 
 impl Polling {
     fn begin() -> Self {
+        TESTS.set(0);
         Self(POLLING.replace(true))
     }
 }
@@ -158,7 +178,11 @@ impl<T, F: Future<Output = Result<T, Error>>> Executor<F, T> {
     fn waiting(&self, world: &World) -> Vec<Waiting> {
         let open = self.tasks.iter().enumerate().filter(|(_, task)| task.future.is_some());
         open.map(|(rank, _)| {
-            let calls = world.sides[rank].node.state().waiting().collect();
+            let state = world.sides[rank].node.state();
+            let mut calls: Vec<String> = state.waiting().collect();
+            if state.joined.get().is_none() {
+                calls.push("joining the world".to_owned());
+            }
             Waiting { rank: Rank::new(rank as u32), calls }
         })
         .collect()

@@ -144,7 +144,8 @@ impl<T> Lane<T> {
                 Some(end) => earliest = end,
             }
         }
-        Some(Passage { left, arrival, lost })
+        // What takes longer than there is time never comes.
+        (arrival < NEVER).then_some(Passage { left, arrival, lost })
     }
 
     /// How many packets are lost, and what that costs: they are sent again side by side, so the unluckiest counts.
@@ -189,7 +190,7 @@ impl<T> Lane<T> {
         let Some(more) = micros(sending).checked_sub(left).filter(|more| *more > 0) else { return start + sending };
         // Whole periods, then the rest of one.
         let (periods, rest) = ((more - 1) / awake, (more - 1) % awake + 1);
-        start + Duration::from_micros(left + (every - awake) + periods * every + rest)
+        start + Duration::from_micros(periods.saturating_mul(every).saturating_add(left + (every - awake) + rest))
     }
 
     /// How far the period of the radio is at `at`.
@@ -199,8 +200,8 @@ impl<T> Lane<T> {
     }
 }
 
-/// The end of a partition that never heals: the largest moment there is.
-const NEVER: Instant = Instant::from_micros(u64::MAX);
+/// The end of a partition that never heals, and when whatever never happens does: the largest moment there is.
+pub(super) const NEVER: Instant = Instant::from_micros(u64::MAX);
 
 /// How long bytes take at a rate of so many in a second.
 fn transmission(bytes: u64, rate: u64) -> Duration {

@@ -35,7 +35,8 @@
 //! # Programs
 //!
 //! - `.await` everything. All ranks share one thread, so [`Request::wait`](crate::Request::wait) and
-//!   [`block_on`](crate::block_on) panic in a program, and a loop around [`test`](crate::Request::test) hangs.
+//!   [`block_on`](crate::block_on) panic in a program, and so does a loop around [`test`](crate::Request::test) that
+//!   awaits nothing.
 //! - Time passes in calls, in [`sleep`](Rank::sleep) and in [`compute`](Rank::compute), and nowhere else: what a program
 //!   really computes takes none.
 //! - For chance there is [`random`](Rank::random). A program that asks the system for time or random numbers, shares
@@ -124,7 +125,7 @@ use edgempi_core::wire::RankKind;
 use edgempi_core::{Instant, endpoint};
 
 use crate::comm::Comm;
-use crate::config::Config;
+use crate::config::{Config, MAX_SIZE};
 use crate::error::Error;
 use crate::link::NAMES;
 use crate::world::hub_config;
@@ -139,7 +140,7 @@ use world::{HubEnd, Setup, World};
 
 pub use class::{Class, Direction};
 pub use edgempi_core::hub::Config as HubLimits;
-pub(crate) use executor::forbid_blocking;
+pub(crate) use executor::{forbid_blocking, forbid_testing_in_a_loop};
 pub use orders::Sleep;
 pub use rank::Rank;
 pub use report::{RankReport, Report, Round};
@@ -172,6 +173,8 @@ pub struct Simulation {
     hub_end: Option<(Instant, HubEnd)>,
     limit: Duration,
     sink: Option<trace::Sink>,
+    /// The first change of a rank that there was not.
+    nobody: Option<u32>,
 }
 
 /// What a run came to.
@@ -219,9 +222,11 @@ impl<T> Outcome<T> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn seeds(seeds: impl IntoIterator<Item = u64>) -> impl Iterator<Item = u64> {
-    let said = std::env::var_os(SEED_VARIABLE).is_some();
-    let most = if said { 1 } else { usize::MAX };
-    seeds.into_iter().take(most)
+    let said = std::env::var_os(SEED_VARIABLE);
+    let most = if said.is_some() { 1 } else { usize::MAX };
+    // What is no number is an error of the simulation.
+    let said: Option<u64> = said.and_then(|text| text.to_str()?.parse().ok());
+    seeds.into_iter().take(most).map(move |seed| said.unwrap_or(seed))
 }
 
 impl Simulation {
@@ -236,7 +241,8 @@ impl Simulation {
         Self { seed, ..Self::exactly(0) }
     }
 
-    /// As [`new`](Self::new), whatever the environment says: for programs that compare seeds.
+    /// As [`new`](Self::new), whatever the environment says: for programs that compare seeds, or that have a way of their
+    /// own to be told one. The variable that a failure names has no effect then.
     pub fn exactly(seed: u64) -> Self {
         Self {
             seed: Ok(seed),
@@ -248,6 +254,7 @@ impl Simulation {
             hub_end: None,
             limit: LIMIT,
             sink: None,
+            nobody: None,
         }
     }
 
@@ -255,19 +262,19 @@ impl Simulation {
     pub fn ranks(mut self, count: u32, class: Class) -> Self {
         let number = self.classes.len() as u32;
         self.classes.push(class);
-        self.ranks.extend((0..count).map(|_| number));
+        // More than there can be are as many as one too many.
+        let room = (MAX_SIZE as usize + 1).saturating_sub(self.ranks.len());
+        self.ranks.extend((0..count).map(|_| number).take(room));
         self
     }
 
-    /// Changes what one rank is like.
-    ///
-    /// # Panics
-    ///
-    /// If there is no such rank (yet).
+    /// Changes what one rank is like, which was added before.
     pub fn rank(mut self, rank: u32, change: impl FnOnce(Class) -> Class) -> Self {
         let number = self.classes.len() as u32;
-        let place = self.ranks.get_mut(rank as usize);
-        let place = place.unwrap_or_else(|| panic!("rank {rank} is to be changed before it is added with ranks(..)"));
+        let Some(place) = self.ranks.get_mut(rank as usize) else {
+            self.nobody.get_or_insert(rank);
+            return self;
+        };
         let before = std::mem::replace(place, number);
         let class = change(self.classes[before as usize].clone());
         self.classes.push(class);
@@ -337,7 +344,7 @@ impl Simulation {
     /// # Errors
     ///
     /// [`Stopped`] if the run could not go on: programs that wait for what can not happen any more, that panic, or that
-    /// take longer than [`limit`](Self::limit). What single ranks met is in the [outcome](Outcome::results).
+    /// take longer than [`limit`](Self::limit); and if what was set up makes no sense. What single ranks met is in the [outcome](Outcome::results).
     pub fn run<T, F>(self, program: impl Fn(Rank) -> F) -> Result<Outcome<T>, Stopped>
     where
         F: Future<Output = Result<T, Error>>,
@@ -370,9 +377,22 @@ impl Simulation {
         }
     }
 
+    /// Whether what was said makes sense.
+    fn check(&self) -> Result<(), Error> {
+        if let Some(rank) = self.nobody {
+            return Err(Error::invalid(format!(
+                "rank {rank} is to be changed before it is there: add ranks with ranks(..) first; there are {}",
+                self.ranks.len()
+            )));
+        }
+        let nonsense = self.classes.iter().find_map(|class| class.nonsense.clone());
+        nonsense.map_or(Ok(()), |nonsense| Err(Error::invalid(nonsense)))
+    }
+
     /// The world before anything has happened, and the size of a message in it.
     fn set_up(self) -> Result<(World, usize), Error> {
-        let seed = self.seed?;
+        let seed = self.seed.clone()?;
+        self.check()?;
         let size = self.ranks.len() as u32;
         let resolved = self.config.size(size).rank(0).resolve_from(NAMES, |_| None)?;
         let mut sessions = Generator::new(seed, SESSIONS);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use edgempi_core::hub::HubStatus;
 use edgempi_core::{Instant, Rank};
 
+use super::link::NEVER;
 use crate::engine::Traffic;
 
 /// How many of a round's late ranks are named.
@@ -48,9 +49,10 @@ pub struct Round {
     pub end: Duration,
     /// What they have sent and received in it.
     pub traffic: Traffic,
-    /// When half of the ranks had said to the hub whatever they had to say in the round.
+    /// When half of the ranks had said to the hub whatever they had to say in the round; [`Duration::MAX`] if fewer did.
     pub half: Duration,
-    /// The ranks whose last word in the round reached the hub latest, and when; the latest first, at most eight.
+    /// The ranks whose last word in the round reached the hub latest, and when, [`Duration::MAX`] if it never did; the
+    /// latest first, at most eight.
     pub late: Vec<(Rank, Duration)>,
 }
 
@@ -112,11 +114,19 @@ impl Ledger {
         }
     }
 
-    /// A rank has sent a frame; what it has to say, unless it only says that it lives, is heard at `heard`.
+    /// A rank has sent a frame; what it has to say, unless it only says that it lives, is heard at `heard`, which may be
+    /// [`NEVER`].
     pub(super) fn sent(&mut self, rank: usize, bytes: u64, heard: Option<Instant>) {
         self.count(rank, Traffic { sent: bytes, frames_sent: 1, ..Traffic::default() });
         if let Some(current) = &mut self.current[rank] {
             current.heard = current.heard.max(heard);
+        }
+    }
+
+    /// Something that a rank has said does not reach the hub after all.
+    pub(super) fn unheard(&mut self, rank: usize) {
+        if let Some(current) = &mut self.current[rank] {
+            current.heard = Some(NEVER);
         }
     }
 
@@ -189,7 +199,10 @@ impl Ledger {
 
 impl Building {
     fn into_round(mut self, number: u32) -> Round {
-        let since = |at: Instant| at.since(Instant::ZERO);
+        let since = |at: Instant| if at == NEVER { Duration::MAX } else { at.since(Instant::ZERO) };
+        // Whoever begins a round again is in it once.
+        self.heard.sort_unstable_by_key(|(at, rank)| (*rank, std::cmp::Reverse(*at)));
+        self.heard.dedup_by_key(|(_, rank)| *rank);
         // The latest first; among those at one time the lowest rank.
         self.heard.sort_unstable_by_key(|(at, rank)| (std::cmp::Reverse(*at), *rank));
         let half = self.heard.get(self.heard.len() / 2).map_or(Duration::ZERO, |(at, _)| since(*at));
@@ -224,6 +237,7 @@ impl fmt::Display for Report {
                 round.traffic.received,
             )?;
             match round.late.first() {
+                Some((rank, Duration::MAX)) => writeln!(f, "    rank {rank}, never")?,
                 Some((rank, at)) => {
                     writeln!(f, "    rank {rank}, {:.3} s", at.saturating_sub(round.half).as_secs_f64())?;
                 }

@@ -64,7 +64,10 @@ pub enum Reason {
         waiting: Vec<Waiting>,
     },
     /// A program goes round and round without any time passing.
-    #[error("a program spins: {polls} polls, the last of rank {rank}, and no time has passed")]
+    #[error(
+        "a program spins: {polls} polls, the last of rank {rank}, and no time has passed; let it sleep() in its loop, or \
+         give links that take no time a latency(..)"
+    )]
     Spinning {
         /// Who was polled last.
         rank: Rank,

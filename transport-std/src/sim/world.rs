@@ -9,9 +9,9 @@ use edgempi_core::hub::{Hub, PeerId};
 use edgempi_core::wire::GoodbyeReason;
 
 use super::agenda::{Agenda, Event};
-use super::class::{Class, Death, Direction};
+use super::class::{Class, Death, Direction, LONGEST};
 use super::generator::Generator;
-use super::link::Lane;
+use super::link::{Lane, NEVER};
 use super::node::{Frame, Node};
 use super::orders::{Alarm, Desk, Order};
 use super::report::{Ledger, Report};
@@ -168,7 +168,9 @@ impl World {
 
     /// Foresees something that programs may wait for.
     fn expect(&mut self, at: Instant, event: Event) {
-        self.agenda.push(at, true, event);
+        if at < NEVER {
+            self.agenda.push(at, true, event);
+        }
     }
 
     /// Lets the next thing happen.
@@ -179,7 +181,7 @@ impl World {
         if self.agenda.expected == 0 && at > self.busy + self.quiet {
             return Step::Nothing;
         }
-        if at > self.limit {
+        if at > self.limit || at == NEVER {
             return Step::TimeLimit;
         }
         self.now = at;
@@ -289,7 +291,8 @@ impl World {
         let side = &mut self.sides[rank];
         let passage = side.up.send(self.now, &self.classes[side.class as usize], bytes, parcel);
         if is_frame {
-            self.ledger.sent(rank, bytes, passage.filter(|_| counts).map(|passage| passage.arrival));
+            let heard = passage.map_or(NEVER, |passage| passage.arrival);
+            self.ledger.sent(rank, bytes, counts.then_some(heard));
         }
         if let Some(passage) = passage {
             self.ledger.lost(rank, passage.lost);
@@ -388,8 +391,10 @@ impl World {
             Death::Crash if was_linked => self.send_up(rank, Parcel::Close),
             Death::Crash => {}
             Death::PowerLoss => {
-                self.sides[rank].up.cut(self.now);
                 self.sides[rank].down.cut(self.now);
+                if self.sides[rank].up.cut(self.now).iter().any(|parcel| parcel.measure().1) {
+                    self.ledger.unheard(rank);
+                }
             }
         }
         self.died.push(rank);
@@ -453,5 +458,5 @@ fn patience(hub: &Hub, classes: &[Class]) -> Duration {
     });
     let hub = [config.max_silence, config.hello_wait, config.probe_wait, config.join_wait.unwrap_or_default()];
     // A rank pings, waits, and is waited for by the hub.
-    ranks.chain(hub).max().unwrap_or_default() * 4
+    ranks.chain(hub).max().unwrap_or_default().min(LONGEST) * 4
 }

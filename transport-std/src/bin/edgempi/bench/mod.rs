@@ -40,13 +40,13 @@ pub struct Arguments {
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = PossibleValuesParser::new(NAMES).map(|name| Workload::named(&name)))]
     only: Vec<Workload>,
 
-    /// The smallest size, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 0)]
-    min: u64,
-
     /// The largest size, in bytes; sizes are 8, 128, 2048, ... up to it
     #[arg(long, value_name = "BYTES", default_value_t = 8 << 20, value_parser = clap::value_parser!(u64).range(8..=1 << 32))]
     max: u64,
+
+    /// These sizes instead, in bytes
+    #[arg(long, value_name = "BYTES", value_delimiter = ',', conflicts_with = "max", value_parser = clap::value_parser!(u64).range(4..=1 << 32))]
+    sizes: Vec<u64>,
 
     /// Print one JSON document instead of lines
     #[arg(long)]
@@ -61,6 +61,17 @@ pub struct Arguments {
     plot: Option<PathBuf>,
 }
 
+impl Arguments {
+    /// What is measured, in bytes.
+    fn sizes(&self) -> Vec<u64> {
+        if self.sizes.is_empty() {
+            let steps = std::iter::successors(Some(8u64), |size| size.checked_mul(16));
+            return steps.take_while(|size| *size <= self.max).collect();
+        }
+        self.sizes.clone()
+    }
+}
+
 /// Why there are no figures.
 #[derive(Debug, thiserror::Error)]
 enum BenchError {
@@ -70,6 +81,8 @@ enum BenchError {
     Report(#[from] ReportError),
     #[error("`{name}` gives a wrong result with {bytes} bytes: do not trust its time")]
     Wrong { name: &'static str, bytes: usize },
+    #[error("there is nothing to measure: pingpong is between two ranks, and this is a world of one")]
+    NoPartner,
     #[error("can't find this program to start it as ranks: {0}")]
     Myself(io::Error),
     #[error("can't write the figures: {0}")]
@@ -89,9 +102,17 @@ pub fn execute(arguments: &Arguments) -> u8 {
 
 /// Starts this program as the ranks.
 fn start(ranks: u32, arguments: &Arguments) -> Result<u8, BenchError> {
+    // What is wrong is said once, and not by ranks that fail.
+    plan(ranks, arguments)?;
+    if let Some(path) = &arguments.beside {
+        report::read(path)?;
+    }
     let mut command: Vec<OsString> = vec![std::env::current_exe().map_err(BenchError::Myself)?.into(), "bench".into()];
-    for (option, bytes) in [("--min", arguments.min), ("--max", arguments.max)] {
-        command.extend([option.into(), bytes.to_string().into()]);
+    if arguments.sizes.is_empty() {
+        command.extend(["--max".into(), arguments.max.to_string().into()]);
+    } else {
+        let sizes: Vec<_> = arguments.sizes.iter().map(u64::to_string).collect();
+        command.extend(["--sizes".into(), sizes.join(",").into()]);
     }
     if !arguments.only.is_empty() {
         let names: Vec<_> = arguments.only.iter().map(|workload| workload.name()).collect();
@@ -108,6 +129,13 @@ fn start(ranks: u32, arguments: &Arguments) -> Result<u8, BenchError> {
     Ok(run::execute(&run::Arguments::plain(ranks, command)))
 }
 
+/// What to measure, in this order.
+fn plan(ranks: u32, arguments: &Arguments) -> Result<Vec<(Workload, usize)>, BenchError> {
+    let workloads = if arguments.only.is_empty() { Workload::ALL } else { &arguments.only };
+    let plan: Vec<_> = workload::plan(workloads, arguments.sizes(), ranks).collect();
+    if plan.is_empty() { Err(BenchError::NoPartner) } else { Ok(plan) }
+}
+
 fn be_a_rank(arguments: &Arguments) -> Result<(), BenchError> {
     let world = edgempi::init().wait()?;
     let shows = world.rank() == 0;
@@ -115,13 +143,20 @@ fn be_a_rank(arguments: &Arguments) -> Result<(), BenchError> {
         Some(path) if shows => report::read(path)?,
         _ => Vec::new(),
     };
+    let plan = match plan(world.size(), arguments) {
+        Ok(plan) => plan,
+        // All ranks think so: it is no failure of any of them.
+        Err(error) => {
+            world.finalize().wait()?;
+            return if shows { Err(error) } else { Ok(()) };
+        }
+    };
     let mut report = Report::new(world.size(), other);
-    let workloads = if arguments.only.is_empty() { Workload::ALL } else { &arguments.only };
     let mut out = io::stdout().lock();
     if shows && !arguments.json {
         writeln!(out, "{}", report.heading())?;
     }
-    for (workload, bytes) in workload::plan(workloads, arguments.min..=arguments.max, world.size()) {
+    for (workload, bytes) in plan {
         let Some(figure) = workload.measure(&world, bytes)? else { continue };
         if shows && !arguments.json {
             writeln!(out, "{}", report.line(&figure))?;

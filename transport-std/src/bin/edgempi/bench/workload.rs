@@ -1,7 +1,6 @@
 //! What is measured, and how.
 
 use std::mem::take;
-use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use edgempi::{Comm, Error, Max, Sum, World};
@@ -56,21 +55,22 @@ pub struct Figure {
 }
 
 /// What to measure, size by size.
-pub fn plan(workloads: &[Workload], range: RangeInclusive<u64>, ranks: u32) -> impl Iterator<Item = (Workload, usize)> {
-    let (min, max) = range.into_inner();
-    let sizes = std::iter::successors(Some(8u64), |size| size.checked_mul(16)).take_while(move |size| *size <= max);
-    let sizes = sizes.filter(move |size| *size >= min);
-    let barrier = (min == 0 && workloads.contains(&Workload::Barrier)).then_some((Workload::Barrier, 0));
-    let others = workloads.iter().copied().filter(move |workload| match workload {
-        Workload::Barrier => false,
-        Workload::Pingpong => ranks > 1,
-        _ => true,
-    });
-    let others: Vec<_> = others.collect();
-    barrier.into_iter().chain(sizes.flat_map(move |size| {
+pub fn plan(workloads: &[Workload], sizes: Vec<u64>, ranks: u32) -> impl Iterator<Item = (Workload, usize)> {
+    let barrier = workloads.contains(&Workload::Barrier).then_some((Workload::Barrier, 0));
+    let others: Vec<_> = workloads
+        .iter()
+        .copied()
+        .filter(move |workload| match workload {
+            Workload::Barrier => false,
+            Workload::Pingpong => ranks > 1,
+            _ => true,
+        })
+        .collect();
+    let first = sizes.first().copied();
+    barrier.into_iter().chain(sizes.into_iter().flat_map(move |size| {
         // An integer has one size.
-        let others =
-            others.clone().into_iter().filter(move |workload| *workload != Workload::ObjectAllreduce || size == 8);
+        let is_wanted = move |workload: &Workload| *workload != Workload::ObjectAllreduce || first == Some(size);
+        let others = others.clone().into_iter().filter(is_wanted);
         others.map(move |workload| (workload, usize::try_from(size).unwrap_or(usize::MAX)))
     }))
 }
