@@ -216,7 +216,8 @@ impl<'e> Comm<'e> {
     /// The ranks that say the same `color` form a new communicator, ordered by `key` and among equal keys by rank here
     /// (MPI 4.1, chapter 7.4.2). `None` instead of a colour, MPI's `UNDEFINED`, gives `None`.
     ///
-    /// A communicator is freed when it is dropped on every rank.
+    /// A communicator is freed when it is dropped on every rank; if a board has no request to spare at that moment, when
+    /// the world ends.
     #[track_caller]
     pub fn split(&self, color: Option<u32>, key: i32) -> Split<'_, 'e> {
         let call = Call::Split;

@@ -47,6 +47,9 @@
 //! everything works; more makes long results faster: the hub sends about `SCRATCH / 2` bytes before it hears that there is
 //! room again, so on a link with a round trip of 1 ms, 1,024 bytes of scratch bring 500 kB/s. What a call sends, and its
 //! result if the call is polled meanwhile, never passes through it. On top come 600 bytes for the link and its names.
+//! There is room for 8 of these: one for each communicator that is in use, one for each user operation, and one for each
+//! group of ranks that such operations are called on; a call that needs a ninth fails with `TooManyRequests` and that
+//! number.
 //!
 //! # Some of the ranks
 //!

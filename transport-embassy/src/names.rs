@@ -22,6 +22,8 @@ pub(crate) struct Names<'a> {
     size: u32,
     /// Where the group and the operation stand among the rank's names.
     numbers: (usize, usize),
+    /// Room that the longer of its names takes, each of which is sent in one piece; 0 if the hub knows both.
+    pub(crate) room: usize,
     functions: &'static Functions,
 }
 
@@ -47,7 +49,7 @@ pub(crate) struct Table<'t> {
 impl<'a> Names<'a> {
     pub(crate) fn new(group: Group<'a>, name: &'a str, version: u32, size: u32) -> Self {
         let functions = &Functions { number, len, write };
-        Self { group, name, version, size, numbers: (0, 0), functions }
+        Self { group, name, version, size, numbers: (0, 0), room: 0, functions }
     }
 
     /// The numbers of what is named, and where its collectives are counted.
@@ -112,6 +114,7 @@ fn number(names: &mut Names<'_>, table: &mut Table<'_>) -> Result<(NameIds, usiz
     let mut ids = NameIds { operation: operation as u16 + 1, new, ..NameIds::default() };
     if is_all(names.group.sources, names.size) && is_all(names.group.destinations, names.size) {
         // All ranks are no group of their own: such calls are counted, and compared, with the built-in ones.
+        names.room = if new_operation { needed } else { 0 };
         return Ok((ids, everybody));
     }
     let mut hash = Hash::of(2, table.communicator);
@@ -124,6 +127,7 @@ fn number(names: &mut Names<'_>, table: &mut Table<'_>) -> Result<(NameIds, usiz
     let (counter, new_group) = table.find(hash)?;
     names.numbers.0 = counter;
     (ids.group, ids.new.group) = (counter as u16 + 1, new_group);
+    names.room = if new_group || new_operation { needed } else { 0 };
     Ok((ids, counter))
 }
 
