@@ -39,6 +39,8 @@ pub(super) struct Turn {
     lent: AtomicU64,
     /// Somebody has waited in vain and sleeps: the engine's thread is to take over at once.
     handed_over: AtomicBool,
+    /// Until when others compute, so that yields are not worth their time, in microseconds.
+    busy_until: AtomicU64,
     /// When the poller was last asked by somebody who did not sleep, in microseconds.
     glanced: AtomicU64,
     thread: OnceLock<Thread>,
@@ -49,6 +51,11 @@ impl Turn {
     /// Whether this is the engine's thread.
     pub(super) fn is_engine(&self, thread: ThreadId) -> bool {
         self.thread.get().is_some_and(|engine| engine.id() == thread)
+    }
+
+    /// Whether others compute.
+    fn is_busy(&self, now: edgempi_core::Instant) -> bool {
+        now.as_micros() < self.busy_until.load(Ordering::Relaxed)
     }
 
     /// The turn for the engine's thread, unless somebody else has it.
@@ -87,6 +94,11 @@ struct Patience {
 
 /// What one look takes at the most; the rest of the time belonged to others.
 const LOOK_TAKES: Duration = Duration::from_micros(2);
+/// Others that keep the processor for so long after a yield compute, and the next yield would be as long. Whoever sleeps
+/// instead gets the processor back at once when frames come.
+const BUSY: Duration = Duration::from_millis(2);
+/// For so long nobody yields any more after that.
+const SHUN: Duration = Duration::from_millis(50);
 
 impl Patience {
     fn new(whole: Duration) -> Self {
@@ -95,7 +107,7 @@ impl Patience {
 
     /// Something has come: all of it is there again.
     fn renew(&mut self) {
-        self.left = self.whole;
+        (self.left, self.seen) = (self.whole, Instant::now());
     }
 
     /// Nothing has come since the last time. Returns whether to look once more.
@@ -150,7 +162,7 @@ impl Engine {
                 }
                 let lent_before = mem::replace(&mut lent, self.turn.lent.load(Ordering::Relaxed));
                 let is_handed_over = self.turn.handed_over.swap(false, Ordering::Relaxed);
-                if !is_idle || patience.is_left() {
+                if !is_idle || (patience.is_left() && !self.turn.is_busy(self.now())) {
                     until = Until::Now;
                 } else if lent_before == lent || is_handed_over {
                     until = Until::Woken(self.park());
@@ -158,7 +170,7 @@ impl Engine {
             }
             let result = match &until {
                 Until::Now => {
-                    thread::yield_now();
+                    self.give_way();
                     self.glance()
                 }
                 Until::Tick => {
@@ -190,6 +202,12 @@ impl Engine {
         if self.spin.is_zero() || self.turn.is_engine(thread::current().id()) {
             return;
         }
+        if self.turn.is_busy(self.now()) {
+            if !self.flags.parked.load(Ordering::SeqCst) {
+                self.hand_over();
+            }
+            return;
+        }
         let Some(turn) = self.turn.borrow(self.spin, done) else { return };
         if self.flags.parked.swap(false, Ordering::SeqCst) {
             self.disarm();
@@ -198,7 +216,7 @@ impl Engine {
         }
         if self.hub().is_none() {
             // What it waits for takes others some work: better they do that first.
-            thread::yield_now();
+            self.give_way();
         }
         let mut patience = Patience::new(self.spin);
         loop {
@@ -208,18 +226,33 @@ impl Engine {
             }
             if moved {
                 patience.renew();
-            } else if !patience.is_left() {
+            } else if !patience.is_left() || self.turn.is_busy(self.now()) {
                 break;
             } else {
                 // The engine's thread hears of a poller that has failed.
                 let _ = self.glance();
             }
-            thread::yield_now();
+            self.give_way();
         }
-        self.turn.handed_over.store(true, Ordering::Relaxed);
         drop(turn);
+        self.hand_over();
+    }
+
+    /// The engine's thread takes over at once. Whoever says so has no turn.
+    fn hand_over(&self) {
+        self.turn.handed_over.store(true, Ordering::Relaxed);
         if let Some(engine) = self.turn.thread.get() {
             engine.unpark();
+        }
+    }
+
+    /// Lets others have the processor, and notes if they keep it for long.
+    fn give_way(&self) {
+        let before = self.now();
+        thread::yield_now();
+        let after = self.now();
+        if after.since(before) >= BUSY {
+            self.turn.busy_until.store((after + SHUN).as_micros(), Ordering::Relaxed);
         }
     }
 
