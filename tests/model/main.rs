@@ -15,6 +15,9 @@ mod threads;
 mod values;
 mod verdict;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use edgempi_tests::links::{self, Link};
 use proptest::prelude::*;
 
@@ -77,4 +80,49 @@ fn programs_in_the_simulator_under_faults() {
 fn programs_in_the_simulator_in_which_a_rank_dies() {
     let strategy = (program(LONG_IN_SIMULATION), conditions(true));
     cases(300, &strategy, |(program, conditions)| simulated::run(program, conditions));
+}
+
+#[test]
+fn the_seeds_draw_every_call_in_every_form_on_every_kind_of_element() {
+    if cases::number("EDGEMPI_MODEL_SEED")
+        .or(cases::number("EDGEMPI_MODEL_CASES").filter(|cases| *cases < 300))
+        .is_some()
+    {
+        return; // They are not to be drawn.
+    }
+    let drawn = RefCell::new(BTreeMap::<String, u32>::new());
+    let note = |what: String| *drawn.borrow_mut().entry(what).or_default() += 1;
+    let strategy = (program(LONG_IN_SIMULATION), conditions(false));
+    cases(300, &strategy, |(program, _)| {
+        note(format!("{} ranks", program.size));
+        for step in &program.steps {
+            let text = format!("{:?}", step.call);
+            let name = text.split(' ').next().unwrap_or_default();
+            note(name.to_owned());
+            // How it takes its buffers, what its elements are, and what receives say.
+            for part in ["form", "kind", "selector"] {
+                if let Some((_, rest)) = text.split_once(&format!("{part}: ")) {
+                    let value = rest.split([',', ' ', '}']).next().unwrap_or_default();
+                    note(format!("{name} {value}"));
+                }
+            }
+            if step.given_up.is_some() {
+                note(format!("{name} given up"));
+            }
+        }
+        Ok(())
+    });
+    let drawn = drawn.into_inner();
+    let is_drawn = |what: &str| assert!(drawn.get(what).is_some_and(|times| *times > 1), "{what} is not drawn");
+    (1..=9).for_each(|size| is_drawn(&format!("{size} ranks")));
+    let moving = ["Bcast", "Gather", "Scatter", "Allgather", "Alltoall", "Reduce", "Allreduce", "Messages", "Funnel"];
+    for name in moving {
+        is_drawn(name);
+        ["Owned", "Borrowed", "Object"].into_iter().for_each(|form| is_drawn(&format!("{name} {form}")));
+        let kinds = ["U8", "I16", "U32", "I64", "Bf16", "F32", "F64", "Logical", "LocatedF32"];
+        kinds.into_iter().for_each(|kind| is_drawn(&format!("{name} {kind}")));
+        is_drawn(&format!("{name} given up"));
+    }
+    ["Barrier Owned", "Barrier Borrowed", "Apply", "Split", "Free"].into_iter().for_each(is_drawn);
+    ["Messages Exact", "Messages AnySource", "Messages AnyTag"].into_iter().for_each(is_drawn);
 }

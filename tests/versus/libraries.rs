@@ -17,6 +17,13 @@ pub enum Library {
     OpenMpiShared,
 }
 
+impl Library {
+    /// The link that edgempi is to take.
+    fn proto(self) -> &'static str {
+        if self == Self::EdgempiTcp { "tcp" } else { "auto" }
+    }
+}
+
 impl fmt::Display for Library {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -92,6 +99,25 @@ impl Programs {
             }
         };
         run(&mut command)
+    }
+}
+
+impl Missing {
+    pub fn system(error: io::Error) -> Self {
+        Self(format!("the system refuses a socket: {error}"))
+    }
+}
+
+impl Programs {
+    /// Microseconds of a broadcast of `len` bytes between two ranks.
+    pub fn broadcast(&self, library: Library, len: usize) -> Result<f64, Missing> {
+        let mut command = Command::new(&self.edgempi);
+        command.args(["bench", "-n", "2", "--only", "bcast", "--sizes", &len.to_string()]);
+        command.env("EDGEMPI_PROTO", library.proto());
+        let lines = run(&mut command)?;
+        let line = lines.lines().find(|line| line.starts_with("bcast"));
+        let median = line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok());
+        median.ok_or_else(|| Missing(format!("edgempi prints no time: {lines}")))
     }
 }
 

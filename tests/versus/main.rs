@@ -4,6 +4,7 @@
 mod figures;
 mod goals;
 mod libraries;
+mod stream;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,9 +19,9 @@ use libraries::{Library, Missing};
 /// Each library measures by turns, and what is printed are medians over the turns, in microseconds, and ratios to Open
 /// MPI over TCP: below 1 is faster than it. Machines do something else now and then; more turns make up for that.
 #[derive(Debug, Parser)]
-#[command(name = "tests/versus/run")]
+#[command(name = "tests/versus/run", bin_name = "tests/versus/run")]
 struct Arguments {
-    /// How many ranks
+    /// How many ranks, or several such numbers with commas
     #[arg(short = 'n', long, value_name = "N", value_delimiter = ',', default_values_t = [2, 4, 8])]
     ranks: Vec<u32>,
 
@@ -35,6 +36,10 @@ struct Arguments {
     /// Compare calls on objects with those of mpi4py
     #[arg(long)]
     objects: bool,
+
+    /// Instead, the rate of one direction of one link beside that of a plain socket
+    #[arg(long, conflicts_with = "objects")]
+    stream: bool,
 
     /// Open MPI through shared memory, too
     #[arg(long)]
@@ -57,6 +62,9 @@ fn main() -> ExitCode {
 
 fn compare(arguments: &Arguments) -> Result<(), Missing> {
     let programs = libraries::build(arguments.objects)?;
+    if arguments.stream {
+        return stream::compare(&programs, arguments.turns);
+    }
     let mut libraries = vec![Library::OpenMpiTcp, Library::EdgempiTcp, Library::Edgempi];
     if arguments.shared_memory {
         libraries.push(Library::OpenMpiShared);

@@ -176,7 +176,8 @@ pub struct World<'m, P: Port, C: Clock> {
 }
 
 impl<'m, P: Port, C: Clock> World<'m, P, C> {
-    /// The communicator of all ranks (MPI's `COMM_WORLD`).
+    /// The communicator of all ranks (MPI's `COMM_WORLD`). It borrows the world: drop it before you
+    /// [finalize](Self::finalize).
     pub fn comm(&self) -> Comm<'_> {
         Comm::new(&self.engine, self.id)
     }

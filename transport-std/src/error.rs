@@ -147,8 +147,8 @@ pub enum Error {
         /// What.
         reason: String,
     },
-    /// A participant gave the operation up, by dropping its request. Whoever comes late, when one of those who were told
-    /// so has finalized already, may be told of that instead: [`RankFinished`](Self::RankFinished).
+    /// A participant gave the operation up, by dropping its request. Whoever comes late, when one of the others has
+    /// finalized since, may be told of that instead: [`RankFinished`](Self::RankFinished).
     #[error("{reason}")]
     Cancelled {
         /// Who.

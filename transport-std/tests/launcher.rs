@@ -407,8 +407,11 @@ fn refused_bench(arguments: &[&str]) -> String {
 
 #[test]
 fn a_bench_with_nothing_to_measure_says_why() {
-    let said = refused_bench(&["-n", "1", "--only", "pingpong"]);
-    assert!(said.contains("between two ranks"), "{said}");
+    for ranks in [&["-n", "1"][..], &[]] {
+        let said = refused_bench(&[ranks, &["--only", "pingpong"]].concat());
+        assert!(said.starts_with("edgempi: there is nothing to measure: pingpong is between two ranks"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
 }
 
 #[test]

@@ -397,6 +397,8 @@ fn a_failure_names_its_rank_and_the_seed() {
 fn a_simulation_without_ranks_is_set_up_wrongly() {
     let stopped = Simulation::new(1).run(|_| async { Ok(()) }).expect_err("there is no rank");
     assert!(matches!(stopped.reason, Reason::Setup(Error::Config(_))), "{stopped}");
+    let said = stopped.to_string();
+    assert!(said.starts_with("the simulation can not start: ") && !said.contains("EDGEMPI_SIM_SEED"), "{said}");
 }
 
 #[test]

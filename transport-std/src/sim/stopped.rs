@@ -103,6 +103,10 @@ pub struct Stopped {
 impl fmt::Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, at, reason, .. } = self;
+        if let Reason::Setup(error) = reason {
+            // No seed changes that.
+            return write!(f, "the simulation can not start: {error}");
+        }
         write!(f, "the simulation stopped at {}: {reason}; {}", Instant::ZERO + *at, Replay(*seed))
     }
 }

@@ -129,7 +129,7 @@ fn start(ranks: u32, arguments: &Arguments) -> Result<u8, BenchError> {
     Ok(run::execute(&run::Arguments::plain(ranks, command)))
 }
 
-/// What to measure, in this order.
+/// What to measure, in this order. Pingpong alone is what a world of one can not do.
 fn plan(ranks: u32, arguments: &Arguments) -> Result<Vec<(Workload, usize)>, BenchError> {
     let workloads = if arguments.only.is_empty() { Workload::ALL } else { &arguments.only };
     let plan: Vec<_> = workload::plan(workloads, arguments.sizes(), ranks).collect();
