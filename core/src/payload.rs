@@ -12,6 +12,10 @@ use core::ops::{Deref, RangeBounds};
 const SMALLEST: u32 = 6;
 /// How many kinds of blocks there are.
 const KINDS: usize = 15;
+/// Blocks from this size on are large: the system takes them back when they are freed. What small ones leave behind can not
+/// always be used for something else, so a pool keeps fewer bytes of them, by this factor.
+const LARGE: usize = 64 * 1024;
+const FEWER: usize = 16;
 /// How many blocks are looked at for one that nobody holds.
 const LOOKS: usize = 4;
 
@@ -157,15 +161,23 @@ impl fmt::Debug for Room {
 pub struct Pool {
     /// Blocks of 64 bytes, 128, and so on. Some may still be held by others.
     blocks: [VecDeque<Arc<Vec<u8>>>; KINDS],
-    /// Bytes of all of them.
-    kept: usize,
-    limit: usize,
+    /// Bytes of all small and all large ones.
+    kept: [usize; 2],
+    limits: [usize; 2],
 }
 
 impl Pool {
-    /// A pool that keeps blocks of at most `limit` bytes in all; what it lends beyond them is not used again.
+    /// A pool that keeps large blocks of at most `limit` bytes in all, and small ones of a sixteenth of that; what it lends
+    /// beyond them is not used again.
     pub fn new(limit: usize) -> Self {
-        Self { blocks: [const { VecDeque::new() }; KINDS], kept: 0, limit }
+        Self { blocks: [const { VecDeque::new() }; KINDS], kept: [0; 2], limits: [limit / FEWER, limit] }
+    }
+
+    /// Bytes that are kept of blocks such as this, and how many may be.
+    fn account(&mut self, block: usize) -> (&mut usize, usize) {
+        let [small, large] = &mut self.kept;
+        let [few, many] = self.limits;
+        if block < LARGE { (small, few) } else { (large, many) }
     }
 
     /// Which kind of block has room for `len` bytes, if one has.
@@ -177,13 +189,13 @@ impl Pool {
     /// Room for `len` bytes.
     pub fn room(&mut self, len: usize) -> Room {
         let Some(kind) = Self::kind(len) else { return Room { block: Arc::new(vec![0; len]), len } };
-        if let Some(blocks) = self.blocks.get_mut(kind) {
-            for _ in 0..LOOKS {
-                let Some(mut block) = blocks.pop_front() else { break };
-                if Arc::get_mut(&mut block).is_some() {
-                    self.kept -= block.len();
-                    return Room { block, len };
-                }
+        for _ in 0..LOOKS {
+            let Some(mut block) = self.blocks.get_mut(kind).and_then(VecDeque::pop_front) else { break };
+            if Arc::get_mut(&mut block).is_some() {
+                *self.account(block.len()).0 -= block.len();
+                return Room { block, len };
+            }
+            if let Some(blocks) = self.blocks.get_mut(kind) {
                 blocks.push_back(block);
             }
         }
@@ -193,13 +205,13 @@ impl Pool {
     /// What was written to the room.
     pub fn fill(&mut self, room: Room) -> Payload {
         let Room { block, len } = room;
-        let kind = Self::kind(block.len()).and_then(|kind| self.blocks.get_mut(kind));
-        if let Some(blocks) = kind
-            && block.len().is_power_of_two()
-            && self.kept + block.len() <= self.limit
-        {
-            self.kept += block.len();
-            blocks.push_back(block.clone());
+        let size = block.len();
+        let (kept, limit) = self.account(size);
+        if size.is_power_of_two() && *kept + size <= limit {
+            *kept += size;
+            if let Some(blocks) = Self::kind(size).and_then(|kind| self.blocks.get_mut(kind)) {
+                blocks.push_back(block.clone());
+            }
         }
         Payload { block: Some(block), start: 0, end: len }
     }
@@ -207,7 +219,8 @@ impl Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pool({} of {} bytes)", self.kept, self.limit)
+        let ([small, large], [few, many]) = (self.kept, self.limits);
+        write!(f, "Pool({small} of {few} and {large} of {many} bytes)")
     }
 }
 
@@ -264,15 +277,15 @@ mod tests {
 
     #[test]
     fn a_pool_keeps_no_more_than_its_limit() {
-        let mut pool = Pool::new(1024);
+        let mut pool = Pool::new(1024 * FEWER);
         let held: Vec<Payload> = (0..100).map(|index| fill(&mut pool, &[index; 64])).collect();
-        assert_eq!(pool.kept, 1024);
+        assert_eq!(pool.kept, [1024, 0]);
         assert!(held.iter().enumerate().all(|(index, payload)| **payload == [index as u8; 64]));
         drop(held);
         for len in [0, 1, 64, 65, 1000, 1025, 1 << 20, (1 << 20) + 1, 3 << 20] {
             let payload = fill(&mut pool, &vec![7; len]);
             assert!(payload.len() == len && payload.iter().all(|byte| *byte == 7), "{len}");
-            assert!(pool.kept <= 1024, "{len}");
+            assert!(pool.kept[0] <= 1024 && pool.kept[1] <= 1024 * FEWER, "{len}");
         }
     }
 }
