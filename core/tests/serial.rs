@@ -1,5 +1,4 @@
-//! The serial link over lines that do all that a line may do: the right bytes in order, or an error; and how many bytes
-//! of the line that takes.
+//! The serial link over lines that do all that a line may do: the right bytes in order, or an error; and what that costs.
 
 mod line;
 
@@ -228,43 +227,4 @@ fn a_large_transfer_costs_its_frames_and_reports() {
     });
     assert!(done && pair.down.carried < 1000 * (240 + OVERHEAD) + 500, "{} bytes down", pair.down.carried);
     assert!(pair.up.carried < 1000 * OVERHEAD + 500, "{} bytes up", pair.up.carried);
-}
-
-/// The share of the line's bytes that reach a reader, in percent, when everybody writes and reads all they can.
-fn goodput<const PAYLOAD: usize>(bad: u64, window: usize, both: bool) -> f64 {
-    const SECONDS: u64 = 120;
-    let mut pair = Pair::<PAYLOAD>::new(7, Quality { bad, ..UART }, window);
-    pair.connect();
-    let (mut down, mut up) = (Stream::new(1, u64::MAX), Stream::new(2, if both { u64::MAX } else { 0 }));
-    pair.run_until(Duration::from_secs(SECONDS), |pair| {
-        down.write(&mut pair.bridge, usize::MAX);
-        up.write(&mut pair.board, usize::MAX);
-        down.read(&mut pair.board, 1000);
-        up.read(&mut pair.bridge, 1000);
-        (pair.bridge.state(), pair.board.state()) != (State::Up, State::Up)
-    });
-    let bytes = if both { (down.read + up.read) / 2 } else { down.read };
-    100.0 * bytes as f64 / (SECONDS * UART.rate) as f64
-}
-
-#[test]
-#[ignore = "prints figures: cargo test --release -p edgempi-core --test serial -- --ignored --nocapture"]
-fn goodput_over_error_rate_and_frame_size() {
-    for (title, both) in [("one way", false), ("both ways at once", true)] {
-        for window in [1, 2, 4, 8] {
-            println!("\n{title}, windows of {window}; percent of 11,520 bytes per second");
-            println!("bad bytes    payload 48     112     240     496    1008");
-            for bad in [0, 100, 1_000, 2_000, 5_000, 10_000] {
-                let row = [
-                    goodput::<48>(bad, window, both),
-                    goodput::<112>(bad, window, both),
-                    goodput::<240>(bad, window, both),
-                    goodput::<496>(bad, window, both),
-                    goodput::<1008>(bad, window, both),
-                ];
-                let row: String = row.iter().map(|share| format!("{share:8.1}")).collect();
-                println!("{:8.4} %    {row}", bad as f64 / 10_000.0);
-            }
-        }
-    }
 }

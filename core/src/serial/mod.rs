@@ -30,8 +30,8 @@
 //! # How fast
 //!
 //! Percent of the line's bytes that reach a reader, one way / both ways at once, over 115,200 baud with windows of 4
-//! frames, by payload of a frame (`cargo test --release -p edgempi-core --test serial -- --ignored --nocapture` prints
-//! this for other windows, too):
+//! frames, by payload of a frame (`cargo bench --package edgempi-core --bench goodput` prints this for
+//! other windows, too):
 //!
 //! | bad bytes | 48 | 112 | 240 | 496 | 1008 |
 //! |---|---|---|---|---|---|
