@@ -12,10 +12,9 @@ use core::ops::{Deref, RangeBounds};
 const SMALLEST: u32 = 6;
 /// How many kinds of blocks there are.
 const KINDS: usize = 15;
-/// Blocks from this size on are large: the system takes them back when they are freed. What small ones leave behind can not
-/// always be used for something else, so a pool keeps fewer bytes of them, by this factor.
-const LARGE: usize = 64 * 1024;
-const FEWER: usize = 16;
+/// Blocks from this size on are large. Smaller ones are left to the allocator where thousands of them may be: it is quick
+/// with them, and what is kept of them between others could not always be given back to the system.
+pub(crate) const LARGE: usize = 64 * 1024;
 /// How many blocks are looked at for one that nobody holds.
 const LOOKS: usize = 4;
 
@@ -146,8 +145,8 @@ impl fmt::Debug for Room {
     }
 }
 
-/// Memory for payloads, in blocks of a few sizes, each used again once nobody holds any of its bytes: a hub that has warmed
-/// up allocates none for what passes through it.
+/// Memory for payloads, in blocks of a few sizes, each used again once nobody holds any of its bytes: what has
+/// warmed up allocates none for payloads that pass through it.
 ///
 /// ```
 /// use edgempi_core::payload::Pool;
@@ -161,23 +160,22 @@ impl fmt::Debug for Room {
 pub struct Pool {
     /// Blocks of 64 bytes, 128, and so on. Some may still be held by others.
     blocks: [VecDeque<Arc<Vec<u8>>>; KINDS],
-    /// Bytes of all small and all large ones.
-    kept: [usize; 2],
-    limits: [usize; 2],
+    /// Bytes of all of them.
+    kept: usize,
+    limit: usize,
+    /// The size of the smallest that are kept.
+    least: usize,
 }
 
 impl Pool {
-    /// A pool that keeps large blocks of at most `limit` bytes in all, and small ones of a sixteenth of that; what it lends
-    /// beyond them is not used again.
+    /// A pool that keeps blocks of at most `limit` bytes in all; what it lends beyond them is not used again.
     pub fn new(limit: usize) -> Self {
-        Self { blocks: [const { VecDeque::new() }; KINDS], kept: [0; 2], limits: [limit / FEWER, limit] }
+        Self { blocks: [const { VecDeque::new() }; KINDS], kept: 0, limit, least: 0 }
     }
 
-    /// Bytes that are kept of blocks such as this, and how many may be.
-    fn account(&mut self, block: usize) -> (&mut usize, usize) {
-        let [small, large] = &mut self.kept;
-        let [few, many] = self.limits;
-        if block < LARGE { (small, few) } else { (large, many) }
+    /// The same, which keeps blocks from 64 KiB on only.
+    pub fn of_large(limit: usize) -> Self {
+        Self { least: LARGE, ..Self::new(limit) }
     }
 
     /// Which kind of block has room for `len` bytes, if one has.
@@ -192,26 +190,28 @@ impl Pool {
         for _ in 0..LOOKS {
             let Some(mut block) = self.blocks.get_mut(kind).and_then(VecDeque::pop_front) else { break };
             if Arc::get_mut(&mut block).is_some() {
-                *self.account(block.len()).0 -= block.len();
+                self.kept -= block.len();
                 return Room { block, len };
             }
             if let Some(blocks) = self.blocks.get_mut(kind) {
                 blocks.push_back(block);
             }
         }
-        Room { block: Arc::new(vec![0; 1 << (kind + SMALLEST as usize)]), len }
+        let size = 1 << (kind + SMALLEST as usize);
+        Room { block: Arc::new(vec![0; if size < self.least { len } else { size }]), len }
     }
 
     /// What was written to the room.
     pub fn fill(&mut self, room: Room) -> Payload {
         let Room { block, len } = room;
         let size = block.len();
-        let (kept, limit) = self.account(size);
-        if size.is_power_of_two() && *kept + size <= limit {
-            *kept += size;
-            if let Some(blocks) = Self::kind(size).and_then(|kind| self.blocks.get_mut(kind)) {
-                blocks.push_back(block.clone());
-            }
+        if size >= self.least
+            && size.is_power_of_two()
+            && self.kept + size <= self.limit
+            && let Some(blocks) = Self::kind(size).and_then(|kind| self.blocks.get_mut(kind))
+        {
+            blocks.push_back(block.clone());
+            self.kept += size;
         }
         Payload { block: Some(block), start: 0, end: len }
     }
@@ -219,8 +219,7 @@ impl Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ([small, large], [few, many]) = (self.kept, self.limits);
-        write!(f, "Pool({small} of {few} and {large} of {many} bytes)")
+        write!(f, "Pool({} of {} bytes)", self.kept, self.limit)
     }
 }
 
@@ -262,30 +261,37 @@ mod tests {
     #[test]
     fn a_block_is_used_again_when_nobody_holds_its_bytes() {
         let mut pool = Pool::new(1 << 20);
-        let first = fill(&mut pool, &[1; 100]);
+        let first = fill(&mut pool, &[1; LARGE]);
         let place = first.as_ptr();
         let part = first.slice(50..);
         drop(first);
-        let second = fill(&mut pool, &[2; 100]);
+        let second = fill(&mut pool, &[2; LARGE]);
         assert_ne!(second.as_ptr(), place, "a part of the first is still held");
-        assert_eq!(*part, [1; 50]);
+        assert!(part.iter().all(|byte| *byte == 1));
         drop(part);
-        let third = fill(&mut pool, &[3; 90]);
+        let third = fill(&mut pool, &[3; LARGE - 10]);
         assert_eq!(third.as_ptr(), place);
-        assert_eq!((*second == [2; 100], *third == [3; 90]), (true, true));
+        assert_eq!((*second == [2; LARGE], *third == [3; LARGE - 10]), (true, true));
     }
 
     #[test]
     fn a_pool_keeps_no_more_than_its_limit() {
-        let mut pool = Pool::new(1024 * FEWER);
-        let held: Vec<Payload> = (0..100).map(|index| fill(&mut pool, &[index; 64])).collect();
-        assert_eq!(pool.kept, [1024, 0]);
-        assert!(held.iter().enumerate().all(|(index, payload)| **payload == [index as u8; 64]));
+        let limit = 4 * LARGE;
+        let mut pool = Pool::new(limit);
+        let held: Vec<Payload> = (0..20).map(|index| fill(&mut pool, &[index; LARGE])).collect();
+        assert_eq!(pool.kept, limit);
+        assert!(held.iter().enumerate().all(|(index, payload)| **payload == [index as u8; LARGE]));
         drop(held);
         for len in [0, 1, 64, 65, 1000, 1025, 1 << 20, (1 << 20) + 1, 3 << 20] {
             let payload = fill(&mut pool, &vec![7; len]);
             assert!(payload.len() == len && payload.iter().all(|byte| *byte == 7), "{len}");
-            assert!(pool.kept[0] <= 1024 && pool.kept[1] <= 1024 * FEWER, "{len}");
+            assert!(pool.kept <= limit, "{len}");
+            let mut large = Pool::of_large(limit);
+            let small = fill(&mut large, &vec![7; len]);
+            assert!(
+                small.len() == len && (large.kept == 0) == (len <= LARGE / 2 || large.kept > limit || len > limit),
+                "{len}"
+            );
         }
     }
 }

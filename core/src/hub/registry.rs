@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::Display;
 
-use crate::payload::{Payload, Pool};
+use crate::payload::{LARGE, Payload, Pool};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -270,7 +270,7 @@ fn fold_pieces(fold: &BuiltinFold, inputs: &[Vec<Payload>], len: usize, pool: &m
         many = inputs.iter().map(|pieces| Input::new(pieces, 0)).collect();
         &mut many
     };
-    let (mut out, mut scratch) = (pool.room(len), pool.room(scratch_len(fold, inputs.len())));
+    let (mut out, mut scratch) = (pool.room(len), pool.room(scratch_len(fold, inputs.len()).max(LARGE)));
     fold_range(fold, readers, &mut out, &mut scratch);
     fold.finish(&mut out);
     pool.fill(scratch);

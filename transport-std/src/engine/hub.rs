@@ -24,7 +24,7 @@ const QUOTA: usize = 256 * 1024;
 const BATCH_FRAMES: usize = 32;
 const BATCH_BYTES: usize = 1 << 20;
 /// Bytes of payloads that the hub keeps memory for, to use it again.
-const POOL: usize = 8 << 20;
+const POOL: usize = 2 << 20;
 /// How long a peer may take to read its last words, and why it is refused, before its link is cut.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -128,7 +128,7 @@ impl HubDriver {
             keys: BTreeMap::new(),
             next_key: FIRST_LINK_KEY,
             workers: Workers::new(wake),
-            pool: Pool::new(POOL),
+            pool: Pool::of_large(POOL),
             poller,
             busy: VecDeque::new(),
             unwatched: Vec::new(),
