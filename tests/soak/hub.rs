@@ -71,7 +71,9 @@ impl Hub {
         let (first, last) = (&warm[..third], &warm[warm.len() - third..]);
         let medians = |measured: fn(&Sample) -> u64| [first, last].map(|samples| median(samples.iter().map(measured)));
         let resident = medians(|sample| sample.resident);
-        let descriptors = medians(|sample| sample.descriptors as u64);
+        // The next world's engine has opened its own by now, or not yet: the most counts.
+        let descriptors =
+            [first, last].map(|samples| samples.iter().map(|sample| sample.descriptors).max().unwrap_or(0));
         let peak = warm[warm.len() - 1].peak;
         let text = format!(
             "{} kB resident in the first third of its {} worlds, {} kB in the last (at most {peak} kB); {} descriptors, {}",
