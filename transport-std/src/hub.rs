@@ -9,7 +9,7 @@ use edgempi_core::Rank;
 use edgempi_core::endpoint;
 
 #[doc(inline)]
-pub use edgempi_core::hub::{Applied, Apply, HubStatus, Registry};
+pub use edgempi_core::hub::{Applied, Apply, ApplyError, HubStatus, Registry};
 
 use crate::config::{Config, Resolved};
 use crate::engine::{Engine, HubDriver, State, Traffic};

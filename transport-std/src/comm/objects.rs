@@ -1,8 +1,8 @@
 //! The calls of a communicator for any serde value. Values travel as postcard.
 
-use edgempi_core::operation::{Reducer, Reduction, fold_tree};
+use edgempi_core::operation::{Named, Reducer, Reduction, fold_tree};
 use edgempi_core::request::{Receive, Sent};
-use edgempi_core::{Call, Datatype, Rank, Source, Status, Tag, TagSelector};
+use edgempi_core::{Call, Datatype, Group, Rank, Ranks, Source, Status, Tag, TagSelector};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -228,7 +228,8 @@ impl Objects<'_> {
     }
 
     /// Combines every rank's value at the root (MPI 4.1, chapter 6.9.1), by a built-in op where the value is an element,
-    /// or by a closure, which runs at the root. `None` on the other ranks.
+    /// by a closure, which runs at the root, or by a function at the hub ([`Named`], which
+    /// [`Registry::insert_reduce`](crate::hub::Registry::insert_reduce) adds). `None` on the other ranks.
     ///
     /// The closure gets values in rank order, and has to be associative. All ranks give one, or all a built-in op. Write
     /// the types of what it takes: they are not inferred, because a built-in op could stand there as well.
@@ -260,6 +261,10 @@ impl Objects<'_> {
                     false => Ok(None),
                 })
             }
+            Reduction::Named(named) => {
+                let (root, everybody) = ([root], Group::ALL.sources);
+                self.named(named, Group { sources: everybody, destinations: Ranks::List(&root) }, &value)
+            }
             Reduction::Function(function) => {
                 self.gather(root, &value).map(move |values| values.and_then(|values| fold_tree(values, function)))
             }
@@ -267,7 +272,7 @@ impl Objects<'_> {
     }
 
     /// Combines every rank's value at every rank (MPI 4.1, chapter 6.9.6), by a built-in op where the value is an
-    /// element, or by a closure, which runs at every rank. See [`reduce`](Self::reduce) for what a closure has to be.
+    /// element, by a closure, which runs at every rank, or by a function at the hub ([`Named`]), which runs once. See [`reduce`](Self::reduce) for what a closure has to be.
     ///
     /// ```
     /// # let worlds = edgempi::local(3)?;
@@ -292,6 +297,10 @@ impl Objects<'_> {
             Reduction::Builtin { op, datatype, encode, decode } => {
                 let started = self.element(Call::Allreduce { op }, datatype, encode(&value), true);
                 self.comm.start(started, OnDrop::Detach, move |completion| element(completion, decode))
+            }
+            Reduction::Named(named) => {
+                let request = self.named(named, Group::ALL, &value);
+                request.and_then(|value| value.ok_or(Error::Finalized))
             }
             Reduction::Function(function) => {
                 let request = self.allgather(&value);
@@ -342,6 +351,18 @@ impl Objects<'_> {
             let status = completion.status;
             Ok((one(status.source, completion)?, status))
         })
+    }
+
+    /// The hub's function combines the values of a group's sources for its destinations.
+    #[track_caller]
+    fn named<T>(&self, named: Named, group: Group<'_>, value: &T) -> Request<'static, Option<T>>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        match encode(value) {
+            Ok(bytes) => self.comm.call_user(named, group, bytes),
+            Err(error) => Request::refused(error),
+        }
     }
 
     fn sending<T: Serialize + ?Sized>(&self, call: Call<'static>, value: &T) -> Result<Started, Error> {

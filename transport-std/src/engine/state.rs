@@ -11,7 +11,7 @@ use edgempi_core::{Call, Category, Datatype, Endpoint, Fault, Group, Instant, Ra
 
 use super::held::{Called, Held};
 use super::names::{MAX_BYTES, Names};
-use super::payload::Refused;
+use super::payload::{Reason, Refused};
 use crate::error::Error;
 use crate::pending::Pending;
 use crate::signal::Signal;
@@ -349,7 +349,7 @@ impl State {
     }
 
     /// What the last frame was about, now that its payload has been taken.
-    fn handle_event(&mut self, event: Event, reason: String) {
+    fn handle_event(&mut self, event: Event, reason: Reason) {
         match event {
             Event::Welcome(_) => self.resolutions.push(Resolution::Joined(Ok(()))),
             Event::Part { request, part, len } => {
@@ -369,7 +369,7 @@ impl State {
             }
             Event::Fail { request, fault } => {
                 if let Some(pending) = self.take(request) {
-                    self.resolve(pending, Err(Error::from_hub(fault, reason)));
+                    self.resolve(pending, Err(Error::from_hub(fault, reason.text, reason.error)));
                 }
             }
             // With it goes the memory that it used.
@@ -378,7 +378,7 @@ impl State {
                 self.dropped.extend(pending);
             }
             Event::Rejected(Fault { category, .. }) => {
-                let address = self.hub.clone();
+                let (address, reason) = (self.hub.clone(), reason.text);
                 self.lose(&Error::Refused { category, address, reason });
             }
             Event::Goodbye(GoodbyeReason::Finished) => {
@@ -394,10 +394,10 @@ impl State {
 
     /// A payload is in its place, or was not what its request can take: now for what its frame means. Returns whether
     /// that ends the link.
-    pub(crate) fn finish(&mut self, payload: Result<String, Refused>) -> bool {
+    pub(crate) fn finish(&mut self, payload: Result<Reason, Refused>) -> bool {
         let reason = payload.unwrap_or_else(|Refused { request, reason }| {
             self.refuse(request, reason);
-            String::new()
+            Reason::default()
         });
         if let Some(event) = self.endpoint.poll_event() {
             self.handle_event(event, reason);
