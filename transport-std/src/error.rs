@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::config::ConfigError;
+use crate::engine::Reason;
 
 /// Why a call, a rank or a hub failed. Match on the variants; print them for people.
 ///
@@ -312,7 +313,8 @@ impl Error {
     }
 
     /// What the hub said of a request.
-    pub(crate) fn from_hub(fault: Fault, text: String, encoded: Vec<u8>) -> Self {
+    pub(crate) fn from_hub(fault: Fault, reason: Reason) -> Self {
+        let Reason { text, error } = reason;
         let Fault { category, rank, count: _, len, max } = fault;
         let reason = if text.is_empty() { fault.to_string() } else { text };
         match category {
@@ -327,7 +329,7 @@ impl Error {
             Category::InvalidArgument => Self::InvalidArgument { reason },
             Category::Timeout => Self::Timeout { reason },
             Category::Cancelled => Self::Cancelled { rank, reason },
-            Category::Remote => Self::Remote { reason, encoded },
+            Category::Remote => Self::Remote { reason, encoded: error },
             Category::UnknownOperation => Self::UnknownOperation { reason },
             _ => Self::Protocol { reason },
         }

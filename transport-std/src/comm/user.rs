@@ -3,6 +3,7 @@
 use edgempi_core::operation::{Named, Operation};
 use edgempi_core::request::{Receive, Sent};
 use edgempi_core::{Datatype, Element, Group, Rank, Ranks};
+use serde::de::DeserializeOwned;
 
 use super::objects::{Origin, decode, encode};
 use super::{Comm, IntoBuffer, Started, whole};

@@ -233,7 +233,7 @@ impl State {
                 self.late.push(pending);
                 return Ok(RequestId::NONE);
             }
-            Err(fault) => return Err(Error::from_hub(fault, String::new())),
+            Err(fault) => return Err(Error::from_hub(fault, Reason::default())),
         };
         if is_collective {
             self.names.start(communicator.id, group);
@@ -369,7 +369,7 @@ impl State {
             }
             Event::Fail { request, fault } => {
                 if let Some(pending) = self.take(request) {
-                    self.resolve(pending, Err(Error::from_hub(fault, reason.text, reason.error)));
+                    self.resolve(pending, Err(Error::from_hub(fault, reason)));
                 }
             }
             // With it goes the memory that it used.
@@ -466,7 +466,7 @@ fn invalid(fault: Fault, call: &Call<'_>, datatype: Datatype, communicator: Comm
     let Fault { category, len, max, .. } = fault;
     let CommunicatorId { size, rank, .. } = communicator;
     if category != Category::InvalidArgument {
-        return Error::from_hub(fault, String::new());
+        return Error::from_hub(fault, Reason::default());
     }
     let nobody = |rank: Rank, what: &str| {
         Error::invalid(format!("there is no rank {rank} {what}: ranks go from 0 to {}", size.saturating_sub(1)))
