@@ -22,7 +22,7 @@ use crate::request::{CallCode, Marks, Parts, Progress, RequestId, Slot, State, S
 use crate::time::{Instant, OVERSLEPT};
 use crate::wire::{
     Cancel, Complete, Credit, Data, Down, Goodbye, GoodbyeReason, Hello, Layout, MAGIC, MAX_HEAD_LEN, Name, NameKind,
-    PREFIX_LEN, Part, Ping, Prefix, RankKind, Submit, SubmitFlags, Up, VERSION, Welcome,
+    PREFIX_LEN, Part, Ping, Prefix, RankKind, Submit, SubmitFlags, Up, VERSION, Welcome, Withdraw,
 };
 
 /// Queue bytes that a message costs beside its own: what the hub keeps about it.
@@ -466,6 +466,20 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         }
     }
 
+    /// Takes a send or a receive back if nobody has matched it (MPI 4.1, chapter 3.8.4). The answer is [`Event::Fail`] with
+    /// `Cancelled` and this rank, or whatever comes if it was too late: until then bytes go where they went before.
+    ///
+    /// One whose Submit has not left is sent all the same, so that requests keep their order. A standard send that is
+    /// [done](Outgoing::done) stays so.
+    pub fn withdraw(&mut self, request: RequestId) {
+        let Some((index, slot)) = self.find(request) else { return };
+        let is_done = slot.asked.call == CallCode::Send as u8 && slot.marks.has(Marks::SETTLED);
+        if !is_done && !slot.marks.has(Marks::CANCELLED) {
+            slot.marks.set(Marks::CANCEL);
+            self.push_ready(index);
+        }
+    }
+
     /// Lets the hub send bytes of `part` up to the offset `limit`, for a request that was not submitted as
     /// [unlimited](Submission::unlimited). A smaller limit than before changes nothing.
     pub fn grant(&mut self, request: RequestId, part: u32, limit: usize) {
@@ -581,7 +595,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
     /// A Submit whose payload is out of reach leaves without it, so that requests start in the order in which they were
     /// made; the hub asks for the bytes when it needs them. [`lacks`](Self::lacks) tells what else had to wait.
     ///
-    /// The value returned may change after: `submit`, `cancel`, `grant`, `leave`, `disconnect`, `handle_frame`,
+    /// The value returned may change after: `submit`, `cancel`, `withdraw`, `grant`, `leave`, `disconnect`, `handle_frame`,
     /// `handle_timeout`.
     #[must_use]
     pub fn poll_transmit(
@@ -1034,7 +1048,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             self.settle(index);
         }
         self.queue_sent += cost;
-        if cancel {
+        // What is done can't be withdrawn.
+        if cancel && done.is_none() {
             self.push_ready(index);
         }
         draft.done = done;
@@ -1049,11 +1064,15 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         let owner = request.index() as u16;
         let owner_slot = self.slot_mut(owner).filter(|slot| slot.state == State::Open);
         let Some(owner_slot) = owner_slot else { return Next::Nothing };
+        let cancelled = owner_slot.marks.has(Marks::CANCELLED);
         if owner_slot.marks.clear(Marks::CANCEL) {
-            draft.set(Up::Cancel(Cancel { request }));
+            if cancelled {
+                draft.set(Up::Cancel(Cancel { request }));
+            } else {
+                draft.set(Up::Withdraw(Withdraw { request }));
+            }
             return Next::Frame;
         }
-        let cancelled = owner_slot.marks.has(Marks::CANCELLED);
         let Some(slot) = self.slot_mut(index) else { return Next::Nothing };
         if slot.marks.clear(Marks::CREDIT) && !cancelled {
             let Progress { part, limit, len, .. } = slot.down;

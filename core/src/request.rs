@@ -581,6 +581,7 @@ impl Marks {
     pub(crate) const NEW_GROUP: u8 = 1;
     pub(crate) const NEW_OPERATION: u8 = 2;
     pub(crate) const NEW_SITE: u8 = 4;
+    /// A Cancel is to be sent, or, of a request that was not given up, a Withdraw.
     pub(crate) const CANCEL: u8 = 8;
     pub(crate) const CANCELLED: u8 = 16;
     pub(crate) const CREDIT: u8 = 32;

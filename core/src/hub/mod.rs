@@ -32,6 +32,7 @@ mod point_to_point;
 mod registry;
 mod session;
 mod stream;
+mod withdraw;
 mod work;
 
 use alloc::borrow::ToOwned;
@@ -389,6 +390,10 @@ impl Hub {
             Some(Up::Credit(credit)) => self.on_credit(rank, credit),
             Some(Up::Cancel(cancel)) => {
                 self.on_cancel(rank, cancel.request);
+                Ok(())
+            }
+            Some(Up::Withdraw(withdraw)) => {
+                self.on_withdraw(rank, withdraw.request);
                 Ok(())
             }
             Some(Up::Ping(_)) => {

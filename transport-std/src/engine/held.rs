@@ -28,6 +28,12 @@ pub(super) enum Called {
     User(u16),
 }
 
+impl Called {
+    pub(super) fn is_collective(self) -> bool {
+        !matches!(self, Self::Builtin(Call::Send { .. } | Call::Recv { .. } | Call::Free))
+    }
+}
+
 impl Held {
     /// The call, its ranks and its place in the source. `name` is that of a user's operation.
     pub(super) fn describe(&self, name: impl FnOnce(u16) -> String) -> String {

@@ -137,6 +137,8 @@ impl Drop for StateGuard<'_> {
 
 /// The state of a rank.
 pub(crate) struct State {
+    /// This rank, in the world.
+    own: Rank,
     pub(super) endpoint: Endpoint<Vec<Slot>>,
     requests: Vec<Option<Held>>,
     names: Names,
@@ -176,6 +178,7 @@ impl State {
     ) -> Self {
         config.world_len = world.len() as u32;
         Self {
+            own: config.rank,
             endpoint: Endpoint::new(now, config, vec![Slot::FREE; slots]),
             requests: Vec::new(),
             names: Names::default(),
@@ -312,6 +315,24 @@ impl State {
 
     pub(crate) fn cancel(&mut self, id: RequestId) {
         self.endpoint.cancel(id);
+    }
+
+    /// Takes a send or a receive back if nobody has matched it; returns this rank.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if it is a collective, and has not ended.
+    pub(crate) fn withdraw(&mut self, id: RequestId) -> Result<Rank, Error> {
+        if let Some(Some(held)) = self.requests.get(id.index())
+            && held.id == id
+            && held.called.is_collective()
+        {
+            let text =
+                "a collective can not be cancelled: drop its request, and where it borrows its buffer it fails on all";
+            return Err(Error::invalid(text));
+        }
+        self.endpoint.withdraw(id);
+        Ok(self.own)
     }
 
     /// Takes in the head of a frame.
