@@ -14,7 +14,7 @@ const SMALLEST: u32 = 6;
 const KINDS: usize = 15;
 /// Blocks from this size on are large. Smaller ones are left to the allocator where thousands of them may be: it is quick
 /// with them, and what is kept of them between others could not always be given back to the system.
-pub(crate) const LARGE: usize = 64 * 1024;
+pub(crate) const LARGE: usize = 8 * 1024;
 /// How many blocks are looked at for one that nobody holds.
 const LOOKS: usize = 4;
 
@@ -173,7 +173,7 @@ impl Pool {
         Self { blocks: [const { VecDeque::new() }; KINDS], kept: 0, limit, least: 0 }
     }
 
-    /// The same, which keeps blocks from 64 KiB on only.
+    /// The same, which keeps blocks from 8 KiB on only: many small ones would hold the system's memory in pieces.
     pub fn of_large(limit: usize) -> Self {
         Self { least: LARGE, ..Self::new(limit) }
     }
