@@ -267,7 +267,7 @@ mod world;
 #[doc = include_str!("../../README.md")]
 mod readme {}
 
-pub use comm::{Comm, IntoBuffer, Objects, SendReceive};
+pub use comm::{Comm, IntoBuffer, IntoDest, IntoSource, Message, Objects, SendReceive};
 pub use config::Config;
 pub use edgempi_core::ReduceOp::{Band, Bor, Bxor, Land, Lor, Lxor, Max, Maxloc, Min, Minloc, Prod, Sum};
 #[doc(inline)]

@@ -6,6 +6,7 @@ use edgempi_core::{Call, Datatype, Rank, Source, Status, Tag, TagSelector};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::peers::IntoDest;
 use super::{Comm, Started, whole};
 use crate::buffers::{Inbound, Outbound};
 use crate::engine::OwnedCall;
@@ -312,11 +313,12 @@ impl Objects<'_> {
     #[track_caller]
     pub fn send<T: Serialize + ?Sized>(
         &self,
-        dest: impl Into<Rank>,
+        dest: impl IntoDest,
         tag: impl Into<Tag>,
         value: &T,
     ) -> Request<'static, ()> {
-        match self.sending(Call::Send { dest: dest.into(), tag: tag.into() }, value) {
+        let Some(dest) = dest.into_dest() else { return Request::ready(Ok(())) };
+        match self.sending(Call::Send { dest, tag: tag.into() }, value) {
             Ok(started) => self.comm.start(started, OnDrop::Detach, |_| Ok(())),
             Err(error) => Request::refused(error),
         }
@@ -342,6 +344,10 @@ impl Objects<'_> {
             let status = completion.status;
             Ok((one(status.source, completion)?, status))
         })
+    }
+
+    pub(super) fn comm(&self) -> &Comm {
+        self.comm
     }
 
     fn sending<T: Serialize + ?Sized>(&self, call: Call<'static>, value: &T) -> Result<Started, Error> {

@@ -94,6 +94,11 @@ impl<'a, T> Request<'a, T> {
         Self::ready(Err(error))
     }
 
+    /// Whether it could not be started.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self.state, State::Ready(Err(_)))
+    }
+
     /// A request that has its result already.
     pub(crate) fn ready(result: Result<T, Error>) -> Self {
         Self { state: State::Ready(result) }
@@ -112,7 +117,6 @@ impl<'a, T> Request<'a, T> {
 
     /// One request of several that have all been started. When all have ended it resolves to what `finish` makes of their
     /// results, or to the first failure in their order. Dropping it drops them all.
-    #[allow(dead_code, reason = "for calls that are several: sendrecv_replace, neighbour collectives")]
     pub(crate) fn join<P: Send + 'a>(
         requests: Vec<Request<'a, P>>,
         finish: impl FnOnce(Vec<P>) -> Result<T, Error> + Send + 'a,
