@@ -133,3 +133,50 @@ fn loom_a_request_that_is_dropped_has_ended_or_is_given_up() {
         assert_eq!(Arc::strong_count(&waker), 1);
     });
 }
+
+/// Two requests, and the threads that end them.
+fn two() -> ([Request<'static, ()>; 2], [thread::JoinHandle<()>; 2]) {
+    let [(first, ends_first, _), (second, ends_second, _)] = [started(OnDrop::Detach), started(OnDrop::Detach)];
+    let threads =
+        [ends_first, ends_second].map(|pending| thread::spawn(move || pending.resolve(Ok(Status::default()))));
+    ([first, second], threads)
+}
+
+#[test]
+fn loom_who_waits_for_any_hears_of_each_once() {
+    loom::model(|| {
+        let (mut requests, threads) = two();
+        let (first, _) = wait_any(&mut requests).wait().expect("two are active");
+        let (second, _) = wait_any(&mut requests).wait().expect("one is active");
+        assert!(first + second == 1 && wait_any(&mut requests).wait().is_none());
+        threads.map(|thread| thread.join().expect("nobody panics"));
+    });
+}
+
+#[test]
+fn loom_who_waits_for_all_hears_when_both_have_ended() {
+    loom::model(|| {
+        let (requests, threads) = two();
+        assert_eq!(wait_all(requests).wait(), Ok(vec![(), ()]));
+        threads.map(|thread| thread.join().expect("nobody panics"));
+    });
+}
+
+#[test]
+fn loom_asking_after_some_takes_each_once_and_forgets_nobody_who_waits() {
+    loom::model(|| {
+        let (mut requests, threads) = two();
+        let waker = Arc::new(Counting::default());
+        let polled = {
+            let waker = Waker::from(waker.clone());
+            Pin::new(&mut requests[1]).poll(&mut Context::from_waker(&waker))
+        };
+        let asked = test_some(&mut requests).len();
+        threads.map(|thread| thread.join().expect("nobody panics"));
+        // Whoever waited was told, unless somebody else took the result.
+        let is_woken = waker.0.load(Ordering::SeqCst) == 1;
+        assert!(polled.is_ready() || is_woken || !requests[1].is_active());
+        let rest = test_some(&mut requests).len();
+        assert_eq!(usize::from(polled.is_ready()) + asked + rest, 2);
+    });
+}
