@@ -3,7 +3,7 @@
 mod blocking;
 mod composed;
 #[cfg(all(test, loom))]
-mod loom;
+mod orders;
 mod persistent;
 #[cfg(all(test, not(loom)))]
 mod tests;
