@@ -821,15 +821,17 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             came <= slot.asked.receive
         };
         let within_window = flags.has(SubmitFlags::UNLIMITED) || len <= window;
-        if !layout_fits || !length_fits || !within_window || complete.bytes != came as u64 {
+        let is_probe = CallCode::from_code(slot.asked.call).is_some_and(CallCode::is_probe);
+        if !layout_fits || !length_fits || !within_window || (complete.bytes != came as u64 && !is_probe) {
             return None;
         }
-        let is_recv = slot.asked.call == CallCode::Recv as u8;
+        let is_receive = CallCode::from_code(slot.asked.call).is_some_and(CallCode::is_receive);
         if self.is_receiving(index) {
             return None;
         }
-        let status = if is_recv {
-            Status { source: complete.source, tag: complete.tag, bytes: came }
+        let status = if is_receive {
+            // A probe tells of bytes that stay where they are.
+            Status { source: complete.source, tag: complete.tag, bytes: usize::try_from(complete.bytes).ok()? }
         } else {
             Status { source: self.config.rank, tag: Tag(0), bytes: came }
         };
@@ -987,7 +989,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         let mut done = None;
         let Some(slot) = self.slot_mut(index) else { return Next::Nothing };
         let mut flags = slot.asked.flags;
-        let is_send = slot.asked.call == CallCode::Send as u8;
+        let call = CallCode::from_code(slot.asked.call);
+        let is_send = call.is_some_and(CallCode::is_send);
         let varied = flags.has(SubmitFlags::VARIED);
         let table = if varied { slot.asked.size as usize * 8 } else { 0 };
         let room = usize::try_from(room.saturating_sub(EAGER_OVERHEAD)).unwrap_or(usize::MAX);
@@ -1035,11 +1038,12 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         if !has_part || inline == slot.asked.send {
             slot.up = Progress::default();
         }
-        if is_send && cost > 0 && slot.asked.unsent == 0 && !cancelled {
+        // Other modes are done when a receive has taken the message.
+        if call == Some(CallCode::Send) && cost > 0 && slot.asked.unsent == 0 && !cancelled {
             done = Some(request);
         }
         let cancel = slot.marks.has(Marks::CANCEL);
-        let settled = slot.asked.call == CallCode::Recv as u8 || done.is_some();
+        let settled = call.is_some_and(CallCode::is_receive) || done.is_some();
         if settled {
             self.settle(index);
         }
