@@ -209,3 +209,30 @@ fn it_meets_the_call_of_the_same_name() -> Result<(), Error> {
     assert!(matches!(barrier.wait(), Err(Error::Mismatch { .. })));
     finalize(worlds)
 }
+
+#[test]
+fn a_synchronous_one_ends_with_its_receive_and_a_ready_one_needs_it_first() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    let mut synchronous = comms[1].ssend_init(0, 7, vec![1u8; 3]);
+    for _ in 0..3 {
+        synchronous.start()?;
+        // What comes behind it has come: so has it, and it still waits.
+        comms[1].send(0, 8, [0u8; 0]).wait()?;
+        comms[0].recv::<u8>(1, 8).wait()?;
+        assert!(!synchronous.test());
+        assert_eq!(comms[0].recv::<u8>(1, 7).wait()?.0, [1; 3]);
+        synchronous.wait()?;
+        assert_eq!(synchronous.buffer(), Some(&vec![1; 3]), "it keeps its contents");
+    }
+    let mut ready = comms[1].rsend_init(0, 9, vec![2u8]);
+    let receive = comms[0].recv::<u8>(1, 9);
+    comms[0].send(1, 0, [0u8; 0]).wait()?;
+    comms[1].recv::<u8>(0, 0).wait()?;
+    ready.start()?;
+    ready.wait()?;
+    assert_eq!(receive.wait()?.0, [2]);
+    ready.start()?;
+    assert!(ready.wait().is_err(), "nobody receives");
+    finalize(worlds)
+}
