@@ -3,8 +3,10 @@
 mod blocking;
 mod composed;
 #[cfg(all(test, loom))]
-mod loom;
+mod orders;
 mod persistent;
+#[cfg(all(test, not(loom)))]
+mod tests;
 mod wait;
 
 use std::fmt;
@@ -197,8 +199,7 @@ impl<'a, T> Request<'a, T> {
     /// let receive = comm.recv::<u8>(1, 7);
     /// assert_eq!(receive.cancel().wait()?, None, "nobody had sent");
     ///
-    /// worlds[1].comm().send(0, 7, [1, 2]).wait()?;
-    /// # let probe = worlds[1].comm().send(1, 8, [0u8]); probe.wait()?;
+    /// worlds[1].comm().send(0, 7, [1u8, 2]).wait()?;
     /// let receive = comm.recv::<u8>(1, 7);
     /// match receive.cancel().wait()? {
     ///     Some((data, _)) => assert_eq!(data, [1, 2]),
