@@ -36,6 +36,7 @@ impl Hub {
             return Err(broken("a submit out of order"));
         }
         session.received = submit.sequence;
+        session.blocked = None;
         // An answer that has not left counts: its rank can not know that the request is over.
         let open = session.requests.len() + session.unsent_answers;
         if session.requests.contains_key(&submit.request) || submit.request == RequestId::NONE {

@@ -110,6 +110,16 @@ impl Mailbox {
         self.posted.remove(&(source, tag, order))
     }
 
+    /// A message that waits.
+    pub(super) fn message(&self, order: Order) -> Option<&Message> {
+        self.unexpected.get(&order)
+    }
+
+    /// A receive that waits.
+    pub(super) fn posted(&self, source: Source, tag: TagSelector, order: Order) -> Option<&Posted> {
+        self.posted.get(&(source, tag, order))
+    }
+
     /// Loses the messages of `sender` that its link still had to deliver. Returns what had come of them.
     pub(super) fn lose_unfinished(&mut self, sender: Rank) -> Vec<Message> {
         let (start, end) = ALL.into_inner();

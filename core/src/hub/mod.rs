@@ -22,6 +22,7 @@ mod budget;
 mod collective;
 mod communicator;
 mod config;
+mod deadlock;
 mod flow;
 mod mail;
 mod names;
@@ -31,6 +32,7 @@ mod point_to_point;
 mod registry;
 mod session;
 mod stream;
+mod waits;
 mod work;
 
 use alloc::borrow::ToOwned;
@@ -72,6 +74,7 @@ enum Timer {
     Silence(Rank),
     Join,
     Deserted,
+    Deadlock,
 }
 
 /// The hub of one world.
@@ -109,6 +112,9 @@ pub struct Hub {
     /// At most two for each rank.
     events: VecDeque<Event>,
     over: bool,
+    /// Whether a rank has said that it is blocked, and may still be; and whether the hub is about to look what for.
+    any_blocked: bool,
+    suspects_deadlock: bool,
 }
 
 impl core::fmt::Debug for Hub {
@@ -148,6 +154,8 @@ impl Hub {
             work: VecDeque::new(),
             events: VecDeque::new(),
             over: false,
+            any_blocked: false,
+            suspects_deadlock: false,
             config,
         }
     }
@@ -384,6 +392,10 @@ impl Hub {
             Some(Up::Credit(credit)) => self.on_credit(rank, credit),
             Some(Up::Cancel(cancel)) => {
                 self.on_cancel(rank, cancel.request);
+                Ok(())
+            }
+            Some(Up::Blocked(blocked)) => {
+                self.on_blocked(rank, blocked.request);
                 Ok(())
             }
             Some(Up::Ping(_)) => {

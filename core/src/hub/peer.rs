@@ -135,6 +135,8 @@ pub(super) struct Session {
     pub(super) names: Names,
     /// A failure that this rank has not been told of: its own part had been done.
     pub(super) notice: BTreeMap<u64, (Fault, Arc<str>)>,
+    /// The request that the rank's one thread has said it waits for. It may have been answered since.
+    pub(super) blocked: Option<RequestId>,
 }
 
 impl Session {
@@ -154,6 +156,7 @@ impl Session {
             queue_size: 0,
             names: Names::default(),
             notice: BTreeMap::new(),
+            blocked: None,
         }
     }
 

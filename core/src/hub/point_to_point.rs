@@ -89,7 +89,7 @@ impl Hub {
         rank.ok_or_else(|| broken("a rank that the communicator has not"))
     }
 
-    fn forget_empty(&mut self, communicator: u64, rank: Rank) {
+    pub(super) fn forget_empty(&mut self, communicator: u64, rank: Rank) {
         if self.mail.get(&(communicator, rank)).is_some_and(Mailbox::is_empty) {
             self.mail.remove(&(communicator, rank));
         }

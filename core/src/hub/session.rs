@@ -166,6 +166,7 @@ impl Hub {
                 }
             }
             Timer::Deserted => self.still_deserted(),
+            Timer::Deadlock => self.end_deadlocks(),
             Timer::Silence(rank) => {
                 let Some(session) = self.session(rank) else { return };
                 let Life::Alive(peer) = session.life else { return };
@@ -263,6 +264,7 @@ impl Hub {
             session.names.groups.clear();
             session.notice.clear();
         }
+        self.suspect_deadlock();
     }
 
     /// Fails the operations that `concerns` picks, for everybody in them.

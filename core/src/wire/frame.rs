@@ -286,6 +286,15 @@ header! {
 }
 
 header! {
+    /// The rank makes its calls from one thread alone, and that thread waits for this request: until it is answered, the
+    /// rank makes no other call. The payload is empty.
+    Blocked {
+        /// The request.
+        request: RequestId,
+    }
+}
+
+header! {
     /// Asks for a Pong, or is one.
     Ping {
         /// The highest sequence that came from the other side.
@@ -369,6 +378,8 @@ frames! {
         Pong(Ping) = 21,
         /// The last frame.
         Goodbye(Goodbye) = 30,
+        /// The rank's one thread waits.
+        Blocked(Blocked) = 0x81,
     }
 }
 

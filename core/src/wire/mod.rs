@@ -16,8 +16,8 @@ mod tests;
 pub use field::DecodeError;
 pub(crate) use field::as_field;
 pub use frame::{
-    Cancel, Complete, Credit, Data, Down, Fail, Goodbye, GoodbyeReason, Layout, Name, NameKind, Part, Ping, Prefix,
-    Submit, SubmitFlags, Up,
+    Blocked, Cancel, Complete, Credit, Data, Down, Fail, Goodbye, GoodbyeReason, Layout, Name, NameKind, Part, Ping,
+    Prefix, Submit, SubmitFlags, Up,
 };
 pub use hello::{Hello, MAGIC, RankKind, Reject, VERSION, Welcome};
 
