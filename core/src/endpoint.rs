@@ -22,7 +22,7 @@ use crate::request::{CallCode, Marks, Parts, Progress, RequestId, Slot, State, S
 use crate::time::{Instant, OVERSLEPT};
 use crate::wire::{
     Blocked, Cancel, Complete, Credit, Data, Down, Goodbye, GoodbyeReason, Hello, Layout, MAGIC, MAX_HEAD_LEN, Name,
-    NameKind, PREFIX_LEN, Part, Ping, Prefix, RankKind, Submit, SubmitFlags, Up, VERSION, Welcome,
+    NameKind, PREFIX_LEN, Part, Ping, Prefix, RankKind, Submit, SubmitFlags, Up, VERSION, Welcome, Withdraw,
 };
 
 /// Queue bytes that a message costs beside its own: what the hub keeps about it.
@@ -470,6 +470,20 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         }
     }
 
+    /// Takes a send or a receive back if nobody has matched it (MPI 4.1, chapter 3.8.4). The answer is [`Event::Fail`] with
+    /// `Cancelled` and this rank, or whatever comes if it was too late: until then bytes go where they went before.
+    ///
+    /// One whose Submit has not left is sent all the same, so that requests keep their order. A standard send that is
+    /// [done](Outgoing::done) stays so.
+    pub fn withdraw(&mut self, request: RequestId) {
+        let Some((index, slot)) = self.find(request) else { return };
+        let is_done = slot.asked.call == CallCode::Send as u8 && slot.marks.has(Marks::SETTLED);
+        if !is_done && !slot.marks.has(Marks::CANCELLED) {
+            slot.marks.set(Marks::CANCEL);
+            self.push_ready(index);
+        }
+    }
+
     /// Lets the hub send bytes of `part` up to the offset `limit`, for a request that was not submitted as
     /// [unlimited](Submission::unlimited). A smaller limit than before changes nothing.
     pub fn grant(&mut self, request: RequestId, part: u32, limit: usize) {
@@ -592,7 +606,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
     /// A Submit whose payload is out of reach leaves without it, so that requests start in the order in which they were
     /// made; the hub asks for the bytes when it needs them. [`lacks`](Self::lacks) tells what else had to wait.
     ///
-    /// The value returned may change after: `submit`, `cancel`, `grant`, `leave`, `disconnect`, `handle_frame`,
+    /// The value returned may change after: `submit`, `cancel`, `withdraw`, `grant`, `leave`, `disconnect`, `handle_frame`,
     /// `handle_timeout`.
     #[must_use]
     pub fn poll_transmit(
@@ -818,15 +832,17 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             came <= slot.asked.receive
         };
         let within_window = flags.has(SubmitFlags::UNLIMITED) || len <= window;
-        if !layout_fits || !length_fits || !within_window || complete.bytes != came as u64 {
+        let is_probe = CallCode::from_code(slot.asked.call).is_some_and(CallCode::is_probe);
+        if !layout_fits || !length_fits || !within_window || (complete.bytes != came as u64 && !is_probe) {
             return None;
         }
-        let is_recv = slot.asked.call == CallCode::Recv as u8;
+        let is_receive = CallCode::from_code(slot.asked.call).is_some_and(CallCode::is_receive);
         if self.is_receiving(index) {
             return None;
         }
-        let status = if is_recv {
-            Status { source: complete.source, tag: complete.tag, bytes: came }
+        let status = if is_receive {
+            // A probe tells of bytes that stay where they are.
+            Status { source: complete.source, tag: complete.tag, bytes: usize::try_from(complete.bytes).ok()? }
         } else {
             Status { source: self.config.rank, tag: Tag(0), bytes: came }
         };
@@ -999,7 +1015,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         let mut done = None;
         let Some(slot) = self.slot_mut(index) else { return Next::Nothing };
         let mut flags = slot.asked.flags;
-        let is_send = slot.asked.call == CallCode::Send as u8;
+        let call = CallCode::from_code(slot.asked.call);
+        let is_send = call.is_some_and(CallCode::is_send);
         let varied = flags.has(SubmitFlags::VARIED);
         let table = if varied { slot.asked.size as usize * 8 } else { 0 };
         let room = usize::try_from(room.saturating_sub(EAGER_OVERHEAD)).unwrap_or(usize::MAX);
@@ -1047,16 +1064,18 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         if !has_part || inline == slot.asked.send {
             slot.up = Progress::default();
         }
-        if is_send && cost > 0 && slot.asked.unsent == 0 && !cancelled {
+        // Other modes are done when a receive has taken the message.
+        if call == Some(CallCode::Send) && cost > 0 && slot.asked.unsent == 0 && !cancelled {
             done = Some(request);
         }
         let cancel = slot.marks.has(Marks::CANCEL);
-        let settled = slot.asked.call == CallCode::Recv as u8 || done.is_some();
+        let settled = call.is_some_and(CallCode::is_receive) || done.is_some();
         if settled {
             self.settle(index);
         }
         self.queue_sent += cost;
-        if cancel {
+        // What is done can't be withdrawn.
+        if cancel && done.is_none() {
             self.push_ready(index);
         }
         draft.done = done;
@@ -1071,11 +1090,15 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         let owner = request.index() as u16;
         let owner_slot = self.slot_mut(owner).filter(|slot| slot.state == State::Open);
         let Some(owner_slot) = owner_slot else { return Next::Nothing };
+        let cancelled = owner_slot.marks.has(Marks::CANCELLED);
         if owner_slot.marks.clear(Marks::CANCEL) {
-            draft.set(Up::Cancel(Cancel { request }));
+            if cancelled {
+                draft.set(Up::Cancel(Cancel { request }));
+            } else {
+                draft.set(Up::Withdraw(Withdraw { request }));
+            }
             return Next::Frame;
         }
-        let cancelled = owner_slot.marks.has(Marks::CANCELLED);
         let Some(slot) = self.slot_mut(index) else { return Next::Nothing };
         if slot.marks.clear(Marks::CREDIT) && !cancelled {
             let Progress { part, limit, len, .. } = slot.down;

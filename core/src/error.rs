@@ -27,6 +27,8 @@ pub enum Category {
     TooManyRequests = 42,
     /// The arguments of a call contradict each other.
     InvalidArgument = 43,
+    /// A ready send has come, and no receive waits for it (MPI 4.1, chapter 3.4).
+    NotReady = 44,
     /// Somebody took too long.
     Timeout = 50,
     /// A participant gave the operation up.
@@ -60,6 +62,7 @@ impl Category {
             41 => Truncated,
             42 => TooManyRequests,
             43 => InvalidArgument,
+            44 => NotReady,
             50 => Timeout,
             60 => Cancelled,
             70 => Remote,
@@ -89,6 +92,7 @@ impl Category {
             Self::Truncated => "the message is larger than the receive",
             Self::TooManyRequests => "too many requests are open",
             Self::InvalidArgument => "an argument is invalid",
+            Self::NotReady => "no receive waits for the ready send",
             Self::Timeout => "it took too long",
             Self::Cancelled => "the operation was cancelled",
             Self::Remote => "the operation failed at the hub",

@@ -129,6 +129,14 @@ pub enum Error {
         /// Which message.
         reason: String,
     },
+    /// A ready send has come, and no receive waits for it (MPI 4.1, chapter 3.4): nothing was sent.
+    #[error("{reason}")]
+    NotReady {
+        /// To whom.
+        rank: Rank,
+        /// Which message.
+        reason: String,
+    },
     /// Too many requests are open: the call was not started.
     #[error("{max} requests are open already; wait for some of them")]
     TooManyRequests {
@@ -218,6 +226,7 @@ impl Error {
             Self::Mismatch { .. } => "Mismatch",
             Self::TooLarge { .. } => "TooLarge",
             Self::Truncated { .. } => "Truncated",
+            Self::NotReady { .. } => "NotReady",
             Self::TooManyRequests { .. } => "TooManyRequests",
             Self::InvalidArgument { .. } => "InvalidArgument",
             Self::Timeout { .. } => "Timeout",
@@ -242,6 +251,7 @@ impl Error {
             Category::Mismatch => Self::Mismatch { reason },
             Category::TooLarge => Self::TooLarge { len, max, reason },
             Category::Truncated => Self::Truncated { len, max, reason },
+            Category::NotReady => Self::NotReady { rank, reason },
             Category::TooManyRequests => Self::TooManyRequests { max },
             Category::InvalidArgument => Self::InvalidArgument { reason },
             Category::Timeout => Self::Timeout { reason },

@@ -267,7 +267,7 @@ mod world;
 #[doc = include_str!("../../README.md")]
 mod readme {}
 
-pub use comm::{Comm, IntoBuffer, Objects};
+pub use comm::{Comm, IntoBuffer, Objects, SendReceive};
 pub use config::Config;
 pub use edgempi_core::ReduceOp::{Band, Bor, Bxor, Land, Lor, Lxor, Max, Maxloc, Min, Minloc, Prod, Sum};
 #[doc(inline)]
@@ -279,7 +279,10 @@ pub use edgempi_core::{
 };
 pub use engine::Traffic;
 pub use error::Error;
-pub use request::{Request, block_on};
+pub use request::{
+    Persistent, Request, WaitAll, WaitAny, WaitSome, block_on, start_all, test_all, test_any, test_some, wait_all,
+    wait_any, wait_some,
+};
 pub use world::{Builder, Finalize, Init, World, init, local};
 
 /// Requests may be awaited on any thread, and communicators shared among all: a promise that a change in some field would
@@ -289,6 +292,10 @@ const _: () = {
     const fn is_shared<T: Send + Sync>() {}
     travels::<Request<'static, Vec<f32>>>();
     travels::<Request<'static, Option<Comm>>>();
+    travels::<WaitAll<'static, Vec<f32>>>();
+    travels::<WaitAny<'static, 'static, Vec<f32>>>();
+    travels::<WaitSome<'static, 'static, Vec<f32>>>();
+    travels::<Persistent<Vec<f32>, Status>>();
     travels::<Init>();
     travels::<Finalize>();
     is_shared::<Comm>();

@@ -9,8 +9,11 @@ use alloc::vec::Vec;
 
 use crate::payload::Payload;
 
-use super::operation::{Folding, GroupInfo, Key, Operation, Participant, Phase, Plan, Presence, Signature};
+use super::operation::{
+    Folding, GroupInfo, Key, Operation, Participant, Pattern, Phase, Plan, Presence, Results, Shape, Signature,
+};
 use super::peer::Place;
+use super::registry::{Combine, Registered};
 use super::stream::Stream;
 use super::{Hub, Refusal, WORLD, broken};
 use crate::error::{Category, Fault};
@@ -74,14 +77,15 @@ impl Hub {
         let signature = Signature::new(&submit, size, number, name);
         let signature = signature.ok_or_else(|| broken("a call that means nothing"))?;
         match signature.call {
-            CallCode::Send => self.on_send(rank, submit, payload),
+            CallCode::Send | CallCode::Ssend | CallCode::Rsend => self.on_send(rank, submit, payload),
             CallCode::Free => self.on_free(rank, &submit),
-            CallCode::Recv => match self.take_notice(rank, submit.communicator) {
+            CallCode::Mrecv => self.on_mrecv(rank, submit),
+            call if call.is_receive() => match self.take_notice(rank, submit.communicator) {
                 Some((fault, text)) => {
                     self.fail_request(rank, submit.request, fault, &text);
                     Ok(())
                 }
-                None => self.on_recv(rank, submit),
+                None => self.on_recv(rank, submit, call),
             },
             _ => self.on_collective(rank, submit, payload, &group, position, signature),
         }
@@ -188,19 +192,33 @@ impl Hub {
         let mut participants: Vec<Participant> = Vec::with_capacity(size);
         participants.extend(group.members.iter().map(|rank| Participant { rank: *rank, ..Participant::default() }));
         let mut phase = Phase::Gathering;
-        let plan = match (signature.op.and_then(|op| BuiltinFold::new(signature.datatype, op)), &signature.name) {
-            (Some(fold), _) => Plan::Fold(Folding { fold, folded: 0, target: 0, behind: 0, chunk: 0 }),
+        let builtin = signature.op.and_then(|op| BuiltinFold::new(signature.datatype, op));
+        let (plan, results) = match (builtin, &signature.name) {
+            (Some(fold), _) => {
+                let shape = Shape::of(signature.call);
+                (Plan::Fold(Folding::new(Combine::Builtin(fold), shape)), shape.results())
+            }
             (None, Some((version, name))) => match self.registry.find(name, *version) {
-                Ok(apply) => Plan::Apply { apply, name: name.clone(), running: false },
+                Ok(Registered::Apply(apply)) => {
+                    (Plan::Apply { apply, name: name.clone(), running: false }, Results::Each)
+                }
+                Ok(Registered::Fold(fold)) => {
+                    let combine = Combine::Fold(fold, name.clone());
+                    (Plan::Fold(Folding::new(combine, Shape::Whole)), Results::Shared)
+                }
+                Ok(Registered::Columns(columns)) => {
+                    let combine = Combine::Columns(columns, name.clone());
+                    (Plan::Fold(Folding::new(combine, Shape::Whole)), Results::Shared)
+                }
                 Err(instead) => {
                     let call = format!("rank {rank} calls {}{}", signature.describe(), self.site_of(rank, site));
                     let text = format!("{call}, and {instead}");
                     phase = Phase::Failed(Fault::new(Category::UnknownOperation), text.into());
-                    Plan::Route
+                    (Plan::Route, Results::None)
                 }
             },
-            (None, None) if signature.call == CallCode::Split => Plan::Split,
-            (None, None) => Plan::Route,
+            (None, None) if signature.call == CallCode::Split => (Plan::Split, Results::Each),
+            (None, None) => (Plan::Route, Results::None),
         };
         let mut operation = Box::new(Operation {
             id,
@@ -208,6 +226,7 @@ impl Hub {
             group,
             signature,
             root,
+            results,
             tag: Tag(0),
             participants,
             arrived: 0,
@@ -268,7 +287,7 @@ impl Hub {
         let ups = operation.ups(position);
         let lanes = operation.input_lanes();
         let size = operation.size();
-        let is_split = matches!(operation.signature.call, CallCode::Scatter | CallCode::Alltoall);
+        let is_split = operation.gives_split();
         let varied = submit.flags.has(SubmitFlags::VARIED);
         let table = if varied { payload.split_to(payload.len().min(size * 8)) } else { Payload::new() };
         let inline = payload.len();
@@ -285,13 +304,13 @@ impl Hub {
                 submit.send / size.max(1) as u64
             };
             let mut stream = if own { Stream::void() } else { Stream::new(Some(position), part, len, lanes) };
-            if matches!(operation.signature.call, CallCode::Bcast | CallCode::Allgather) {
+            if matches!(operation.pattern(), Pattern::Bcast | Pattern::Allgather) {
                 for (at, lane) in stream.lanes.iter_mut().enumerate() {
                     lane.done = operation.is_excluded(index, at);
                 }
             }
             // A gather's root keeps its own block.
-            if operation.signature.call == CallCode::Gather && position == operation.root {
+            if operation.pattern() == Pattern::Gather && position == operation.root {
                 stream = Stream::void();
             }
             if !stream.void {

@@ -298,30 +298,29 @@ impl Hub {
             return;
         };
         match place {
-            Place::Operation { id, .. } => self.fail_operation_of(id, fault, text),
+            Place::Operation { id, .. } => {
+                let Some(mut operation) = self.operations.remove(&id) else { return };
+                if !operation.has_failed() {
+                    self.fail_operation(&mut operation, fault, text);
+                }
+                return self.put_back(operation);
+            }
+            // Whoever keeps the message is stuck, too, and once it has been told, it may still receive this.
+            Place::Kept => return,
             Place::Unexpected { communicator, dest, order } => {
                 let mailbox = self.mail.get_mut(&(communicator, dest));
                 if let Some(message) = mailbox.and_then(|mailbox| mailbox.remove_message(order)) {
                     self.free_message(&message);
                 }
                 self.forget_empty(communicator, dest);
-                self.fail_request(rank, request, fault, text);
             }
-            Place::Posted { communicator, source, tag, order } => {
+            Place::Posted { communicator, source, tag, order, is_probe } => {
                 if let Some(mailbox) = self.mail.get_mut(&(communicator, rank)) {
-                    mailbox.remove_posted(source, tag, order);
+                    mailbox.remove_posted(source, tag, order, is_probe);
                 }
                 self.forget_empty(communicator, rank);
-                self.fail_request(rank, request, fault, text);
             }
         }
-    }
-
-    fn fail_operation_of(&mut self, id: u64, fault: Fault, text: &str) {
-        let Some(mut operation) = self.operations.remove(&id) else { return };
-        if !operation.has_failed() {
-            self.fail_operation(&mut operation, fault, text);
-        }
-        self.put_back(operation);
+        self.fail_request(rank, request, fault, text);
     }
 }

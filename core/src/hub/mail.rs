@@ -23,7 +23,8 @@ pub(super) struct Message {
     pub(super) is_lost: bool,
 }
 
-/// A receive without its send.
+/// A receive, or a probe, without its send.
+#[derive(Clone, Copy)]
 pub(super) struct Posted {
     pub(super) receiver: Rank,
     pub(super) submit: Submit,
@@ -39,6 +40,8 @@ pub(super) struct Mailbox {
     by_tag: BTreeSet<(Tag, Order)>,
     by_sender_and_tag: BTreeSet<(Rank, Tag, Order)>,
     posted: BTreeMap<(Source, TagSelector, Order), Posted>,
+    /// Whoever waits to hear of a message, and leaves it.
+    probes: BTreeMap<(Source, TagSelector, Order), Posted>,
     last: Order,
 }
 
@@ -46,7 +49,7 @@ const ALL: RangeInclusive<Order> = 0..=Order::MAX;
 
 impl Mailbox {
     pub(super) fn is_empty(&self) -> bool {
-        self.unexpected.is_empty() && self.posted.is_empty()
+        self.unexpected.is_empty() && self.posted.is_empty() && self.probes.is_empty()
     }
 
     pub(super) fn push_message(&mut self, sender: Rank, submit: Submit, payload: Payload) -> Order {
@@ -59,10 +62,31 @@ impl Mailbox {
         order
     }
 
-    pub(super) fn push_posted(&mut self, receiver: Rank, source: Source, tag: TagSelector, submit: Submit) -> Order {
+    pub(super) fn push_posted(&mut self, source: Source, tag: TagSelector, posted: Posted) -> Order {
         self.last += 1;
-        self.posted.insert((source, tag, self.last), Posted { receiver, submit });
+        self.posted.insert((source, tag, self.last), posted);
         self.last
+    }
+
+    pub(super) fn push_probe(&mut self, source: Source, tag: TagSelector, probe: Posted) -> Order {
+        self.last += 1;
+        self.probes.insert((source, tag, self.last), probe);
+        self.last
+    }
+
+    /// Takes out all probes that this message answers, the oldest first.
+    pub(super) fn take_probes(&mut self, sender: Rank, tag: Tag) -> Vec<Posted> {
+        if self.probes.is_empty() {
+            return Vec::new();
+        }
+        let answers = |(source, selector, _): &(Source, TagSelector, Order)| {
+            let from = matches!(source, Source::Any) || *source == Source::Rank(sender);
+            from && (matches!(selector, TagSelector::Any) || *selector == TagSelector::Tag(tag))
+        };
+        let mut found: Vec<(Order, Posted)> =
+            self.probes.extract_if(.., |key, _| answers(key)).map(|((.., order), probe)| (order, probe)).collect();
+        found.sort_unstable_by_key(|(order, _)| *order);
+        found.into_iter().map(|(_, probe)| probe).collect()
     }
 
     /// The oldest receive that takes this message.
@@ -83,16 +107,25 @@ impl Mailbox {
 
     /// The oldest message that this receive takes.
     pub(super) fn take_message(&mut self, source: Source, tag: TagSelector) -> Option<Message> {
+        let order = self.find(source, tag)?;
+        self.remove_message(order)
+    }
+
+    /// The same, which stays where it is.
+    pub(super) fn find_message(&self, source: Source, tag: TagSelector) -> Option<&Message> {
+        self.unexpected.get(&self.find(source, tag)?)
+    }
+
+    fn find(&self, source: Source, tag: TagSelector) -> Option<Order> {
         let (start, end) = ALL.into_inner();
-        let order = match (source, tag) {
+        Some(match (source, tag) {
             (Source::Rank(rank), TagSelector::Tag(tag)) => {
                 self.by_sender_and_tag.range((rank, tag, start)..=(rank, tag, end)).next()?.2
             }
             (Source::Rank(rank), TagSelector::Any) => self.by_sender.range((rank, start)..=(rank, end)).next()?.1,
             (Source::Any, TagSelector::Tag(tag)) => self.by_tag.range((tag, start)..=(tag, end)).next()?.1,
             (Source::Any, TagSelector::Any) => *self.unexpected.first_key_value()?.0,
-        };
-        self.remove_message(order)
+        })
     }
 
     /// Takes a message back.
@@ -105,9 +138,10 @@ impl Mailbox {
         Some(message)
     }
 
-    /// Takes a receive back.
-    pub(super) fn remove_posted(&mut self, source: Source, tag: TagSelector, order: Order) -> Option<Posted> {
-        self.posted.remove(&(source, tag, order))
+    /// Takes a receive or a probe back.
+    pub(super) fn remove_posted(&mut self, source: Source, tag: TagSelector, order: Order, is_probe: bool) {
+        let waiting = if is_probe { &mut self.probes } else { &mut self.posted };
+        waiting.remove(&(source, tag, order));
     }
 
     /// A message that waits.
@@ -115,9 +149,10 @@ impl Mailbox {
         self.unexpected.get(&order)
     }
 
-    /// A receive that waits.
-    pub(super) fn posted(&self, source: Source, tag: TagSelector, order: Order) -> Option<&Posted> {
-        self.posted.get(&(source, tag, order))
+    /// A receive or a probe that waits.
+    pub(super) fn posted(&self, source: Source, tag: TagSelector, order: Order, is_probe: bool) -> Option<&Posted> {
+        let waiting = if is_probe { &self.probes } else { &self.posted };
+        waiting.get(&(source, tag, order))
     }
 
     /// Loses the messages of `sender` that its link still had to deliver. Returns what had come of them.
@@ -135,14 +170,16 @@ impl Mailbox {
         lost
     }
 
-    /// Takes out the receives that only `hopeless` senders could have served.
+    /// Takes out the receives and probes that only `hopeless` senders could have served.
     pub(super) fn take_unservable(&mut self, hopeless: impl Fn(Source) -> bool) -> Vec<Posted> {
-        self.posted.extract_if(.., |(source, ..), _| hopeless(*source)).map(|(_, posted)| posted).collect()
+        let waiting = [&mut self.posted, &mut self.probes];
+        let taken = waiting.into_iter().flat_map(|waiting| waiting.extract_if(.., |(source, ..), _| hopeless(*source)));
+        taken.map(|(_, posted)| posted).collect()
     }
 
     /// Takes out everything; nobody asks for what is lost any more.
     pub(super) fn take_all(self) -> (Vec<Message>, Vec<Posted>) {
         let messages = self.unexpected.into_values().filter(|message| !message.is_lost);
-        (messages.collect(), self.posted.into_values().collect())
+        (messages.collect(), self.posted.into_values().chain(self.probes.into_values()).collect())
     }
 }

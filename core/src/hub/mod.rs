@@ -24,6 +24,7 @@ mod communicator;
 mod config;
 mod deadlock;
 mod flow;
+mod job;
 mod mail;
 mod names;
 mod operation;
@@ -33,6 +34,7 @@ mod registry;
 mod session;
 mod stream;
 mod waits;
+mod withdraw;
 mod work;
 
 use alloc::borrow::ToOwned;
@@ -54,15 +56,16 @@ use crate::wire::{
 
 use budget::Budget;
 use communicator::{Communicator, WORLD};
-use mail::Mailbox;
+use mail::{Mailbox, Message};
 use names::Groups;
 use operation::{GroupInfo, Key, Operation};
 use peer::{Life, Outgoing, Peer, Sent, Session, Who};
 use session::NO_HELLO;
 
 pub use config::{Config, Event, HubStatus};
+pub use job::{Done, Ticket, Work};
 pub use peer::PeerId;
-pub use registry::{Applied, Apply, Done, Registry, Ticket, TypedInput, Work};
+pub use registry::{Applied, Apply, MAX_ELEMENT, Registry, TypedInput};
 
 /// A refusal: the numbers, and the text for people.
 type Refusal = (Fault, String);
@@ -103,6 +106,8 @@ pub struct Hub {
     next_operation: u64,
     names: BTreeMap<Key, u64>,
     mail: BTreeMap<(u64, Rank), Mailbox>,
+    /// Messages that probes keep for their receives, by receiver and the number that it gave.
+    kept: BTreeMap<(Rank, u32), Message>,
     /// For the windows of parts, and for the inputs of users' operations.
     windows: Budget,
     inputs: Budget,
@@ -150,6 +155,7 @@ impl Hub {
             next_operation: 0,
             names: BTreeMap::new(),
             mail: BTreeMap::new(),
+            kept: BTreeMap::new(),
             claims: Vec::new(),
             work: VecDeque::new(),
             events: VecDeque::new(),
@@ -396,6 +402,10 @@ impl Hub {
             }
             Some(Up::Blocked(blocked)) => {
                 self.on_blocked(rank, blocked.request);
+                Ok(())
+            }
+            Some(Up::Withdraw(withdraw)) => {
+                self.on_withdraw(rank, withdraw.request);
                 Ok(())
             }
             Some(Up::Ping(_)) => {

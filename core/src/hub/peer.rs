@@ -109,8 +109,10 @@ pub(super) enum Place {
     Operation { id: u64, position: usize },
     /// A send that waits for its receive.
     Unexpected { communicator: u64, dest: Rank, order: Order },
-    /// A receive that waits for its send.
-    Posted { communicator: u64, source: Source, tag: TagSelector, order: Order },
+    /// A receive or a probe that waits for its send.
+    Posted { communicator: u64, source: Source, tag: TagSelector, order: Order, is_probe: bool },
+    /// A send that a probe of its receiver has found, and keeps for the receive that is to follow.
+    Kept,
 }
 
 /// A rank's session.

@@ -8,9 +8,10 @@ use alloc::vec::Vec;
 use crate::payload::Payload;
 
 use super::mail::{Mailbox, Message, Posted};
-use super::operation::{Operation, Participant, Phase, Plan, Presence, Signature};
+use super::operation::{Operation, Participant, Phase, Plan, Presence, Results, Signature};
 use super::peer::{Place, Sent, Session};
 use super::{Hub, Refusal, broken};
+use crate::communicator::Status;
 use crate::datatype::Datatype;
 use crate::error::{Category, Fault};
 use crate::rank::{Rank, Source, Tag, TagSelector};
@@ -33,7 +34,22 @@ impl Hub {
                 self.forget_empty(submit.communicator, dest);
                 self.match_message(rank, submit, payload, posted);
             }
+            None if submit.call == CallCode::Rsend as u8 => {
+                self.forget_empty(submit.communicator, dest);
+                self.free_charge(rank, cost(&submit, payload.len()));
+                let text = format!(
+                    "rank {dest} has posted no receive for the ready send of rank {rank} with tag {}{}",
+                    submit.tag,
+                    self.site_of(rank, submit.site),
+                );
+                self.fail_request(rank, submit.request, Fault::of_ranks(Category::NotReady, dest, 1), &text);
+            }
             None => {
+                // Whoever only looks for a message is told of it, and it stays.
+                for probe in mailbox.take_probes(rank, submit.tag) {
+                    self.found(probe.receiver, &probe.submit, rank, &submit);
+                }
+                let mailbox = self.mail.entry((submit.communicator, dest)).or_default();
                 let order = mailbox.push_message(rank, submit, payload);
                 let place = Place::Unexpected { communicator: submit.communicator, dest, order };
                 if let Some(session) = self.session_mut(rank) {
@@ -44,25 +60,27 @@ impl Hub {
         Ok(())
     }
 
-    pub(super) fn on_recv(&mut self, rank: Rank, submit: Submit) -> Result<(), Refusal> {
+    /// A receive, or a probe.
+    pub(super) fn on_recv(&mut self, rank: Rank, submit: Submit, call: CallCode) -> Result<(), Refusal> {
         let source = if submit.flags.has(SubmitFlags::ANY_SOURCE) {
             Source::Any
         } else {
             Source::Rank(self.rank_in_world(submit.communicator, submit.peer)?)
         };
         let tag = if submit.flags.has(SubmitFlags::ANY_TAG) { TagSelector::Any } else { TagSelector::Tag(submit.tag) };
+        let is_probe = matches!(call, CallCode::Probe | CallCode::Iprobe);
         let mailbox = self.mail.entry((submit.communicator, rank)).or_default();
-        if let Some(message) = mailbox.take_message(source, tag) {
+        if is_probe && let Some(message) = mailbox.find_message(source, tag) {
+            let (sender, send, is_lost) = (message.sender, message.submit, message.is_lost);
+            match self.absence(sender).filter(|_| is_lost) {
+                Some((fault, text)) => self.fail_request(rank, submit.request, fault, &text),
+                None => self.found(rank, &submit, sender, &send),
+            }
+            return Ok(());
+        }
+        if !is_probe && let Some(message) = mailbox.take_message(source, tag) {
             self.forget_empty(submit.communicator, rank);
-            if let Some(session) = self.session_mut(message.sender) {
-                session.requests.remove(&message.submit.request);
-            }
-            let Message { sender, submit: send, payload, is_lost } = message;
-            if is_lost && let Some((fault, text)) = self.absence(sender) {
-                self.fail_request(rank, submit.request, fault, &text);
-                return Ok(());
-            }
-            self.match_message(sender, send, payload, Posted { receiver: rank, submit });
+            self.deliver(message, Posted { receiver: rank, submit });
             return Ok(());
         }
         let refusal = match source {
@@ -74,13 +92,95 @@ impl Hub {
             self.fail_request(rank, submit.request, fault, &text);
             return Ok(());
         }
+        if matches!(call, CallCode::Iprobe | CallCode::Improbe) {
+            self.forget_empty(submit.communicator, rank);
+            let complete = Complete { source: Status::NOBODY, ..blank(submit.request) };
+            self.complete_request(rank, submit.request, Sent::Nothing, Payload::new(), complete);
+            return Ok(());
+        }
         let mailbox = self.mail.entry((submit.communicator, rank)).or_default();
-        let order = mailbox.push_posted(rank, source, tag, submit);
-        let place = Place::Posted { communicator: submit.communicator, source, tag, order };
+        let posted = Posted { receiver: rank, submit };
+        let order =
+            if is_probe { mailbox.push_probe(source, tag, posted) } else { mailbox.push_posted(source, tag, posted) };
+        let place = Place::Posted { communicator: submit.communicator, source, tag, order, is_probe };
         if let Some(session) = self.session_mut(rank) {
             session.requests.insert(submit.request, place);
         }
         Ok(())
+    }
+
+    /// Receives the message that an earlier probe has kept.
+    pub(super) fn on_mrecv(&mut self, rank: Rank, submit: Submit) -> Result<(), Refusal> {
+        match self.kept.remove(&(rank, submit.n)) {
+            Some(message) => self.deliver(message, Posted { receiver: rank, submit }),
+            None => {
+                let fault = Fault::of_size(Category::InvalidArgument, submit.n.into(), 0);
+                self.fail_request(rank, submit.request, fault, "no probe has kept such a message");
+            }
+        }
+        Ok(())
+    }
+
+    /// A message that has waited meets what was posted for it.
+    fn deliver(&mut self, message: Message, posted: Posted) {
+        let Message { sender, submit: send, payload, is_lost } = message;
+        if let Some(session) = self.session_mut(sender) {
+            session.requests.remove(&send.request);
+        }
+        if is_lost && let Some((fault, text)) = self.absence(sender) {
+            self.fail_request(posted.receiver, posted.submit.request, fault, &text);
+            return;
+        }
+        self.match_message(sender, send, payload, posted);
+    }
+
+    /// Tells a probe of a message.
+    fn found(&mut self, receiver: Rank, probe: &Submit, sender: Rank, send: &Submit) {
+        let number = self.members(send.communicator).and_then(|members| members.position(sender));
+        let source = Rank::new(number.unwrap_or_default() as u32);
+        let complete = Complete { source, tag: send.tag, bytes: send.send, ..blank(probe.request) };
+        self.complete_request(receiver, probe.request, Sent::Nothing, Payload::new(), complete);
+    }
+
+    /// Keeps a message for the receive that is to follow its probe.
+    fn keep(&mut self, sender: Rank, send: Submit, payload: Payload, posted: Posted) {
+        let Posted { receiver, submit: probe } = posted;
+        if self.kept.contains_key(&(receiver, probe.n)) {
+            // The rank gave the number twice: its earlier message is lost, and its sender is told.
+            let fault = Fault::new(Category::Protocol);
+            self.free_charge(sender, cost(&send, payload.len()));
+            self.fail_request(sender, send.request, fault, "the receiver kept two messages under one number");
+            self.fail_request(receiver, probe.request, fault, "two messages are kept under one number");
+            return;
+        }
+        if let Some(session) = self.session_mut(sender) {
+            session.requests.insert(send.request, Place::Kept);
+        }
+        self.found(receiver, &probe, sender, &send);
+        let message = Message { sender, submit: send, payload, is_lost: false };
+        self.kept.insert((receiver, probe.n), message);
+    }
+
+    /// A rank takes part no more: gives back what it kept, and what it had not sent whole of what others keep.
+    pub(super) fn kept_gone(&mut self, rank: Rank, communicator: Option<u64>, fault: Fault, text: &str) {
+        let has_gone = self.absence(rank).is_some();
+        let mut lost: Vec<Message> = Vec::new();
+        self.kept.retain(|(receiver, _), message| {
+            let in_question = communicator.is_none_or(|communicator| communicator == message.submit.communicator);
+            if *receiver == rank && in_question {
+                let payload = core::mem::take(&mut message.payload);
+                lost.push(Message { payload, ..*message });
+                return false;
+            }
+            if has_gone && message.sender == rank && (message.payload.len() as u64) < message.submit.send {
+                message.is_lost = true;
+            }
+            true
+        });
+        for message in lost.into_iter().filter(|message| !message.is_lost) {
+            self.free_message(&message);
+            self.fail_request(message.sender, message.submit.request, fault, text);
+        }
     }
 
     /// The rank of the world that has this number in a communicator.
@@ -100,6 +200,9 @@ impl Hub {
         let Posted { receiver, submit: receive } = posted;
         if let Some(session) = self.session_mut(receiver) {
             session.requests.remove(&receive.request);
+        }
+        if matches!(CallCode::from_code(receive.call), Some(CallCode::Mprobe | CallCode::Improbe)) {
+            return self.keep(sender, send, payload, posted);
         }
         let charge = cost(&send, payload.len());
         if send.send > self.config.max_message {
@@ -166,6 +269,7 @@ impl Hub {
             group,
             signature,
             root: 0,
+            results: Results::None,
             tag: send.tag,
             participants: alloc::vec![Participant::default(), Participant::default()],
             arrived: 0,
@@ -227,13 +331,15 @@ impl Hub {
                 self.forget_empty(communicator, dest);
                 self.fail_request(rank, request, fault, "the send was cancelled");
             }
-            Place::Posted { communicator, source, tag, order } => {
+            Place::Posted { communicator, source, tag, order, is_probe } => {
                 if let Some(mailbox) = self.mail.get_mut(&(communicator, rank)) {
-                    mailbox.remove_posted(source, tag, order);
+                    mailbox.remove_posted(source, tag, order, is_probe);
                 }
                 self.forget_empty(communicator, rank);
                 self.fail_request(rank, request, fault, "the receive was cancelled");
             }
+            // Its receive is about to come.
+            Place::Kept => {}
         }
     }
 

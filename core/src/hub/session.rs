@@ -283,6 +283,7 @@ impl Hub {
     /// A rank takes part no more, in one communicator or in all: fails the messages to it, those that it has not sent
     /// whole, and the receives that nobody can serve any more.
     pub(super) fn mail_gone(&mut self, rank: Rank, communicator: Option<u64>, fault: Fault, text: &str) {
+        self.kept_gone(rank, communicator, fault, text);
         let in_question = |held: u64| communicator.is_none_or(|communicator| communicator == held);
         let boxes: Vec<(u64, Rank)> = self.mail.keys().filter(|(held, _)| in_question(*held)).copied().collect();
         for (communicator, dest) in boxes {

@@ -42,21 +42,26 @@ impl Hub {
     /// their way, which the ranks' links see to whatever their threads do.
     pub(super) fn wait_of(&self, rank: Rank, request: RequestId) -> Option<Wait> {
         let place = *self.session(rank)?.requests.get(&request)?;
-        if let Place::Operation { id, .. } = place {
-            let is_gathering = self.operations.get(&id)?.phase == Phase::Gathering;
-            return is_gathering.then_some(Wait::ForParticipants { operation: id });
+        match place {
+            Place::Operation { id, .. } => {
+                let is_gathering = self.operations.get(&id)?.phase == Phase::Gathering;
+                is_gathering.then_some(Wait::ForParticipants { operation: id })
+            }
+            Place::Unexpected { communicator, dest, order } => {
+                let message = self.mail.get(&(communicator, dest))?.message(order)?;
+                message.is_waited_for().then_some(Wait::For(dest))
+            }
+            Place::Posted { communicator, source: Source::Any, .. } => Some(Wait::ForAnybody { communicator }),
+            Place::Posted { source: Source::Rank(source), .. } => Some(Wait::For(source)),
+            Place::Kept => self.kept_for(rank, request).map(Wait::For),
         }
-        if let Place::Unexpected { communicator, dest, order } = place {
-            let message = self.mail.get(&(communicator, dest))?.message(order)?;
-            return message.is_waited_for().then_some(Wait::For(dest));
-        }
-        if let Place::Posted { communicator, source, .. } = place {
-            return Some(match source {
-                Source::Rank(source) => Wait::For(source),
-                Source::Any => Wait::ForAnybody { communicator },
-            });
-        }
-        None
+    }
+
+    /// Who keeps a send of `rank` that a probe has found.
+    fn kept_for(&self, rank: Rank, request: RequestId) -> Option<Rank> {
+        let is_it = |message: &Message| message.sender == rank && message.submit.request == request;
+        let ((receiver, _), message) = self.kept.iter().find(|(_, message)| is_it(message))?;
+        message.is_waited_for().then_some(*receiver)
     }
 
     /// The call that a request is, with its place in the source.
@@ -75,9 +80,15 @@ impl Hub {
                 let message = self.mail.get(&(communicator, dest))?.message(order)?;
                 Some(self.describe_send(message, dest))
             }
-            Place::Posted { communicator, source, tag, order } => {
-                let posted = self.mail.get(&(communicator, rank))?.posted(source, tag, order)?;
+            Place::Posted { communicator, source, tag, order, is_probe } => {
+                let posted = self.mail.get(&(communicator, rank))?.posted(source, tag, order, is_probe)?;
                 Some(self.describe_receive(posted, source, tag))
+            }
+            Place::Kept => {
+                let dest = self.kept_for(rank, request)?;
+                let mut kept = self.kept.values();
+                let message = kept.find(|message| message.sender == rank && message.submit.request == request)?;
+                Some(self.describe_send(message, dest))
             }
         }
     }
@@ -120,6 +131,7 @@ impl Message {
     /// Whether its sender waits for the receive. A send that came whole was done when it left its rank.
     pub(super) fn is_waited_for(&self) -> bool {
         let whole = self.payload.len() as u64 == self.submit.send;
-        !self.is_lost && !(whole && self.submit.flags.has(SubmitFlags::EAGER))
+        let is_done = whole && self.submit.flags.has(SubmitFlags::EAGER) && self.submit.call != CallCode::Ssend as u8;
+        !self.is_lost && !is_done
     }
 }

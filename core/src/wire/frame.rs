@@ -295,6 +295,15 @@ header! {
 }
 
 header! {
+    /// The rank takes back a send or a receive that nobody has matched. The hub answers it with Fail, or as ever if that
+    /// was too late.
+    Withdraw {
+        /// The request.
+        request: RequestId,
+    }
+}
+
+header! {
     /// Asks for a Pong, or is one.
     Ping {
         /// The highest sequence that came from the other side.
@@ -372,6 +381,8 @@ frames! {
         Credit(Credit) = 12,
         /// A call given up.
         Cancel(Cancel) = 15,
+        /// A message or a receive taken back.
+        Withdraw(Withdraw) = 16,
         /// Are you there?
         Ping(Ping) = 20,
         /// I am.

@@ -17,7 +17,7 @@ pub use field::DecodeError;
 pub(crate) use field::as_field;
 pub use frame::{
     Blocked, Cancel, Complete, Credit, Data, Down, Fail, Goodbye, GoodbyeReason, Layout, Name, NameKind, Part, Ping,
-    Prefix, Submit, SubmitFlags, Up,
+    Prefix, Submit, SubmitFlags, Up, Withdraw,
 };
 pub use hello::{Hello, MAGIC, RankKind, Reject, VERSION, Welcome};
 

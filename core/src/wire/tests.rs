@@ -74,6 +74,7 @@ fn ups() -> Golden<Up> {
         ),
         ("cancel", 0, Up::Cancel(Cancel { request: REQUEST }), "0f040000000005000200"),
         ("blocked", 0, Up::Blocked(Blocked { request: REQUEST }), "81040000000005000200"),
+        ("withdraw", 0, Up::Withdraw(Withdraw { request: REQUEST }), "10040000000005000200"),
         ("ping", 0, Up::Ping(Ping { acknowledged: 77 }), "1404000000004d000000"),
         ("pong", 0, Up::Pong(Ping { acknowledged: 78 }), "1504000000004e000000"),
         ("goodbye", 0, Up::Goodbye(Goodbye { reason: GoodbyeReason::Dropped }), "1e010000000001"),

@@ -184,6 +184,11 @@ impl Node {
         }
     }
 
+    /// A request is withdrawn, if it still runs.
+    pub fn withdraw(&mut self, request: RequestId) {
+        self.endpoint.withdraw(request);
+    }
+
     /// Requests that nobody has answered or given up.
     pub(super) fn open(&self) -> Vec<RequestId> {
         self.held.iter().filter(|(_, held)| !held.cancelled).map(|(request, _)| *request).collect()

@@ -3,6 +3,7 @@
 mod buffers;
 mod communicators;
 mod objects;
+mod persistent;
 mod transfer;
 mod user;
 
@@ -20,6 +21,7 @@ use crate::request::{OnDrop, Request};
 
 pub use buffers::IntoBuffer;
 pub use objects::Objects;
+pub use persistent::SendReceive;
 
 /// A communicator (MPI 4.1, chapter 7): ranks, and the calls between them.
 ///

@@ -55,7 +55,7 @@ fn start<'a>(comm: &Comm, call: Call<'a>, datatype: Datatype, buffers: Buffers<'
         Ok(inbound) => inbound,
         Err(error) => return Request::refused(error),
     };
-    let at_most = matches!(call, Call::Recv { .. } | Call::User { .. });
+    let at_most = matches!(call, Call::Recv { .. } | Call::Mrecv { .. } | Call::User { .. });
     let receives = !matches!(role.down, Parts::None);
     let expected = match (receives, at_most) {
         (false, _) => Receive::Exactly(0),
@@ -129,20 +129,8 @@ fn own_block(comm: &Comm, call: &Call<'_>, send: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn owned(comm: &Comm, call: Call<'_>) -> Result<OwnedCall, Error> {
-    let builtin = match call {
-        Call::Barrier => Call::Barrier,
-        Call::Split => Call::Split,
-        Call::Free => Call::Free,
-        Call::Bcast { root } => Call::Bcast { root },
-        Call::Gather { root } => Call::Gather { root },
-        Call::Scatter { root } => Call::Scatter { root },
-        Call::Allgather => Call::Allgather,
-        Call::Alltoall => Call::Alltoall,
-        Call::Reduce { root, op } => Call::Reduce { root, op },
-        Call::Allreduce { op } => Call::Allreduce { op },
-        Call::Send { dest, tag } => Call::Send { dest, tag },
-        Call::Recv { source, tag } => Call::Recv { source, tag },
-        Call::User { name, version, group } => return OwnedCall::user(group, comm.size(), name, version),
-    };
-    Ok(OwnedCall::Builtin(builtin))
+    match call {
+        Call::User { name, version, group } => OwnedCall::user(group, comm.size(), name, version),
+        _ => call.builtin().map(OwnedCall::Builtin).ok_or(Error::Finalized),
+    }
 }

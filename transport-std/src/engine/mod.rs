@@ -25,8 +25,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use edgempi_core::RequestId;
 use edgempi_core::wire::GoodbyeReason;
+use edgempi_core::{Rank, RequestId};
 use polling::Poller;
 
 use crate::error::Error;
@@ -296,6 +296,8 @@ pub(crate) trait Drive: Send + Sync {
     fn submit(&self, asked: Asked) -> Result<RequestId, Error>;
     /// Gives a request up.
     fn cancel(&self, request: RequestId);
+    /// Takes a send or a receive back if nobody has matched it; returns this rank in the world, whom the failure names then.
+    fn withdraw(&self, request: RequestId) -> Result<Rank, Error>;
     /// Moves frames on this thread until `done`, or for as long as is worth it: then the caller sleeps.
     fn spin(&self, done: &dyn Fn() -> bool);
 }
@@ -311,6 +313,12 @@ impl Drive for Engine {
     fn cancel(&self, request: RequestId) {
         self.state().cancel(request);
         self.kick();
+    }
+
+    fn withdraw(&self, request: RequestId) -> Result<Rank, Error> {
+        let own = self.state().withdraw(request)?;
+        self.kick();
+        Ok(own)
     }
 
     fn spin(&self, done: &dyn Fn() -> bool) {

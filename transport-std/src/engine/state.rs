@@ -5,9 +5,9 @@ use std::panic::Location;
 use std::sync::{Arc, MutexGuard};
 
 use edgempi_core::endpoint::{Config, Event, Incoming};
-use edgempi_core::request::{CommunicatorId, NameIds, Parts, Receive, Sent, Slot, Submission};
+use edgempi_core::request::{CallCode, CommunicatorId, NameIds, Parts, Receive, Sent, Slot, Submission};
 use edgempi_core::wire::{GoodbyeReason, MAX_OPERATION_LEN, Prefix};
-use edgempi_core::{Call, Category, Datatype, Endpoint, Fault, Group, Instant, Rank, Ranks, RequestId, Status};
+use edgempi_core::{Call, Category, Datatype, Endpoint, Fault, Group, Instant, Rank, Ranks, RequestId, Source, Status};
 
 use super::held::{Called, Held};
 use super::names::{MAX_BYTES, Names};
@@ -137,6 +137,8 @@ impl Drop for StateGuard<'_> {
 
 /// The state of a rank.
 pub(crate) struct State {
+    /// This rank, in the world.
+    own: Rank,
     pub(super) endpoint: Endpoint<Vec<Slot>>,
     requests: Vec<Option<Held>>,
     names: Names,
@@ -176,6 +178,7 @@ impl State {
     ) -> Self {
         config.world_len = world.len() as u32;
         Self {
+            own: config.rank,
             endpoint: Endpoint::new(now, config, vec![Slot::FREE; slots]),
             requests: Vec::new(),
             names: Names::default(),
@@ -215,7 +218,7 @@ impl State {
             OwnedCall::Builtin(call) => Called::Builtin(*call),
             OwnedCall::User { .. } => Called::User(names.operation),
         };
-        let is_collective = !matches!(plain, Call::Send { .. } | Call::Recv { .. } | Call::Free);
+        let is_collective = CallCode::of(&plain).is_collective();
         let is_freed = matches!(plain, Call::Free);
         let group = match &call {
             OwnedCall::User { group, .. } => group.as_slice(),
@@ -312,6 +315,24 @@ impl State {
 
     pub(crate) fn cancel(&mut self, id: RequestId) {
         self.endpoint.cancel(id);
+    }
+
+    /// Takes a send or a receive back if nobody has matched it; returns this rank.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if it is a collective, and has not ended.
+    pub(crate) fn withdraw(&mut self, id: RequestId) -> Result<Rank, Error> {
+        if let Some(Some(held)) = self.requests.get(id.index())
+            && held.id == id
+            && held.called.is_collective()
+        {
+            let text =
+                "a collective can not be cancelled: drop its request, and where it borrows its buffer it fails on all";
+            return Err(Error::invalid(text));
+        }
+        self.endpoint.withdraw(id);
+        Ok(self.own)
     }
 
     /// Takes in the head of a frame.
@@ -465,29 +486,37 @@ fn check_names(group: &[u8], operation: &[u8]) -> Result<(), Error> {
 fn invalid(fault: Fault, call: &Call<'_>, datatype: Datatype, communicator: CommunicatorId) -> Error {
     let Fault { category, len, max, .. } = fault;
     let CommunicatorId { size, rank, .. } = communicator;
-    match (category, call) {
-        (Category::InvalidArgument, Call::Reduce { op, .. } | Call::Allreduce { op }) if !datatype.accepts(*op) => {
+    if category != Category::InvalidArgument {
+        return Error::from_hub(fault, String::new());
+    }
+    let nobody = |rank: Rank, what: &str| {
+        Error::invalid(format!("there is no rank {rank} {what}: ranks go from 0 to {}", size.saturating_sub(1)))
+    };
+    match *call {
+        _ if call.op().is_some_and(|op| !datatype.accepts(op)) => {
+            let op = call.op().map(|op| op.to_string()).unwrap_or_default();
             Error::invalid(format!("{op} is not defined on {datatype} (MPI 4.1, chapter 6.9.2)"))
         }
-        (Category::InvalidArgument, Call::User { .. }) => {
+        Call::User { .. } => {
             Error::invalid(format!("rank {rank} is neither source nor destination of the operation's group"))
         }
-        (Category::InvalidArgument, Call::Send { dest, .. }) if dest.get() >= size => {
-            Error::invalid(format!("there is no rank {dest} to send to: ranks go from 0 to {}", size - 1))
+        Call::Send { dest, .. } | Call::Ssend { dest, .. } | Call::Rsend { dest, .. } if dest.get() >= size => {
+            nobody(dest, "to send to")
         }
-        (Category::InvalidArgument, Call::Recv { .. }) => {
-            Error::invalid(format!("there is no rank {len} to receive from: ranks go from 0 to {}", size - 1))
+        Call::Recv { source: Source::Rank(source), .. }
+        | Call::Probe { source: Source::Rank(source), .. }
+        | Call::Mprobe { source: Source::Rank(source), .. } => nobody(source, "to receive from"),
+        Call::Bcast { root }
+        | Call::Gather { root }
+        | Call::Scatter { root }
+        | Call::Gatherv { root }
+        | Call::Scatterv { root }
+        | Call::Reduce { root, .. }
+            if root.get() >= size =>
+        {
+            nobody(root, "to be the root")
         }
-        (
-            Category::InvalidArgument,
-            Call::Bcast { root } | Call::Gather { root } | Call::Scatter { root } | Call::Reduce { root, .. },
-        ) if root.get() >= size => {
-            Error::invalid(format!("there is no rank {root} to be the root: ranks go from 0 to {}", size - 1))
-        }
-        (Category::InvalidArgument, _) => {
-            Error::invalid(format!("{len} bytes can not be divided into one block for each of {max} ranks"))
-        }
-        _ => Error::from_hub(fault, String::new()),
+        _ => Error::invalid(format!("{len} bytes can not be divided into one block for each of {max} ranks")),
     }
 }
 
