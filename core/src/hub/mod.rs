@@ -18,6 +18,7 @@
 //! - At [`poll_timeout`](Hub::poll_timeout), [`handle_timeout`](Hub::handle_timeout).
 //! - Close a link when [`wants_close`](Hub::wants_close) says so.
 
+mod activity;
 mod budget;
 mod collective;
 mod communicator;
@@ -32,6 +33,7 @@ mod peer;
 mod point_to_point;
 mod registry;
 mod session;
+mod slow;
 mod stream;
 mod waits;
 mod withdraw;
@@ -78,6 +80,7 @@ enum Timer {
     Join,
     Deserted,
     Deadlock,
+    Slow,
 }
 
 /// The hub of one world.
@@ -114,12 +117,15 @@ pub struct Hub {
     /// Strangers that claim the rank of a link that is being probed.
     claims: Vec<(Rank, PeerId)>,
     work: VecDeque<Work>,
-    /// At most two for each rank.
+    /// At most two for each rank, and a few lines on slow calls.
     events: VecDeque<Event>,
     over: bool,
     /// Whether a rank has said that it is blocked, and may still be; and whether the hub is about to look what for.
     any_blocked: bool,
     suspects_deadlock: bool,
+    /// Whether it will look for calls that take long, and when it last has.
+    watches_slow_calls: bool,
+    looked_for_slow_calls: Instant,
 }
 
 impl core::fmt::Debug for Hub {
@@ -162,6 +168,8 @@ impl Hub {
             over: false,
             any_blocked: false,
             suspects_deadlock: false,
+            watches_slow_calls: false,
+            looked_for_slow_calls: now,
             config,
         }
     }

@@ -13,6 +13,7 @@ use crate::request::RequestId;
 use crate::time::Instant;
 use crate::wire::{Down, Hello, MAX_HELLO_PAYLOAD};
 
+use super::activity::LastCall;
 use super::mail::Order;
 use super::names::Names;
 
@@ -139,6 +140,8 @@ pub(super) struct Session {
     pub(super) notice: BTreeMap<u64, (Fault, Arc<str>)>,
     /// The request that the rank's one thread has said it waits for. It may have been answered since.
     pub(super) blocked: Option<RequestId>,
+    /// What it did last.
+    pub(super) last: LastCall,
 }
 
 impl Session {
@@ -159,6 +162,7 @@ impl Session {
             names: Names::default(),
             notice: BTreeMap::new(),
             blocked: None,
+            last: LastCall::default(),
         }
     }
 

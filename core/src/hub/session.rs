@@ -167,6 +167,7 @@ impl Hub {
             }
             Timer::Deserted => self.still_deserted(),
             Timer::Deadlock => self.end_deadlocks(),
+            Timer::Slow => self.tell_slow_calls(),
             Timer::Silence(rank) => {
                 let Some(session) = self.session(rank) else { return };
                 let Life::Alive(peer) = session.life else { return };
