@@ -319,6 +319,7 @@ impl HubDriver {
                     tracing::warn!(target: HUB, "rank {rank} has failed: {reason}");
                     self.report.failed.push((rank, reason));
                 }
+                Event::Slow { text } => tracing::warn!(target: HUB, "{text}"),
                 _ => {}
             }
             self.clock(now);
