@@ -560,6 +560,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
                 Some(Incoming::Reason { len })
             }
             _ if !greeted => None,
+            // Only whoever asks is told.
+            Down::Report(_) => None,
             Down::Ping(_) => {
                 self.pong = true;
                 Some(Incoming::Discard { len })

@@ -9,7 +9,9 @@ use edgempi_core::Rank;
 use edgempi_core::endpoint;
 
 #[doc(inline)]
-pub use edgempi_core::hub::{Applied, Apply, HubStatus, Registry};
+pub use edgempi_core::hub::{
+    Applied, Apply, Held, HubStatus, OperationSnapshot, RankSnapshot, RankState, Registry, Snapshot, Unmatched,
+};
 
 use crate::config::{Config, Resolved};
 use crate::engine::{Engine, HubDriver, State, Traffic};

@@ -34,6 +34,7 @@ mod point_to_point;
 mod registry;
 mod session;
 mod slow;
+mod snapshot;
 mod stream;
 mod waits;
 mod withdraw;
@@ -53,7 +54,8 @@ use crate::error::{Category, Fault};
 use crate::rank::Rank;
 use crate::time::Instant;
 use crate::wire::{
-    Down, Goodbye, GoodbyeReason, HELLO, MAX_HELLO_PAYLOAD, MAX_REASON_LEN, Ping, Prefix, Reject, Up, VERSION, Welcome,
+    Down, Goodbye, GoodbyeReason, HELLO, INQUIRE, MAX_HELLO_PAYLOAD, MAX_REASON_LEN, Ping, Prefix, Reject, Up, VERSION,
+    Welcome,
 };
 
 use budget::Budget;
@@ -68,6 +70,7 @@ pub use config::{Config, Event, HubStatus};
 pub use job::{Done, Ticket, Work};
 pub use peer::PeerId;
 pub use registry::{Applied, Apply, MAX_ELEMENT, Registry, TypedInput};
+pub use snapshot::{Held, OperationSnapshot, RankSnapshot, RankState, SNAPSHOT_VERSION, Snapshot, Unmatched};
 
 /// A refusal: the numbers, and the text for people.
 type Refusal = (Fault, String);
@@ -126,6 +129,8 @@ pub struct Hub {
     /// Whether it will look for calls that take long, and when it last has.
     watches_slow_calls: bool,
     looked_for_slow_calls: Instant,
+    /// Before this, nobody else is told how the world is.
+    next_inquiry: Instant,
 }
 
 impl core::fmt::Debug for Hub {
@@ -170,6 +175,7 @@ impl Hub {
             suspects_deadlock: false,
             watches_slow_calls: false,
             looked_for_slow_calls: now,
+            next_inquiry: now,
             config,
         }
     }
@@ -182,6 +188,13 @@ impl Hub {
         self.peers.insert(id, Peer::new());
         self.set_timer(now + self.config.hello_wait, Timer::Hello(id));
         id
+    }
+
+    /// Says where a link comes from, for people.
+    pub fn name_peer(&mut self, peer: PeerId, from: &str) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.from = cut(from, 64).into();
+        }
     }
 
     /// A link has gone down. If a rank was behind it that had not finished, it has failed.
@@ -225,7 +238,7 @@ impl Hub {
             Some(Who::Leaving | Who::Rejected) | None => return Err(Fault::new(Category::Protocol)),
         };
         let max = if known { self.config.max_payload } else { MAX_HELLO_PAYLOAD };
-        if !known && prefix.kind != HELLO {
+        if !known && !matches!(prefix.kind, HELLO | INQUIRE) {
             let fault = Fault::new(Category::Protocol);
             self.reject(peer, fault, NO_HELLO);
             return Err(fault);
@@ -384,7 +397,7 @@ impl Hub {
     fn dispatch(&mut self, peer: PeerId, prefix: Prefix, header: &[u8], payload: Payload) -> Result<(), Refusal> {
         let Some(who) = self.peers.get(&peer).map(|peer| peer.who) else { return Ok(()) };
         if matches!(who, Who::Stranger) {
-            if prefix.kind != HELLO {
+            if !matches!(prefix.kind, HELLO | INQUIRE) {
                 return Err(broken(NO_HELLO));
             }
             self.check_version(peer, header)?;
@@ -393,13 +406,14 @@ impl Hub {
         let rank = match (who, frame) {
             (Who::Leaving | Who::Rejected, _) | (_, None) => return Ok(()),
             (Who::Stranger, Some(Up::Hello(hello))) => return self.on_hello(peer, hello, &payload),
+            (Who::Stranger, Some(Up::Inquire(_))) => return self.on_inquire(peer, &payload),
             (Who::Stranger | Who::Claimant(_), Some(_)) => return Err(broken("a frame before the Hello was answered")),
             (Who::Rank(rank), Some(_)) => rank,
         };
         self.lives(rank);
         match frame {
             None => Ok(()),
-            Some(Up::Hello(_)) => Err(broken("a second Hello")),
+            Some(Up::Hello(_) | Up::Inquire(_)) => Err(broken("a second Hello")),
             Some(Up::Name(name)) => self.on_name(rank, name, &payload),
             Some(Up::Submit(submit)) => self.on_submit(rank, submit, payload),
             Some(Up::Data(data)) => self.on_data(rank, data, payload),

@@ -1,5 +1,6 @@
 //! What the hub knows of a link and of the rank behind it.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -76,6 +77,8 @@ pub(super) struct Peer {
     pub(super) ping: bool,
     /// Most bytes of text that the other side takes.
     pub(super) max_reason: usize,
+    /// Where it comes from, for people.
+    pub(super) from: Box<str>,
 }
 
 impl Peer {
@@ -88,6 +91,7 @@ impl Peer {
             pong: false,
             ping: false,
             max_reason: MAX_HELLO_PAYLOAD as usize,
+            from: Box::default(),
         }
     }
 }

@@ -119,7 +119,7 @@ impl Hub {
     }
 
     /// " among ranks 1, 3", for a call on another communicator than the world.
-    fn ranks_of(&self, communicator: u64) -> String {
+    pub(super) fn ranks_of(&self, communicator: u64) -> String {
         match self.members(communicator) {
             Some(all) if communicator != WORLD => format!(" among {}", list(&all.members)),
             _ => String::new(),

@@ -34,6 +34,7 @@ fn ups() -> Golden<Up> {
             }),
             "012505000000454d5049010003000000040000000100040000010000000100000001000002000030750000"
         ),
+        ("inquire", 3, Up::Inquire(Inquire { magic: MAGIC, version: 1 }), "040603000000454d50490100"),
         ("name_group", 16, Up::Name(Name { kind: NameKind::Group, id: 7 }), "080310000000010700"),
         ("name_operation", 9, Up::Name(Name { kind: NameKind::Operation, id: 8 }), "080309000000020800"),
         ("name_site", 12, Up::Name(Name { kind: NameKind::Site, id: 9 }), "08030c000000030900"),
@@ -104,6 +105,7 @@ fn downs() -> Golden<Down> {
             Down::Reject(Reject { category: Category::WrongWorld, len: 8, max: 4 }),
             "031214000000520008000000000000000400000000000000"
         ),
+        ("report", 9, Down::Report(Report { version: 1, offset: 16, len: 25 }), "050a0900000001001000000019000000"),
         (
             "part",
             0,
