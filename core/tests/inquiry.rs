@@ -37,8 +37,7 @@ fn snapshot(world: &mut World) -> (Snapshot, usize) {
 
 #[test]
 fn a_world_that_is_stuck_is_told_rank_by_rank() {
-    let mut world =
-        World::with(hub::Config::new(3), Registry::new(), |_, config| config.max_silence = Duration::ZERO);
+    let mut world = World::with(hub::Config::new(3), Registry::new(), |_, config| config.max_silence = Duration::ZERO);
     for node in &mut world.nodes {
         node.site = Some("main.rs:12:5");
     }

@@ -153,3 +153,82 @@ fn a_hub_says_which_call_has_waited_for_whom() {
     worlds[1].comm().allreduce([0f32; 100], Sum).wait().unwrap();
     waiting.into_iter().for_each(|request| drop(request.wait().unwrap()));
 }
+
+/// What `edgempi hub --status` prints of a hub, with further arguments.
+fn status(address: &str, proto: &str, world: &str, more: &[&str]) -> (Option<i32>, String, String) {
+    let arguments = [&["hub", "--status", address], more].concat();
+    let mut command = edgempi(&arguments);
+    let output = command.env("EDGEMPI_PROTO", proto).env("EDGEMPI_WORLD", world).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_hub_tells_whoever_asks_what_its_stuck_ranks_do() {
+    let links: &[&str] = if cfg!(target_os = "linux") { &["tcp", "unix"] } else { &["tcp"] };
+    for proto in links {
+        let hub = Hub::start(3, &[]);
+        let worlds = hub.worlds(3, proto);
+        let reduction = worlds[0].comm().allreduce([0f32; 100], Sum);
+        let receive = worlds[1].comm().recv::<u8>(2, 7);
+        // Until the hub has heard of both.
+        let told = loop {
+            let (code, told, errors) = status(&hub.address, proto, "", &[]);
+            assert_eq!(code, Some(0), "{errors}");
+            if told.contains("operations in flight: 1") && told.contains("unmatched sends and receives: 1") {
+                break told;
+            }
+        };
+        let mut lines = told.lines();
+        assert_eq!(lines.next(), Some("a world without a name of 3 ranks: 3 here, 0 finished, 0 failed"));
+        let from = if *proto == "tcp" { "127.0.0.1:" } else { "this machine" };
+        let here = "transport-std/tests/diagnosis.rs:";
+        for (rank, words) in [(0, "in allreduce(SUM, 100 x f32) at "), (1, "in recv(from rank 2, tag 7) at ")] {
+            let line = lines.next().unwrap();
+            assert!(line.starts_with(&format!("  rank {rank} (host, {from}")), "{told}");
+            assert!(line.contains(&format!("{words}{here}")), "{told}");
+        }
+        let line = lines.next().unwrap();
+        assert!(line.contains(": last seen in barrier at ") && line.ends_with(" s ago"), "{told}");
+        lines.next();
+        let line = lines.next().unwrap();
+        assert!(line.contains(", 1 of 3 have come; missing 1 (for "), "{told}");
+        assert!(line.contains(" s ago); 400 of 400 bytes received, 0 sent"), "{told}");
+        assert!(told.contains(" bytes queued, 0 of "), "{told}");
+        // For a script.
+        let (code, told, _) = status(&hub.address, proto, "", &["--json"]);
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        assert_eq!((code, told["size"].as_u64(), told["here"].as_u64()), (Some(0), Some(3), Some(3)));
+        assert_eq!(told["ranks"][1]["is_waiting"], true);
+        assert_eq!(told["operations"][0]["come"], 1);
+        // The ranks have taken no notice.
+        worlds[2].comm().send(1, 7, [1u8]).wait().unwrap();
+        receive.wait().unwrap();
+        let others = [1, 2].map(|rank| worlds[rank].comm().allreduce([0f32; 100], Sum));
+        reduction.wait().unwrap();
+        others.into_iter().for_each(|request| drop(request.wait().unwrap()));
+    }
+}
+
+#[test]
+fn a_hub_tells_nobody_who_names_another_world() {
+    let hub = Hub::start(1, &[("EDGEMPI_WORLD", "this")]);
+    let (code, told, errors) = status(&hub.address, "auto", "that", &[]);
+    assert_eq!((code, told.as_str()), (Some(1), ""));
+    assert!(errors.contains("the hub serves world \"this\", whoever asks looks for world \"that\""), "{errors}");
+    assert_eq!(status(&hub.address, "auto", "this", &[]).0, Some(0));
+}
+
+#[test]
+fn a_server_tells_the_program_that_it_is_in() {
+    let config = Config::new().rank(0).size(2).listen("127.0.0.1:0");
+    let server = edgempi::hub::Server::bind(&config, edgempi::hub::Registry::new()).unwrap();
+    let (stop, address) = (server.stop(), server.local_addr().to_string());
+    assert_eq!(stop.snapshot(), None);
+    let serving = thread::spawn(move || server.serve());
+    let asked = edgempi::hub::inquire(&Config::new().addr(&address).size(1).rank(0)).unwrap();
+    assert_eq!((asked.size, asked.here), (2, 0));
+    assert_eq!(stop.snapshot().map(|snapshot| snapshot.size), Some(2));
+    stop.stop();
+    serving.join().unwrap().unwrap();
+}

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgempi_core::hub::{self, Event, Hub, HubStatus, PeerId, Registry};
+use edgempi_core::hub::{self, Event, Hub, HubStatus, PeerId, Registry, Snapshot};
 use edgempi_core::payload::{Payload, Pool, Room};
 use edgempi_core::wire::{Down, MAX_HEAD_LEN, Prefix};
 use edgempi_core::{Instant, wire};
@@ -147,6 +147,7 @@ impl HubDriver {
         self.next_key += 1;
         let link = Watched::new(link, self.poller.clone(), key)?;
         let peer = self.hub.connect(now);
+        self.hub.name_peer(peer, &link.describe());
         tracing::debug!(?peer, from = link.describe(), "link up");
         let connection = Connection {
             key,
@@ -223,6 +224,10 @@ impl HubDriver {
 
     pub(crate) fn status(&self) -> HubStatus {
         self.hub.status()
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.hub.snapshot()
     }
 
     /// Stops although ranks still need the hub.
