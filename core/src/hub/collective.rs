@@ -471,7 +471,12 @@ impl Hub {
             }
         }
         let rank = operation.participants.get(position).map_or(Rank::new(0), |one| one.rank);
-        let mut text = String::from("the ranks do not agree: ");
+        let communicator = operation.key.map_or(WORLD, |key| key.communicator);
+        let who = match self.members(communicator) {
+            Some(all) if communicator != WORLD => format!(" of a communicator of {}", list(&all.members)),
+            _ => String::new(),
+        };
+        let mut text = format!("the ranks{who} do not agree: ");
         for (index, (side, ranks)) in sides.iter().enumerate() {
             if index > 0 {
                 text.push_str("; ");

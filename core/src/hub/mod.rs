@@ -202,7 +202,7 @@ impl Hub {
         self.now = now;
         let Some(gone) = self.peers.remove(&peer) else { return };
         self.claims.retain(|(_, claimant)| *claimant != peer);
-        for frame in gone.urgent.into_iter().chain(gone.queue) {
+        for frame in gone.queue {
             self.sent(frame.sent);
         }
         if let Who::Rank(rank) = gone.who
@@ -286,7 +286,9 @@ impl Hub {
     #[must_use]
     pub fn poll_transmit(&mut self, id: PeerId) -> Option<(Down, Payload)> {
         let peer = self.peers.get_mut(&id)?;
-        let Outgoing { mut frame, payload, sent } = peer.urgent.pop_front().or_else(|| peer.queue.pop_front())?;
+        let urgent = |frame| Outgoing { frame, payload: Payload::new(), sent: Sent::Nothing };
+        let next = peer.urgent.pop_front().map(urgent).or_else(|| peer.queue.pop_front());
+        let Outgoing { mut frame, payload, sent } = next?;
         let who = peer.who;
         peer.pong &= !matches!(frame, Down::Pong(_));
         peer.ping &= !matches!(frame, Down::Ping(_));
@@ -482,7 +484,7 @@ impl Hub {
 
     fn send_urgent(&mut self, id: PeerId, frame: Down) {
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.urgent.push_back(Outgoing { frame, payload: Payload::new(), sent: Sent::Nothing });
+            peer.urgent.push_back(frame);
             self.list(id);
         }
     }

@@ -67,8 +67,8 @@ pub(super) enum Who {
 
 pub(super) struct Peer {
     pub(super) who: Who,
-    /// Frames that must not wait behind data.
-    pub(super) urgent: VecDeque<Outgoing>,
+    /// Frames that must not wait behind data. They have no payload.
+    pub(super) urgent: VecDeque<Down>,
     pub(super) queue: VecDeque<Outgoing>,
     /// Whether the peer is among those with something to send.
     pub(super) listed: bool,

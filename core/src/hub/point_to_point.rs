@@ -225,11 +225,12 @@ impl Hub {
         if send.send > receive.receive {
             self.free_charge(sender, charge);
             let text = format!(
-                "the message from rank {sender} with tag {} has {} bytes, this receive takes {}{}",
+                "the message from rank {sender} with tag {}{} has {} bytes, and the receive of rank {receiver}{} takes {}",
                 send.tag,
-                send.send,
-                receive.receive,
                 self.site_of(sender, send.site),
+                send.send,
+                self.site_of(receiver, receive.site),
+                receive.receive,
             );
             let fault = Fault::of_size(Category::Truncated, send.send, receive.receive);
             self.fail_request(receiver, receive.request, fault, &text);
@@ -411,13 +412,25 @@ impl Hub {
     }
 
     fn datatypes_differ(&self, sender: Rank, send: &Submit, receiver: Rank, receive: &Submit) -> String {
-        let name = |code| Datatype::from_code(code).map_or(String::from("?"), |datatype| format!("{datatype}"));
+        let what = |submit: &Submit, bytes: u64, most: &str| match Datatype::from_code(submit.datatype) {
+            Some(Datatype::Object) => String::from("an object"),
+            Some(datatype) => format!("{most}{} x {datatype}", bytes / datatype.size().max(1) as u64),
+            None => String::from("?"),
+        };
+        // A receive of any length takes as many bytes as there are numbers.
+        let takes = if receive.receive > self.config.max_message {
+            Datatype::from_code(receive.datatype).map_or(String::from("?"), |datatype| match datatype {
+                Datatype::Object => String::from("an object"),
+                datatype => format!("{datatype}"),
+            })
+        } else {
+            what(receive, receive.receive, "at most ")
+        };
         format!(
-            "rank {sender} sends {} (tag {}){} and rank {receiver} receives {}{}",
-            name(send.datatype),
+            "rank {sender} sends {} (tag {}){} and rank {receiver} receives {takes}{}",
+            what(send, send.send, ""),
             send.tag,
             self.site_of(sender, send.site),
-            name(receive.datatype),
             self.site_of(receiver, receive.site),
         )
     }

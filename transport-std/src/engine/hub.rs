@@ -1,7 +1,7 @@
 //! Drives a hub: its listener, its links, its work.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,8 @@ use edgempi_core::hub::{self, Event, Hub, HubStatus, PeerId, Registry, Snapshot}
 use edgempi_core::payload::{Payload, Pool, Room};
 use edgempi_core::wire::{Down, MAX_HEAD_LEN, Prefix};
 use edgempi_core::{Instant, wire};
+
+use tracing::level_filters::LevelFilter;
 
 use super::worker::Workers;
 use super::{Engine, FIRST_LINK_KEY, FIRST_LISTENER_KEY, Traffic};
@@ -37,6 +39,16 @@ const SWEPT: usize = 16;
 
 /// How long to wait when the system refuses connections, because too many files are open, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Tells people of something that they would miss. A program without a log has stderr.
+fn warn(text: &str) {
+    if LevelFilter::current() == LevelFilter::OFF {
+        // A stderr that nobody reads is no reason to stop.
+        let _ = writeln!(io::stderr().lock(), "edgempi: {text}");
+    } else {
+        tracing::warn!(target: HUB, "{text}");
+    }
+}
 
 /// Under which name the log tells of ranks.
 const HUB: &str = "edgempi::hub";
@@ -324,7 +336,7 @@ impl HubDriver {
                     tracing::warn!(target: HUB, "rank {rank} has failed: {reason}");
                     self.report.failed.push((rank, reason));
                 }
-                Event::Slow { text } => tracing::warn!(target: HUB, "{text}"),
+                Event::Slow { text } => warn(&text),
                 _ => {}
             }
             self.clock(now);
