@@ -258,6 +258,7 @@ pub mod config;
 mod engine;
 mod error;
 pub mod hub;
+mod inquiry;
 pub mod link;
 mod membership;
 mod pending;
