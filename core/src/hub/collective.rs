@@ -483,7 +483,9 @@ impl Hub {
         if root_is_here && operation.signature.differs_in_length(theirs) {
             // What comes does not fit: MPI's name for that, with both sides all the same.
             let (theirs, others) = (theirs.block.unwrap_or_default(), operation.signature.block.unwrap_or_default());
-            let (len, max) = if position == operation.root { (theirs, others) } else { (others, theirs) };
+            let is_gather = operation.signature.call == CallCode::Gather;
+            let (len, max) =
+                if (position == operation.root) == is_gather { (others, theirs) } else { (theirs, others) };
             fault = Fault { category: Category::Truncated, len, max, ..fault };
         }
         (fault, text)
