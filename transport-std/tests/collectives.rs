@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use edgempi::{Comm, Element, Error, Max, Prod, Rank, Sum};
+use edgempi::{Comm, Communicator, Element, Error, Max, Prod, Rank, Sum};
 
 const SIZES: [u32; 4] = [1, 2, 4, 5];
 /// Elements: nothing, one frame, and more than the hub's window holds.
@@ -419,6 +419,43 @@ fn dropping_a_borrowing_request_cancels_it_for_everybody_and_leaves_the_slice_al
         let error = call(&worlds[2].comm(), &mut other).wait().expect_err(&format!("call {at} was given up"));
         assert!(matches!(error, Error::Cancelled { rank, .. } if rank == Rank::new(1)), "call {at}: {error:?}");
         assert_eq!(other, [7; 6]);
+    }
+}
+
+/// What an algorithm meets that is written against the trait, and so gives memory for its results.
+#[test]
+fn results_that_do_not_fit_their_memory_are_truncated() {
+    let worlds = edgempi::local(2).unwrap();
+    let comm = worlds[0].comm();
+    let (given, mut room) = ([1u32; 10], [0u32; 40]);
+    for len in [19, 18, 21] {
+        let room = &mut room[..len];
+        let truncated = |error: Error| assert_truncated(&error, 80, len as u64 * 4);
+        truncated(Communicator::gather(&comm, 0, &given, room).wait().unwrap_err());
+        truncated(Communicator::allgather(&comm, &given, room).wait().unwrap_err());
+    }
+    assert_truncated(&Communicator::scatter(&comm, 0, &given, &mut room[..6]).wait().unwrap_err(), 20, 24);
+    assert_truncated(&Communicator::alltoall(&comm, &given, &mut room[..9]).wait().unwrap_err(), 40, 36);
+
+    type Start = for<'a> fn(&'a Comm, &'a [i64], &'a mut [i64]) -> edgempi::Request<'a, edgempi::Status>;
+    let calls: [Start; 3] = [
+        |comm, send, receive| Communicator::allreduce(comm, send, receive, Sum),
+        |comm, send, receive| Communicator::scan(comm, send, receive, Sum),
+        |comm, send, receive| Communicator::exscan(comm, send, receive, Sum),
+    ];
+    for call in calls {
+        for len in [3, 5] {
+            let error = disagree(
+                |comm| call(comm, &[1; 4], &mut [0; 4]).wait(),
+                |comm| {
+                    let mut room = vec![-1; len];
+                    let result = call(comm, &[1; 4], &mut room).wait();
+                    assert_eq!(room, vec![-1; len]);
+                    result
+                },
+            );
+            assert_truncated(&error, 32, len as u64 * 8);
+        }
     }
 }
 
