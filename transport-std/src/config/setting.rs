@@ -117,7 +117,7 @@ pub const SETTINGS: &[Setting] = &[
         method: "proto",
         variables: &["EDGEMPI_PROTO"],
         default: "auto",
-        meaning: "link to the hub: tcp, unix (Linux, hub on the same machine), or auto: unix where it leads to the hub, else tcp",
+        meaning: "link to the hub: tcp, unix (Linux, hub on the same machine), or auto: unix where it leads to a hub of the same user or root, else tcp",
     },
     Setting {
         field: Field::World,
