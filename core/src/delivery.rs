@@ -80,6 +80,10 @@
 //!   when the hub had all of it nobody is told, otherwise its sender gets `Cancelled`.
 //! - **A send** that has resolved can not be called back. One that waits for its receive is taken back.
 //!
+//! A send or a receive can also be [withdrawn](crate::Endpoint::withdraw), as `MPI_Cancel` does. Then it ends in one of two
+//! ways, and its rank hears which: with `Cancelled`, if nobody had matched it, and it is as if it had never been; or as
+//! ever, with the whole message, on both sides.
+//!
 //! A request that owns its buffers need not be cancelled when somebody drops it; crate `edgempi` lets it go on alone.
 //!
 //! # When ranks disagree

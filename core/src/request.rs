@@ -446,9 +446,11 @@ impl Submission {
             }
             _ => {}
         }
-        if let Call::Mprobe { message, .. } | Call::Mrecv { message } = *call {
+        if let Call::Mprobe { message, .. } | Call::Mrecv { message, .. } = *call {
             n = message;
         }
+        // Of a message that is kept, nothing has to fit.
+        any_tag |= matches!(call, Call::Mrecv { discard: true, .. });
         let flags = SubmitFlags::empty();
         let mut flags = flags.with_if(any_source, SubmitFlags::ANY_SOURCE).with_if(any_tag, SubmitFlags::ANY_TAG);
         if peer.get() >= size {
@@ -581,6 +583,7 @@ impl Marks {
     pub(crate) const NEW_GROUP: u8 = 1;
     pub(crate) const NEW_OPERATION: u8 = 2;
     pub(crate) const NEW_SITE: u8 = 4;
+    /// A Cancel is to be sent, or, of a request that was not given up, a Withdraw.
     pub(crate) const CANCEL: u8 = 8;
     pub(crate) const CANCELLED: u8 = 16;
     pub(crate) const CREDIT: u8 = 32;

@@ -28,6 +28,15 @@ pub(super) enum Called {
     User(u16),
 }
 
+impl Called {
+    pub(super) fn is_collective(self) -> bool {
+        match self {
+            Self::Builtin(call) => CallCode::of(&call).is_collective(),
+            Self::User(_) => true,
+        }
+    }
+}
+
 impl Held {
     /// The call, its ranks and its place in the source. `name` is that of a user's operation.
     pub(super) fn describe(&self, name: impl FnOnce(u16) -> String) -> String {

@@ -137,6 +137,8 @@ impl Drop for StateGuard<'_> {
 
 /// The state of a rank.
 pub(crate) struct State {
+    /// This rank, in the world.
+    own: Rank,
     pub(super) endpoint: Endpoint<Vec<Slot>>,
     requests: Vec<Option<Held>>,
     names: Names,
@@ -154,6 +156,8 @@ pub(crate) struct State {
     pub(crate) joined: Signal<Result<(), Error>>,
     pub(crate) ended: Signal<Result<(), Error>>,
     leaving: bool,
+    /// Whether all calls come from one thread, so that none comes while it waits.
+    pub(crate) calls_from_one_thread: bool,
     resolutions: Vec<Resolution>,
     /// What is dropped once the state is unlocked: its waker may be the last of a task, which then drops anything.
     dropped: Vec<Arc<Pending>>,
@@ -176,6 +180,7 @@ impl State {
     ) -> Self {
         config.world_len = world.len() as u32;
         Self {
+            own: config.rank,
             endpoint: Endpoint::new(now, config, vec![Slot::FREE; slots]),
             requests: Vec::new(),
             names: Names::default(),
@@ -188,6 +193,7 @@ impl State {
             joined: Signal::new(),
             ended: Signal::new(),
             leaving: false,
+            calls_from_one_thread: false,
             resolutions: Vec::new(),
             dropped: Vec::new(),
         }
@@ -314,6 +320,24 @@ impl State {
         self.endpoint.cancel(id);
     }
 
+    /// Takes a send or a receive back if nobody has matched it; returns this rank.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if it is a collective, and has not ended.
+    pub(crate) fn withdraw(&mut self, id: RequestId) -> Result<Rank, Error> {
+        if let Some(Some(held)) = self.requests.get(id.index())
+            && held.id == id
+            && held.called.is_collective()
+        {
+            let text =
+                "a collective can not be cancelled: drop its request, and where it borrows its buffer it fails on all";
+            return Err(Error::invalid(text));
+        }
+        self.endpoint.withdraw(id);
+        Ok(self.own)
+    }
+
     /// Takes in the head of a frame.
     pub(super) fn handle_frame(&mut self, now: Instant, prefix: Prefix, header: &[u8]) -> Result<Incoming, Fault> {
         // The frame may open one more part of a message.
@@ -327,6 +351,15 @@ impl State {
             self.resolve(pending, Err(Error::InvalidArgument { reason }));
         }
         self.cancel(id);
+    }
+
+    /// The thread that waits for this request sleeps. Returns whether the hub is to be told.
+    pub(crate) fn blocked(&mut self, id: RequestId) -> bool {
+        let tells = self.calls_from_one_thread && self.find(id).is_some_and(|pending| !pending.is_resolved());
+        if tells {
+            self.endpoint.blocked(id);
+        }
+        tells
     }
 
     pub(crate) fn leave(&mut self, reason: GoodbyeReason) {
