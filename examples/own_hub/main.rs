@@ -75,7 +75,7 @@ fn operations() -> Registry {
 
 /// The hub: ten lines, without those that start the ranks.
 fn hub(size: u32) -> Result<(), Box<dyn std::error::Error>> {
-    let config = Config::new().rank(0).size(size).listen("127.0.0.1").port(0);
+    let config = Config::new().rank(0).size(size).listen("127.0.0.1:0");
     let server = Server::bind(&config, operations())?;
     let mut ranks = Vec::new();
     for rank in 0..size {
