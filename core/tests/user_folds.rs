@@ -228,8 +228,8 @@ fn some_give_and_others_receive() {
         let requests: Vec<_> = (0..4).map(|rank| world.ask(rank, ask(rank as u32))).collect();
         world.settle();
         let expected = mixed(&[3, 1], len);
-        for rank in 0..4 {
-            let got = world.outcome(rank, requests[rank]).bytes();
+        for (rank, request) in requests.into_iter().enumerate() {
+            let got = world.outcome(rank, request).bytes();
             assert!(got == if rank % 2 == 0 { expected.clone() } else { Vec::new() }, "rank {rank}, {len} bytes");
         }
         world.assert_usable();
