@@ -3,8 +3,9 @@
 use std::panic::Location;
 
 use edgempi_core::request::{Receive, Sent};
-use edgempi_core::{Call, Datatype, Element, Rank, ReduceOp, Source, Status, Tag, TagSelector};
+use edgempi_core::{Call, Datatype, Element, Rank, ReduceOp, Status, Tag, TagSelector};
 
+use super::peers::{IntoDest, IntoSource, NOTHING};
 use super::{Comm, Started, whole};
 use crate::buffers::{Inbound, Outbound, Storage, sized};
 use crate::engine::OwnedCall;
@@ -46,35 +47,41 @@ impl Comm {
     /// # Ok::<(), edgempi::Error>(())
     /// ```
     #[track_caller]
-    pub fn send_init<T: Element>(
-        &self,
-        dest: impl Into<Rank>,
-        tag: impl Into<Tag>,
-        data: Vec<T>,
-    ) -> Persistent<Vec<T>> {
-        self.send_again(Call::Send { dest: dest.into(), tag: tag.into() }, data, Location::caller())
+    pub fn send_init<T: Element>(&self, dest: impl IntoDest, tag: impl Into<Tag>, data: Vec<T>) -> Persistent<Vec<T>> {
+        let tag = tag.into();
+        self.send_again(dest.into_dest().map(|dest| Call::Send { dest, tag }), data, Location::caller())
     }
 
-    /// As [`send_init`](Self::send_init), in synchronous mode: a round ends when a receive has taken its message.
+    /// An [`ssend`](Self::ssend) to be made again and again (MPI 4.1, chapter 3.9): a round ends when a receive has taken its
+    /// message.
     #[track_caller]
-    pub fn ssend_init<T: Element>(
-        &self,
-        dest: impl Into<Rank>,
-        tag: impl Into<Tag>,
-        data: Vec<T>,
-    ) -> Persistent<Vec<T>> {
-        self.send_again(Call::Ssend { dest: dest.into(), tag: tag.into() }, data, Location::caller())
+    pub fn ssend_init<T: Element>(&self, dest: impl IntoDest, tag: impl Into<Tag>, data: Vec<T>) -> Persistent<Vec<T>> {
+        let tag = tag.into();
+        self.send_again(dest.into_dest().map(|dest| Call::Ssend { dest, tag }), data, Location::caller())
     }
 
-    /// As [`send_init`](Self::send_init), in ready mode: a round fails unless a receive waits for its message.
+    /// A [`bsend`](Self::bsend) to be made again and again (MPI 4.1, chapter 3.9): a round ends at once, with a copy of the
+    /// buffer on its way.
     #[track_caller]
-    pub fn rsend_init<T: Element>(
-        &self,
-        dest: impl Into<Rank>,
-        tag: impl Into<Tag>,
-        data: Vec<T>,
-    ) -> Persistent<Vec<T>> {
-        self.send_again(Call::Rsend { dest: dest.into(), tag: tag.into() }, data, Location::caller())
+    pub fn bsend_init<T: Element>(&self, dest: impl IntoDest, tag: impl Into<Tag>, data: Vec<T>) -> Persistent<Vec<T>> {
+        let (comm, site) = (self.clone(), Location::caller());
+        let (dest, tag) = (dest.into_dest(), tag.into());
+        Persistent::new(data, move |data| {
+            let Some(dest) = dest else { return Request::ready(Ok((data, ()))) };
+            let copy = sending(Call::Send { dest, tag }, data.clone());
+            let request = comm.start_at(copy, OnDrop::Detach, site, |_| Ok(()));
+            // It goes on alone, unless it could not be started.
+            let started = if request.is_refused() { request } else { Request::ready(Ok(())) };
+            started.map(move |()| (data, ()))
+        })
+    }
+
+    /// An [`rsend`](Self::rsend) to be made again and again (MPI 4.1, chapter 3.9): a round fails unless a receive waits for its
+    /// message, and [takes the buffer with it](Persistent::set_buffer).
+    #[track_caller]
+    pub fn rsend_init<T: Element>(&self, dest: impl IntoDest, tag: impl Into<Tag>, data: Vec<T>) -> Persistent<Vec<T>> {
+        let tag = tag.into();
+        self.send_again(dest.into_dest().map(|dest| Call::Rsend { dest, tag }), data, Location::caller())
     }
 
     /// A receive of at most `data.len()` elements to be made again and again (MPI 4.1, chapter 3.9). After a round the buffer
@@ -86,18 +93,22 @@ impl Comm {
     #[track_caller]
     pub fn recv_init<T: Element>(
         &self,
-        source: impl Into<Source>,
+        source: impl IntoSource,
         tag: impl Into<TagSelector>,
         data: Vec<T>,
     ) -> Persistent<Vec<T>, Status> {
         let (comm, site) = (self.clone(), Location::caller());
-        let call = Call::Recv { source: source.into(), tag: tag.into() };
+        let (source, tag) = (source.into_source(), tag.into());
         let most = size_of_val(data.as_slice());
-        Persistent::new(data, move |data: Vec<T>| {
+        Persistent::new(data, move |mut data: Vec<T>| {
+            let Some(source) = source else {
+                data.clear();
+                return Request::ready(Ok((data, NOTHING)));
+            };
             let started = Started {
                 receive: Receive::AtMost(most),
                 inbound: Inbound::Whole { storage: Box::new(data), open: true },
-                ..nothing(call, T::DATATYPE)
+                ..nothing(Call::Recv { source, tag }, T::DATATYPE)
             };
             comm.start_at(started, OnDrop::Cancel, site, |completion| {
                 let status = completion.status;
@@ -159,12 +170,7 @@ impl Comm {
             if is_root {
                 return comm.collect(call, send, receive, site);
             }
-            let started = Started {
-                sent: Sent::Equal(size_of_val(send.as_slice())),
-                outbound: Outbound::Whole(Box::new(send)),
-                ..nothing(call, T::DATATYPE)
-            };
-            comm.start_at(started, OnDrop::Detach, site, |completion| {
+            comm.start_at(sending(call, send), OnDrop::Detach, site, |completion| {
                 Ok((SendReceive { send: sent_back(completion)?.0, receive }, ()))
             })
         })
@@ -244,14 +250,12 @@ impl Comm {
         Persistent::new(data, move |data| comm.fold(Call::Allreduce { op }, data, true, site))
     }
 
-    fn send_again<T: Element>(&self, call: Call<'static>, data: Vec<T>, site: Place) -> Persistent<Vec<T>> {
+    /// Sends by `call`, if there is somebody to send to.
+    fn send_again<T: Element>(&self, call: Option<Call<'static>>, data: Vec<T>, site: Place) -> Persistent<Vec<T>> {
         let comm = self.clone();
         Persistent::new(data, move |data| {
-            let started = Started {
-                sent: Sent::Equal(size_of_val(data.as_slice())),
-                outbound: Outbound::Whole(Box::new(data)),
-                ..nothing(call, T::DATATYPE)
-            };
+            let Some(call) = call else { return Request::ready(Ok((data, ()))) };
+            let started = sending(call, data);
             comm.start_at(started, OnDrop::Detach, site, |completion| Ok((sent_back(completion)?.0, ())))
         })
     }
@@ -344,6 +348,15 @@ fn nothing(call: Call<'static>, datatype: Datatype) -> Started {
         receive: Receive::Exactly(0),
         outbound: Outbound::Nothing,
         inbound: Inbound::Nothing,
+    }
+}
+
+/// A call that sends all of these elements, and receives nothing.
+fn sending<T: Element>(call: Call<'static>, data: Vec<T>) -> Started {
+    Started {
+        sent: Sent::Equal(size_of_val(data.as_slice())),
+        outbound: Outbound::Whole(Box::new(data)),
+        ..nothing(call, T::DATATYPE)
     }
 }
 

@@ -233,6 +233,49 @@ fn a_synchronous_one_ends_with_its_receive_and_a_ready_one_needs_it_first() -> R
     ready.wait()?;
     assert_eq!(receive.wait()?.0, [2]);
     ready.start()?;
-    assert!(ready.wait().is_err(), "nobody receives");
+    assert!(matches!(ready.wait(), Err(Error::NotReady { .. })), "nobody receives");
+    finalize(worlds)
+}
+
+#[test]
+fn a_buffered_one_ends_at_once_and_its_buffer_may_be_changed() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    let mut buffered = comms[1].bsend_init(0, 7, vec![0u8; LONG]);
+    for round in 0..3 {
+        buffered.buffer_mut().expect("it is back").fill(round);
+        buffered.start()?;
+        assert!(buffered.test());
+        buffered.wait()?;
+    }
+    for round in 0..3 {
+        assert_eq!(comms[0].recv::<u8>(1, 7).wait()?.0, vec![round; LONG]);
+    }
+    let mut invalid = comms[1].bsend_init(9, 7, vec![0u8; 1]);
+    invalid.start()?;
+    assert!(matches!(invalid.wait(), Err(Error::InvalidArgument { .. })));
+    finalize(worlds)
+}
+
+#[test]
+fn messages_to_and_from_nobody_end_at_once() -> Result<(), Error> {
+    let worlds = edgempi::local(1)?;
+    let comm = worlds[0].comm();
+    let nobody: Option<u32> = None;
+    let mut sends = [
+        comm.send_init(nobody, 7, vec![1u8; 3]),
+        comm.ssend_init(nobody, 7, vec![1u8; 3]),
+        comm.bsend_init(nobody, 7, vec![1u8; 3]),
+        comm.rsend_init(nobody, 7, vec![1u8; 3]),
+    ];
+    let mut recv = comm.recv_init(nobody, 7, vec![1u8; 3]);
+    for _ in 0..2 {
+        start_all(&mut sends)?;
+        recv.start()?;
+        assert!(sends.iter().all(Persistent::test) && recv.test());
+        wait_all(sends.iter_mut().map(Persistent::request)).wait()?;
+        assert_eq!(recv.wait()?.bytes, 0);
+        assert!(sends.iter().all(|send| send.buffer() == Some(&vec![1; 3])) && recv.buffer() == Some(&Vec::new()));
+    }
     finalize(worlds)
 }
