@@ -21,8 +21,8 @@ use crate::rank::{Rank, Tag};
 use crate::request::{CallCode, Marks, Parts, Progress, RequestId, Slot, State, Submission};
 use crate::time::{Instant, OVERSLEPT};
 use crate::wire::{
-    Cancel, Complete, Credit, Data, Down, Goodbye, GoodbyeReason, Hello, Layout, MAGIC, MAX_HEAD_LEN, Name, NameKind,
-    PREFIX_LEN, Part, Ping, Prefix, RankKind, Submit, SubmitFlags, Up, VERSION, Welcome, Withdraw,
+    Blocked, Cancel, Complete, Credit, Data, Down, Goodbye, GoodbyeReason, Hello, Layout, MAGIC, MAX_HEAD_LEN, Name,
+    NameKind, PREFIX_LEN, Part, Ping, Prefix, RankKind, Submit, SubmitFlags, Up, VERSION, Welcome, Withdraw,
 };
 
 /// Queue bytes that a message costs beside its own: what the hub keeps about it.
@@ -94,10 +94,13 @@ pub enum Incoming {
         /// How many bytes.
         len: usize,
     },
-    /// A reason for people, about the event that follows: UTF-8, unless the hub is broken.
+    /// A reason, about the event that follows.
     Reason {
         /// How many bytes.
         len: usize,
+        /// How many of them, from the front, are a text for people: UTF-8, unless the hub is broken. What is behind it is
+        /// the error of the user's code at the hub, as postcard.
+        text: usize,
     },
     /// Bytes that nobody wants any more.
     Discard {
@@ -306,6 +309,8 @@ pub struct Endpoint<S: ?Sized> {
     pinged: Option<Instant>,
     event: Option<Event>,
     lacks: Option<RequestId>,
+    /// What the rank's one thread waits for, if it has said so and the hub does not know yet.
+    blocked: Option<RequestId>,
     /// The request that the event ends. Its slot is not used again before the event has been taken: until then the
     /// driver may look for what it keeps there.
     finished: Option<u16>,
@@ -348,6 +353,7 @@ impl<S> Endpoint<S> {
             pinged: None,
             event: None,
             lacks: None,
+            blocked: None,
             finished: None,
             slots,
         }
@@ -379,6 +385,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         (self.pong, self.ping) = (false, false);
         (self.last_sent, self.last_heard, self.pinged) = (now, now, None);
         (self.event, self.lacks, self.finished) = (None, None, None);
+        self.blocked = None;
         self.slots.as_mut().fill(Slot::FREE);
         self.adopt(0);
     }
@@ -493,6 +500,13 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         }
     }
 
+    /// Says to the hub that this rank's one thread waits for `request`, and makes no call until that is answered. A hub
+    /// that hears so from ranks that wait for each other fails what they wait for. Never true of a rank whose calls come
+    /// from several threads or tasks.
+    pub fn blocked(&mut self, request: RequestId) {
+        self.blocked = Some(request);
+    }
+
     /// Begins to leave: once every request that still sends or waits for a collective has been answered, and was not given
     /// up, Goodbye is sent and [`Event::Goodbye`] comes when the world has finished.
     pub fn leave(&mut self, reason: GoodbyeReason) {
@@ -541,14 +555,16 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             Down::Reject(reject) => {
                 self.phase = Phase::Closed;
                 self.event = Some(Event::Rejected(reject.fault()));
-                Some(Incoming::Reason { len })
+                Some(Incoming::Reason { len, text: len })
             }
             Down::Goodbye(goodbye) => {
                 self.phase = Phase::Closed;
                 self.event = Some(Event::Goodbye(goodbye.reason));
-                Some(Incoming::Reason { len })
+                Some(Incoming::Reason { len, text: len })
             }
             _ if !greeted => None,
+            // Only whoever asks is told.
+            Down::Report(_) => None,
             Down::Ping(_) => {
                 self.pong = true;
                 Some(Incoming::Discard { len })
@@ -566,7 +582,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
                     return Some(Incoming::Discard { len });
                 }
                 self.finish(index, Event::Fail { request: fail.request, fault: fail.fault() });
-                Some(Incoming::Reason { len })
+                Some(Incoming::Reason { len, text: fail.text_len(len) })
             }
         }
     }
@@ -882,6 +898,10 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
                 if self.next_ready(draft, reach, name_len).is_some() {
                     return true;
                 }
+                if let Some(request) = self.newly_blocked() {
+                    draft.set(Up::Blocked(Blocked { request }));
+                    return true;
+                }
                 let Phase::Leaving(reason) = self.phase else { return false };
                 if self.unsettled > 0 && reason == GoodbyeReason::Finished {
                     return false;
@@ -891,6 +911,17 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             }
         }
         true
+    }
+
+    /// What the rank's thread waits for, once everything has left that it had started before: the hub must not take it
+    /// for stuck while a call of it that helps is still on its way.
+    fn newly_blocked(&mut self) -> Option<RequestId> {
+        if self.ready.head != 0 {
+            return None;
+        }
+        let request = self.blocked.take()?;
+        self.find(request).filter(|(_, slot)| !slot.marks.has(Marks::CANCELLED))?;
+        Some(request)
     }
 
     fn next_ready(

@@ -258,6 +258,7 @@ pub mod config;
 mod engine;
 mod error;
 pub mod hub;
+mod inquiry;
 pub mod link;
 mod membership;
 mod pending;
@@ -277,7 +278,7 @@ pub use comm::{Comm, IntoBuffer, IntoDest, IntoSource, Message, Objects, SendRec
 pub use config::Config;
 pub use edgempi_core::ReduceOp::{Band, Bor, Bxor, Land, Lor, Lxor, Max, Maxloc, Min, Minloc, Prod, Sum};
 #[doc(inline)]
-pub use edgempi_core::operation::{Operation, Reducer};
+pub use edgempi_core::operation::{Named, Operation, Reducer};
 #[doc(inline)]
 pub use edgempi_core::{
     ANY_SOURCE, ANY_TAG, Category, Communicator, Datatype, Element, Group, Located, Logical, Rank, Ranks, ReduceOp,

@@ -16,6 +16,7 @@ use crate::communicator::SplitRequest;
 use crate::datatype::{Datatype, ReduceOp};
 use crate::rank::{Rank, Tag};
 use crate::request::{CallCode, RequestId};
+use crate::time::Instant;
 use crate::wire::{Submit, SubmitFlags};
 
 /// The ranks of one kind of operation, known to the hub under a number of its own.
@@ -221,6 +222,12 @@ impl Signature {
             && self.op == other.op
             && self.name == other.name
             && blocks
+    }
+
+    /// Whether two participants mean the same call, and only differ in how long what the root gives or receives is.
+    pub(super) fn differs_in_length(&self, other: &Self) -> bool {
+        let without = |signature: &Self| Self { block: None, ..signature.clone() };
+        matches!(self.call, CallCode::Bcast | CallCode::Scatter | CallCode::Gather) && without(self) == without(other)
     }
 
     /// The call, for people.
@@ -473,11 +480,15 @@ pub(super) struct Operation {
     /// Streams that wait until giver and receivers have room for an open part.
     pub(super) unopened: VecDeque<usize>,
     pub(super) plan: Plan,
+    /// What the user's code has returned as its error, encoded.
+    pub(super) error: Payload,
     /// Work of it has been handed out and has not come back: what that reads takes memory, whatever happens here.
     pub(super) at_work: bool,
     pub(super) window: u64,
     /// Window bytes that the operation holds.
     pub(super) reserved: u64,
+    /// When the first rank called it.
+    pub(super) since: Instant,
 }
 
 impl Operation {

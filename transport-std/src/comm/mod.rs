@@ -123,6 +123,12 @@ fn whole<T: Element>(completion: Completion) -> Result<Vec<T>, Error> {
     storage.into_any().downcast::<Vec<T>>().map(|elements| *elements).map_err(|_| Error::Finalized)
 }
 
+/// The elements of a result that came in parts, by the ranks that gave them.
+fn in_parts<T: Element>(completion: Completion) -> Result<Vec<Vec<T>>, Error> {
+    let Inbound::Parts(parts) = completion.buffers.inbound else { return Err(Error::Finalized) };
+    parts.into_any().downcast::<Vec<Vec<T>>>().map(|parts| *parts).map_err(|_| Error::Finalized)
+}
+
 impl std::fmt::Debug for Comm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Comm(rank {} of {})", self.rank(), self.size())

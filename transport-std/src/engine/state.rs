@@ -11,7 +11,7 @@ use edgempi_core::{Call, Category, Datatype, Endpoint, Fault, Group, Instant, Ra
 
 use super::held::{Called, Held};
 use super::names::{MAX_BYTES, Names};
-use super::payload::Refused;
+use super::payload::{Reason, Refused};
 use crate::error::Error;
 use crate::pending::Pending;
 use crate::signal::Signal;
@@ -156,6 +156,8 @@ pub(crate) struct State {
     pub(crate) joined: Signal<Result<(), Error>>,
     pub(crate) ended: Signal<Result<(), Error>>,
     leaving: bool,
+    /// Whether all calls come from one thread, so that none comes while it waits.
+    pub(crate) calls_from_one_thread: bool,
     resolutions: Vec<Resolution>,
     /// What is dropped once the state is unlocked: its waker may be the last of a task, which then drops anything.
     dropped: Vec<Arc<Pending>>,
@@ -191,6 +193,7 @@ impl State {
             joined: Signal::new(),
             ended: Signal::new(),
             leaving: false,
+            calls_from_one_thread: false,
             resolutions: Vec::new(),
             dropped: Vec::new(),
         }
@@ -236,7 +239,7 @@ impl State {
                 self.late.push(pending);
                 return Ok(RequestId::NONE);
             }
-            Err(fault) => return Err(Error::from_hub(fault, String::new())),
+            Err(fault) => return Err(Error::from_hub(fault, Reason::default())),
         };
         if is_collective {
             self.names.start(communicator.id, group);
@@ -350,6 +353,15 @@ impl State {
         self.cancel(id);
     }
 
+    /// The thread that waits for this request sleeps. Returns whether the hub is to be told.
+    pub(crate) fn blocked(&mut self, id: RequestId) -> bool {
+        let tells = self.calls_from_one_thread && self.find(id).is_some_and(|pending| !pending.is_resolved());
+        if tells {
+            self.endpoint.blocked(id);
+        }
+        tells
+    }
+
     pub(crate) fn leave(&mut self, reason: GoodbyeReason) {
         self.leaving = true;
         self.endpoint.leave(reason);
@@ -370,7 +382,7 @@ impl State {
     }
 
     /// What the last frame was about, now that its payload has been taken.
-    fn handle_event(&mut self, event: Event, reason: String) {
+    fn handle_event(&mut self, event: Event, reason: Reason) {
         match event {
             Event::Welcome(_) => self.resolutions.push(Resolution::Joined(Ok(()))),
             Event::Part { request, part, len } => {
@@ -399,7 +411,7 @@ impl State {
                 self.dropped.extend(pending);
             }
             Event::Rejected(Fault { category, .. }) => {
-                let address = self.hub.clone();
+                let (address, reason) = (self.hub.clone(), reason.text);
                 self.lose(&Error::Refused { category, address, reason });
             }
             Event::Goodbye(GoodbyeReason::Finished) => {
@@ -415,10 +427,10 @@ impl State {
 
     /// A payload is in its place, or was not what its request can take: now for what its frame means. Returns whether
     /// that ends the link.
-    pub(crate) fn finish(&mut self, payload: Result<String, Refused>) -> bool {
+    pub(crate) fn finish(&mut self, payload: Result<Reason, Refused>) -> bool {
         let reason = payload.unwrap_or_else(|Refused { request, reason }| {
             self.refuse(request, reason);
-            String::new()
+            Reason::default()
         });
         if let Some(event) = self.endpoint.poll_event() {
             self.handle_event(event, reason);
@@ -487,7 +499,7 @@ fn invalid(fault: Fault, call: &Call<'_>, datatype: Datatype, communicator: Comm
     let Fault { category, len, max, .. } = fault;
     let CommunicatorId { size, rank, .. } = communicator;
     if category != Category::InvalidArgument {
-        return Error::from_hub(fault, String::new());
+        return Error::from_hub(fault, Reason::default());
     }
     let nobody = |rank: Rank, what: &str| {
         Error::invalid(format!("there is no rank {rank} {what}: ranks go from 0 to {}", size.saturating_sub(1)))

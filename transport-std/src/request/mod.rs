@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::pending::{Completion, Pending};
 use crate::sim::forbid_testing_in_a_loop;
 
+use blocking::block_for;
 pub use blocking::block_on;
 pub(crate) use blocking::block_until;
 pub use persistent::{Persistent, start_all};
@@ -144,7 +145,11 @@ impl<'a, T> Request<'a, T> {
     /// In a [simulation](crate::sim), whose ranks share one thread.
     #[track_caller]
     pub fn wait(self) -> Result<T, Error> {
-        block_on(self)
+        let id = match &self.state {
+            State::Started(started) => Some(started.id),
+            _ => None,
+        };
+        block_for(self, id)
     }
 
     /// Whether the result, or a failure, is there; then waiting for it takes no time (MPI 4.1, chapter 3.7.3). The
