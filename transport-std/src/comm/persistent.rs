@@ -250,6 +250,74 @@ impl Comm {
         Persistent::new(data, move |data| comm.folding(Call::Allreduce { op }, data, true, site))
     }
 
+    /// A `reduce_scatter_block` to be made again and again (MPI 4.1, chapter 6.12.9): everybody's data are combined element by
+    /// element, and each rank receives a block of the result. Size must divide their length.
+    #[track_caller]
+    pub fn reduce_scatter_block_init<T: Element>(&self, data: Vec<T>, op: ReduceOp) -> Persistent<SendReceive<T>> {
+        let (comm, site) = (self.clone(), Location::caller());
+        let size = self.size() as usize;
+        Persistent::new(SendReceive::sending(data), move |SendReceive { send, receive }| {
+            if !send.len().is_multiple_of(size) {
+                let len = send.len();
+                let text = format!("{len} elements can not be divided into one block for each of {size} ranks");
+                return Request::refused(Error::invalid(text));
+            }
+            let block = send.len() / size;
+            comm.fold_block(Call::ReduceScatterBlock { op }, send, receive, block, site)
+        })
+    }
+
+    /// A `reduce_scatter` to be made again and again (MPI 4.1, chapter 6.12.10): as
+    /// [`reduce_scatter_block_init`](Self::reduce_scatter_block_init), but this rank receives `count` elements, behind those of
+    /// the ranks before it.
+    #[track_caller]
+    pub fn reduce_scatter_init<T: Element>(
+        &self,
+        data: Vec<T>,
+        count: usize,
+        op: ReduceOp,
+    ) -> Persistent<SendReceive<T>> {
+        let (comm, site) = (self.clone(), Location::caller());
+        Persistent::new(SendReceive::sending(data), move |SendReceive { send, receive }| {
+            comm.fold_block(Call::ReduceScatter { op }, send, receive, count, site)
+        })
+    }
+
+    /// A `scan` to be made again and again (MPI 4.1, chapter 6.12.11). What the ranks up to this one give, combined, takes the
+    /// place of the data.
+    #[track_caller]
+    pub fn scan_init<T: Element>(&self, data: Vec<T>, op: ReduceOp) -> Persistent<Vec<T>> {
+        let (comm, site) = (self.clone(), Location::caller());
+        Persistent::new(data, move |data| comm.folding(Call::Scan { op }, data, true, site))
+    }
+
+    /// An `exscan` to be made again and again (MPI 4.1, chapter 6.12.12). What the ranks before this one give, combined, takes
+    /// the place of the data; on rank 0 they stay.
+    #[track_caller]
+    pub fn exscan_init<T: Element>(&self, data: Vec<T>, op: ReduceOp) -> Persistent<Vec<T>> {
+        let (comm, site) = (self.clone(), Location::caller());
+        let receives = self.rank() != 0;
+        Persistent::new(data, move |data| comm.folding(Call::Exscan { op }, data, receives, site))
+    }
+
+    /// A round of a reduction that brings this rank `count` elements.
+    fn fold_block<T: Element>(
+        &self,
+        call: Call<'static>,
+        send: Vec<T>,
+        receive: Vec<T>,
+        count: usize,
+        site: Place,
+    ) -> Request<'static, (SendReceive<T>, ())> {
+        let Some(own) = sized(receive, count) else { return no_memory(count) };
+        let started = Started {
+            receive: Receive::Exactly(size_of_val(own.as_slice())),
+            inbound: Inbound::Whole { storage: Box::new(own), open: false },
+            ..sending(call, send)
+        };
+        self.start_both(started, site)
+    }
+
     /// Sends by `call`, if there is somebody to send to.
     fn send_again<T: Element>(&self, call: Option<Call<'static>>, data: Vec<T>, site: Place) -> Persistent<Vec<T>> {
         let comm = self.clone();

@@ -279,3 +279,49 @@ fn messages_to_and_from_nobody_end_at_once() -> Result<(), Error> {
     }
     finalize(worlds)
 }
+
+#[test]
+fn reductions_of_which_each_rank_receives_something_else() -> Result<(), Error> {
+    let worlds = edgempi::local(3)?;
+    let rounds = |comm: Comm| -> Result<(), Error> {
+        let me = comm.rank().index();
+        let mut scan = comm.scan_init(vec![0u64; 2], Sum);
+        let mut exscan = comm.exscan_init(vec![0u64; 2], Sum);
+        let mut blocks = comm.reduce_scatter_block_init(vec![0u64; 6], Sum);
+        // Rank r receives r elements.
+        let mut varied = comm.reduce_scatter_init(vec![0u64; 3], me, Sum);
+        for round in 1..4u64 {
+            let own = round * (me as u64 + 1);
+            for vector in [&mut scan, &mut exscan] {
+                vector.buffer_mut().expect("it is back").fill(own);
+            }
+            for pair in [&mut blocks, &mut varied] {
+                let send = &mut pair.buffer_mut().expect("it is back").send;
+                send.iter_mut().zip(own..).for_each(|(place, value)| *place = value);
+            }
+            scan.start()?;
+            exscan.start()?;
+            blocks.start()?;
+            varied.start()?;
+            wait_all([&mut varied, &mut blocks].map(Persistent::request)).wait()?;
+            wait_all([&mut exscan, &mut scan].map(Persistent::request)).wait()?;
+            let up_to = |count: usize| (1..=count as u64).sum::<u64>() * round;
+            assert_eq!(scan.buffer(), Some(&vec![up_to(me + 1); 2]));
+            assert_eq!(exscan.buffer(), Some(&vec![if me == 0 { own } else { up_to(me) }; 2]));
+            let totals: Vec<u64> = (0..6).map(|at| up_to(3) + 3 * at).collect();
+            let SendReceive { send, receive } = blocks.buffer().expect("it is back");
+            assert_eq!((receive.as_slice(), send[0]), (&totals[me * 2..][..2], own));
+            let before = [0, 0, 1][me];
+            assert_eq!(varied.buffer().expect("it is back").receive, totals[before..][..me]);
+        }
+        let mut odd = comm.reduce_scatter_block_init(vec![0u64; 4], Sum);
+        odd.start()?;
+        assert!(matches!(odd.wait(), Err(Error::InvalidArgument { .. })));
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let ranks: Vec<_> = comms(&worlds).into_iter().map(|comm| scope.spawn(|| rounds(comm))).collect();
+        ranks.into_iter().try_for_each(|rank| rank.join().expect("nobody panics"))
+    })?;
+    finalize(worlds)
+}
