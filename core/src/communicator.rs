@@ -134,6 +134,8 @@ pub enum Call<'a> {
     Mrecv {
         /// The number under which it is kept.
         message: u32,
+        /// Whether nobody wants it any more: its sender goes on, and nothing is received.
+        discard: bool,
     },
     /// The ranks part into new communicators (7.4.2). Gives a [`SplitRequest`], receives a [`SplitResult`].
     Split,
@@ -176,7 +178,7 @@ impl Call<'_> {
             Self::Recv { source, tag } => Call::Recv { source, tag },
             Self::Probe { source, tag, wait } => Call::Probe { source, tag, wait },
             Self::Mprobe { source, tag, wait, message } => Call::Mprobe { source, tag, wait, message },
-            Self::Mrecv { message } => Call::Mrecv { message },
+            Self::Mrecv { message, discard } => Call::Mrecv { message, discard },
             Self::Split => Call::Split,
             Self::Free => Call::Free,
             Self::User { .. } => return None,

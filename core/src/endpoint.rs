@@ -21,8 +21,8 @@ use crate::rank::{Rank, Tag};
 use crate::request::{CallCode, Marks, Parts, Progress, RequestId, Slot, State, Submission};
 use crate::time::{Instant, OVERSLEPT};
 use crate::wire::{
-    Cancel, Complete, Credit, Data, Down, Goodbye, GoodbyeReason, Hello, Layout, MAGIC, MAX_HEAD_LEN, Name, NameKind,
-    PREFIX_LEN, Part, Ping, Prefix, RankKind, Submit, SubmitFlags, Up, VERSION, Welcome, Withdraw,
+    Blocked, Cancel, Complete, Credit, Data, Down, Goodbye, GoodbyeReason, Hello, Layout, MAGIC, MAX_HEAD_LEN, Name,
+    NameKind, PREFIX_LEN, Part, Ping, Prefix, RankKind, Submit, SubmitFlags, Up, VERSION, Welcome, Withdraw,
 };
 
 /// Queue bytes that a message costs beside its own: what the hub keeps about it.
@@ -306,6 +306,8 @@ pub struct Endpoint<S: ?Sized> {
     pinged: Option<Instant>,
     event: Option<Event>,
     lacks: Option<RequestId>,
+    /// What the rank's one thread waits for, if it has said so and the hub does not know yet.
+    blocked: Option<RequestId>,
     /// The request that the event ends. Its slot is not used again before the event has been taken: until then the
     /// driver may look for what it keeps there.
     finished: Option<u16>,
@@ -348,6 +350,7 @@ impl<S> Endpoint<S> {
             pinged: None,
             event: None,
             lacks: None,
+            blocked: None,
             finished: None,
             slots,
         }
@@ -379,6 +382,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         (self.pong, self.ping) = (false, false);
         (self.last_sent, self.last_heard, self.pinged) = (now, now, None);
         (self.event, self.lacks, self.finished) = (None, None, None);
+        self.blocked = None;
         self.slots.as_mut().fill(Slot::FREE);
         self.adopt(0);
     }
@@ -493,6 +497,13 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         }
     }
 
+    /// Says to the hub that this rank's one thread waits for `request`, and makes no call until that is answered. A hub
+    /// that hears so from ranks that wait for each other fails what they wait for. Never true of a rank whose calls come
+    /// from several threads or tasks.
+    pub fn blocked(&mut self, request: RequestId) {
+        self.blocked = Some(request);
+    }
+
     /// Begins to leave: once every request that still sends or waits for a collective has been answered, and was not given
     /// up, Goodbye is sent and [`Event::Goodbye`] comes when the world has finished.
     pub fn leave(&mut self, reason: GoodbyeReason) {
@@ -549,6 +560,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
                 Some(Incoming::Reason { len })
             }
             _ if !greeted => None,
+            // Only whoever asks is told.
+            Down::Report(_) => None,
             Down::Ping(_) => {
                 self.pong = true;
                 Some(Incoming::Discard { len })
@@ -882,6 +895,10 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
                 if self.next_ready(draft, reach, name_len).is_some() {
                     return true;
                 }
+                if let Some(request) = self.newly_blocked() {
+                    draft.set(Up::Blocked(Blocked { request }));
+                    return true;
+                }
                 let Phase::Leaving(reason) = self.phase else { return false };
                 if self.unsettled > 0 && reason == GoodbyeReason::Finished {
                     return false;
@@ -891,6 +908,17 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             }
         }
         true
+    }
+
+    /// What the rank's thread waits for, once everything has left that it had started before: the hub must not take it
+    /// for stuck while a call of it that helps is still on its way.
+    fn newly_blocked(&mut self) -> Option<RequestId> {
+        if self.ready.head != 0 {
+            return None;
+        }
+        let request = self.blocked.take()?;
+        self.find(request).filter(|(_, slot)| !slot.marks.has(Marks::CANCELLED))?;
+        Some(request)
     }
 
     fn next_ready(
@@ -1050,7 +1078,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         self.queue_sent += cost;
         // What is done can't be withdrawn.
         if cancel && done.is_none() {
-            self.push_ready(index);
+            // Right behind it: what was submitted after it was given up may rely on that.
+            self.push_ready_first(index);
         }
         draft.done = done;
         draft.set(Up::Submit(submit));
@@ -1298,6 +1327,15 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         let mut list = self.ready;
         self.push(&mut list, index);
         self.ready = list;
+    }
+
+    /// Puts a slot that is in no list at the front of the ready list.
+    fn push_ready_first(&mut self, index: u16) {
+        let List { head, tail } = self.ready;
+        let Some(slot) = self.slot_mut(index) else { return };
+        slot.marks.set(Marks::LISTED);
+        slot.next = head;
+        self.ready = List { head: index + 1, tail: if tail == 0 { index + 1 } else { tail } };
     }
 
     fn peek_ready(&self) -> Option<u16> {

@@ -17,6 +17,8 @@ pub enum Category {
     RankFinished = 21,
     /// The participants of an operation do not agree on it.
     Mismatch = 30,
+    /// Ranks wait for each other, and none of them can ever go on.
+    Deadlock = 35,
     /// A message, or a block of it, is larger than a limit.
     TooLarge = 40,
     /// A message is larger than the receive that it matched (MPI's `ERR_TRUNCATE`).
@@ -55,6 +57,7 @@ impl Category {
             20 => RankFailed,
             21 => RankFinished,
             30 => Mismatch,
+            35 => Deadlock,
             40 => TooLarge,
             41 => Truncated,
             42 => TooManyRequests,
@@ -84,6 +87,7 @@ impl Category {
             Self::RankFailed => "a rank has failed",
             Self::RankFinished => "a rank has finished",
             Self::Mismatch => "the ranks do not agree on the operation",
+            Self::Deadlock => "ranks wait for each other for ever",
             Self::TooLarge => "the message is too large",
             Self::Truncated => "the message is larger than the receive",
             Self::TooManyRequests => "too many requests are open",

@@ -109,6 +109,15 @@ pub enum Error {
         /// Both sides, with the places of their calls.
         reason: String,
     },
+    /// Ranks that make calls from one thread alone (`EDGEMPI_THREADS=single`) wait for each other, and nobody else could
+    /// ever help them.
+    #[error("{reason}")]
+    Deadlock {
+        /// One of them.
+        rank: Rank,
+        /// Who waits for whom, in what call and where.
+        reason: String,
+    },
     /// A message is larger than a limit.
     #[error("{reason}")]
     TooLarge {
@@ -224,6 +233,7 @@ impl Error {
             Self::RankFailed { .. } => "RankFailed",
             Self::RankFinished { .. } => "RankFinished",
             Self::Mismatch { .. } => "Mismatch",
+            Self::Deadlock { .. } => "Deadlock",
             Self::TooLarge { .. } => "TooLarge",
             Self::Truncated { .. } => "Truncated",
             Self::NotReady { .. } => "NotReady",
@@ -249,6 +259,7 @@ impl Error {
             Category::RankFailed => Self::RankFailed { ranks: vec![rank], reason },
             Category::RankFinished => Self::RankFinished { rank, reason },
             Category::Mismatch => Self::Mismatch { reason },
+            Category::Deadlock => Self::Deadlock { rank, reason },
             Category::TooLarge => Self::TooLarge { len, max, reason },
             Category::Truncated => Self::Truncated { len, max, reason },
             Category::NotReady => Self::NotReady { rank, reason },

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use crate::payload::Payload;
 
+use super::activity::LastCall;
 use super::operation::{
     Folding, GroupInfo, Key, Operation, Participant, Pattern, Phase, Plan, Presence, Results, Shape, Signature,
 };
@@ -29,7 +30,8 @@ const MAX_SIDES: usize = 8;
 
 impl Hub {
     pub(super) fn on_submit(&mut self, rank: Rank, submit: Submit, payload: Payload) -> Result<(), Refusal> {
-        let max_requests = self.config.max_requests;
+        let (now, max_requests) = (self.now, self.config.max_requests);
+        self.watch_for_slow_calls();
         let members = self.members(submit.communicator);
         let own = members.and_then(|members| Some((members.position(rank)?, members.members.len() as u32)));
         let (number, size) = own.ok_or_else(|| broken("a call on a communicator that the rank is not in"))?;
@@ -39,6 +41,8 @@ impl Hub {
             return Err(broken("a submit out of order"));
         }
         session.received = submit.sequence;
+        session.blocked = None;
+        session.last = LastCall::new(&submit, now);
         // An answer that has not left counts: its rank can not know that the request is over.
         let open = session.requests.len() + session.unsent_answers;
         if session.requests.contains_key(&submit.request) || submit.request == RequestId::NONE {
@@ -242,6 +246,7 @@ impl Hub {
             at_work: false,
             window: 0,
             reserved: 0,
+            since: self.now,
         });
         operation.givers_missing = (0..size).filter(|position| operation.is_giver(*position)).count();
         self.names.insert(key, id);
@@ -466,7 +471,12 @@ impl Hub {
             }
         }
         let rank = operation.participants.get(position).map_or(Rank::new(0), |one| one.rank);
-        let mut text = String::from("the ranks do not agree: ");
+        let communicator = operation.key.map_or(WORLD, |key| key.communicator);
+        let who = match self.members(communicator) {
+            Some(all) if communicator != WORLD => format!(" of a communicator of {}", list(&all.members)),
+            _ => String::new(),
+        };
+        let mut text = format!("the ranks{who} do not agree: ");
         for (index, (side, ranks)) in sides.iter().enumerate() {
             if index > 0 {
                 text.push_str("; ");

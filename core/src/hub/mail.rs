@@ -7,6 +7,7 @@ use core::ops::RangeInclusive;
 use crate::payload::Payload;
 
 use crate::rank::{Rank, Source, Tag, TagSelector};
+use crate::time::Instant;
 use crate::wire::Submit;
 
 /// When something came to a mailbox, counted from 1.
@@ -21,6 +22,8 @@ pub(super) struct Message {
     /// Its sender is gone, and the rest will not come. It stays where it is, for its receive to fail: otherwise a later
     /// message would be taken for it.
     pub(super) is_lost: bool,
+    /// When it came.
+    pub(super) since: Instant,
 }
 
 /// A receive, or a probe, without its send.
@@ -28,6 +31,8 @@ pub(super) struct Message {
 pub(super) struct Posted {
     pub(super) receiver: Rank,
     pub(super) submit: Submit,
+    /// When it came.
+    pub(super) since: Instant,
 }
 
 /// What waits at one rank of one communicator. Messages between two ranks never overtake each other
@@ -52,13 +57,13 @@ impl Mailbox {
         self.unexpected.is_empty() && self.posted.is_empty() && self.probes.is_empty()
     }
 
-    pub(super) fn push_message(&mut self, sender: Rank, submit: Submit, payload: Payload) -> Order {
+    pub(super) fn push_message(&mut self, since: Instant, sender: Rank, submit: Submit, payload: Payload) -> Order {
         self.last += 1;
         let (tag, order) = (submit.tag, self.last);
         self.by_sender.insert((sender, order));
         self.by_tag.insert((tag, order));
         self.by_sender_and_tag.insert((sender, tag, order));
-        self.unexpected.insert(order, Message { sender, submit, payload, is_lost: false });
+        self.unexpected.insert(order, Message { sender, submit, payload, is_lost: false, since });
         order
     }
 
@@ -144,6 +149,32 @@ impl Mailbox {
         waiting.remove(&(source, tag, order));
     }
 
+    /// All that waits here: the messages, then receives and probes, each with what it asks for.
+    pub(super) fn messages(&self) -> impl ExactSizeIterator<Item = &Message> {
+        self.unexpected.values()
+    }
+
+    pub(super) fn receives(&self) -> impl Iterator<Item = (Source, TagSelector, &Posted)> {
+        let waiting = self.posted.iter().chain(&self.probes);
+        waiting.map(|((source, tag, _), posted)| (*source, *tag, posted))
+    }
+
+    /// How many receives and probes wait.
+    pub(super) fn receive_count(&self) -> usize {
+        self.posted.len() + self.probes.len()
+    }
+
+    /// A message that waits.
+    pub(super) fn message(&self, order: Order) -> Option<&Message> {
+        self.unexpected.get(&order)
+    }
+
+    /// A receive or a probe that waits.
+    pub(super) fn posted(&self, source: Source, tag: TagSelector, order: Order, is_probe: bool) -> Option<&Posted> {
+        let waiting = if is_probe { &self.probes } else { &self.posted };
+        waiting.get(&(source, tag, order))
+    }
+
     /// Loses the messages of `sender` that its link still had to deliver. Returns what had come of them.
     pub(super) fn lose_unfinished(&mut self, sender: Rank) -> Vec<Message> {
         let (start, end) = ALL.into_inner();
@@ -152,7 +183,7 @@ impl Mailbox {
             let Some(message) = self.unexpected.get_mut(order) else { continue };
             if !message.is_lost && (message.payload.len() as u64) < message.submit.send {
                 let payload = core::mem::take(&mut message.payload);
-                lost.push(Message { sender, submit: message.submit, payload, is_lost: false });
+                lost.push(Message { payload, ..*message });
                 message.is_lost = true;
             }
         }

@@ -16,6 +16,7 @@ use crate::communicator::SplitRequest;
 use crate::datatype::{Datatype, ReduceOp};
 use crate::rank::{Rank, Tag};
 use crate::request::{CallCode, RequestId};
+use crate::time::Instant;
 use crate::wire::{Submit, SubmitFlags};
 
 /// The ranks of one kind of operation, known to the hub under a number of its own.
@@ -484,6 +485,8 @@ pub(super) struct Operation {
     pub(super) window: u64,
     /// Window bytes that the operation holds.
     pub(super) reserved: u64,
+    /// When the first rank called it.
+    pub(super) since: Instant,
 }
 
 impl Operation {

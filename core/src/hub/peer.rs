@@ -1,5 +1,6 @@
 //! What the hub knows of a link and of the rank behind it.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -13,6 +14,7 @@ use crate::request::RequestId;
 use crate::time::Instant;
 use crate::wire::{Down, Hello, MAX_HELLO_PAYLOAD};
 
+use super::activity::LastCall;
 use super::mail::Order;
 use super::names::Names;
 
@@ -65,8 +67,8 @@ pub(super) enum Who {
 
 pub(super) struct Peer {
     pub(super) who: Who,
-    /// Frames that must not wait behind data.
-    pub(super) urgent: VecDeque<Outgoing>,
+    /// Frames that must not wait behind data. They have no payload.
+    pub(super) urgent: VecDeque<Down>,
     pub(super) queue: VecDeque<Outgoing>,
     /// Whether the peer is among those with something to send.
     pub(super) listed: bool,
@@ -75,6 +77,8 @@ pub(super) struct Peer {
     pub(super) ping: bool,
     /// Most bytes of text that the other side takes.
     pub(super) max_reason: usize,
+    /// Where it comes from, for people.
+    pub(super) from: Box<str>,
 }
 
 impl Peer {
@@ -87,6 +91,7 @@ impl Peer {
             pong: false,
             ping: false,
             max_reason: MAX_HELLO_PAYLOAD as usize,
+            from: Box::default(),
         }
     }
 }
@@ -137,6 +142,10 @@ pub(super) struct Session {
     pub(super) names: Names,
     /// A failure that this rank has not been told of: its own part had been done.
     pub(super) notice: BTreeMap<u64, (Fault, Arc<str>)>,
+    /// The request that the rank's one thread has said it waits for. It may have been answered since.
+    pub(super) blocked: Option<RequestId>,
+    /// What it did last.
+    pub(super) last: LastCall,
 }
 
 impl Session {
@@ -156,6 +165,8 @@ impl Session {
             queue_size: 0,
             names: Names::default(),
             notice: BTreeMap::new(),
+            blocked: None,
+            last: LastCall::default(),
         }
     }
 

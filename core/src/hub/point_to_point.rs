@@ -49,8 +49,9 @@ impl Hub {
                 for probe in mailbox.take_probes(rank, submit.tag) {
                     self.found(probe.receiver, &probe.submit, rank, &submit);
                 }
+                let since = self.now;
                 let mailbox = self.mail.entry((submit.communicator, dest)).or_default();
-                let order = mailbox.push_message(rank, submit, payload);
+                let order = mailbox.push_message(since, rank, submit, payload);
                 let place = Place::Unexpected { communicator: submit.communicator, dest, order };
                 if let Some(session) = self.session_mut(rank) {
                     session.requests.insert(submit.request, place);
@@ -80,7 +81,7 @@ impl Hub {
         }
         if !is_probe && let Some(message) = mailbox.take_message(source, tag) {
             self.forget_empty(submit.communicator, rank);
-            self.deliver(message, Posted { receiver: rank, submit });
+            self.deliver(message, Posted { receiver: rank, submit, since: self.now });
             return Ok(());
         }
         let refusal = match source {
@@ -99,7 +100,7 @@ impl Hub {
             return Ok(());
         }
         let mailbox = self.mail.entry((submit.communicator, rank)).or_default();
-        let posted = Posted { receiver: rank, submit };
+        let posted = Posted { receiver: rank, submit, since: self.now };
         let order =
             if is_probe { mailbox.push_probe(source, tag, posted) } else { mailbox.push_posted(source, tag, posted) };
         let place = Place::Posted { communicator: submit.communicator, source, tag, order, is_probe };
@@ -112,7 +113,15 @@ impl Hub {
     /// Receives the message that an earlier probe has kept.
     pub(super) fn on_mrecv(&mut self, rank: Rank, submit: Submit) -> Result<(), Refusal> {
         match self.kept.remove(&(rank, submit.n)) {
-            Some(message) => self.deliver(message, Posted { receiver: rank, submit }),
+            Some(message) if submit.flags.has(SubmitFlags::ANY_TAG) => {
+                self.free_message(&message);
+                if !message.is_lost {
+                    let sender = message.submit.request;
+                    self.complete_request(message.sender, sender, Sent::Nothing, Payload::new(), blank(sender));
+                }
+                self.complete_request(rank, submit.request, Sent::Nothing, Payload::new(), blank(submit.request));
+            }
+            Some(message) => self.deliver(message, Posted { receiver: rank, submit, since: self.now }),
             None => {
                 let fault = Fault::of_size(Category::InvalidArgument, submit.n.into(), 0);
                 self.fail_request(rank, submit.request, fault, "no probe has kept such a message");
@@ -123,7 +132,7 @@ impl Hub {
 
     /// A message that has waited meets what was posted for it.
     fn deliver(&mut self, message: Message, posted: Posted) {
-        let Message { sender, submit: send, payload, is_lost } = message;
+        let Message { sender, submit: send, payload, is_lost, .. } = message;
         if let Some(session) = self.session_mut(sender) {
             session.requests.remove(&send.request);
         }
@@ -144,7 +153,7 @@ impl Hub {
 
     /// Keeps a message for the receive that is to follow its probe.
     fn keep(&mut self, sender: Rank, send: Submit, payload: Payload, posted: Posted) {
-        let Posted { receiver, submit: probe } = posted;
+        let Posted { receiver, submit: probe, since } = posted;
         if self.kept.contains_key(&(receiver, probe.n)) {
             // The rank gave the number twice: its earlier message is lost, and its sender is told.
             let fault = Fault::new(Category::Protocol);
@@ -157,7 +166,7 @@ impl Hub {
             session.requests.insert(send.request, Place::Kept);
         }
         self.found(receiver, &probe, sender, &send);
-        let message = Message { sender, submit: send, payload, is_lost: false };
+        let message = Message { sender, submit: send, payload, is_lost: false, since };
         self.kept.insert((receiver, probe.n), message);
     }
 
@@ -189,7 +198,7 @@ impl Hub {
         rank.ok_or_else(|| broken("a rank that the communicator has not"))
     }
 
-    fn forget_empty(&mut self, communicator: u64, rank: Rank) {
+    pub(super) fn forget_empty(&mut self, communicator: u64, rank: Rank) {
         if self.mail.get(&(communicator, rank)).is_some_and(Mailbox::is_empty) {
             self.mail.remove(&(communicator, rank));
         }
@@ -197,7 +206,7 @@ impl Hub {
 
     /// A send has met its receive.
     fn match_message(&mut self, sender: Rank, send: Submit, payload: Payload, posted: Posted) {
-        let Posted { receiver, submit: receive } = posted;
+        let Posted { receiver, submit: receive, .. } = posted;
         if let Some(session) = self.session_mut(receiver) {
             session.requests.remove(&receive.request);
         }
@@ -224,11 +233,12 @@ impl Hub {
         if send.send > receive.receive {
             self.free_charge(sender, charge);
             let text = format!(
-                "the message from rank {sender} with tag {} has {} bytes, this receive takes {}{}",
+                "the message from rank {sender} with tag {}{} has {} bytes, and the receive of rank {receiver}{} takes {}",
                 send.tag,
-                send.send,
-                receive.receive,
                 self.site_of(sender, send.site),
+                send.send,
+                self.site_of(receiver, receive.site),
+                receive.receive,
             );
             let fault = Fault::of_size(Category::Truncated, send.send, receive.receive);
             self.fail_request(receiver, receive.request, fault, &text);
@@ -286,6 +296,7 @@ impl Hub {
             at_work: false,
             window: 0,
             reserved: 0,
+            since: self.now,
         });
         self.enrol(&mut operation, 0, sender, &send);
         self.enrol(&mut operation, 1, receiver, &receive);
@@ -376,8 +387,10 @@ impl Hub {
         payload: Payload,
         mut complete: Complete,
     ) {
+        let now = self.now;
         let Some(session) = self.session_mut(rank) else { return };
         session.requests.remove(&request);
+        session.last.answered(request, now);
         session.unsent_answers += 1;
         session.sequence = session.sequence.wrapping_add(1);
         complete.sequence = session.sequence;
@@ -386,8 +399,10 @@ impl Hub {
 
     /// Answers a request with a failure.
     pub(super) fn fail_request(&mut self, rank: Rank, request: RequestId, fault: Fault, text: &str) {
+        let now = self.now;
         let Some(session) = self.session_mut(rank) else { return };
         session.requests.remove(&request);
+        session.last.answered(request, now);
         session.unsent_answers += 1;
         session.sequence = session.sequence.wrapping_add(1);
         let sequence = session.sequence;
@@ -405,13 +420,25 @@ impl Hub {
     }
 
     fn datatypes_differ(&self, sender: Rank, send: &Submit, receiver: Rank, receive: &Submit) -> String {
-        let name = |code| Datatype::from_code(code).map_or(String::from("?"), |datatype| format!("{datatype}"));
+        let what = |submit: &Submit, bytes: u64, most: &str| match Datatype::from_code(submit.datatype) {
+            Some(Datatype::Object) => String::from("an object"),
+            Some(datatype) => format!("{most}{} x {datatype}", bytes / datatype.size().max(1) as u64),
+            None => String::from("?"),
+        };
+        // A receive of any length takes as many bytes as there are numbers.
+        let takes = if receive.receive > self.config.max_message {
+            Datatype::from_code(receive.datatype).map_or(String::from("?"), |datatype| match datatype {
+                Datatype::Object => String::from("an object"),
+                datatype => format!("{datatype}"),
+            })
+        } else {
+            what(receive, receive.receive, "at most ")
+        };
         format!(
-            "rank {sender} sends {} (tag {}){} and rank {receiver} receives {}{}",
-            name(send.datatype),
+            "rank {sender} sends {} (tag {}){} and rank {receiver} receives {takes}{}",
+            what(send, send.send, ""),
             send.tag,
             self.site_of(sender, send.site),
-            name(receive.datatype),
             self.site_of(receiver, receive.site),
         )
     }

@@ -44,6 +44,17 @@ impl Hub {
         }
     }
 
+    /// Whether somebody looks for this world.
+    pub(super) fn check_world(&self, who: &str, world: &[u8]) -> Result<(), Refusal> {
+        if world == self.config.world.as_bytes() {
+            return Ok(());
+        }
+        let (theirs, ours) = (named(&String::from_utf8_lossy(world)), named(&self.config.world));
+        let text =
+            format!("the hub serves {ours}, {who} looks for {theirs}; start every rank with the same EDGEMPI_WORLD");
+        Err((Fault::of_size(Category::WrongWorld, 0, 0), text))
+    }
+
     pub(super) fn on_hello(&mut self, peer: PeerId, hello: Hello, world: &[u8]) -> Result<(), Refusal> {
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.max_reason = hello.max_payload as usize;
@@ -52,13 +63,7 @@ impl Hub {
             Err((Fault::of_size(Category::WrongWorld, len.into(), max.into()), text))
         };
         let size = self.config.size;
-        if world != self.config.world.as_bytes() {
-            let (theirs, ours) = (named(&String::from_utf8_lossy(world)), named(&self.config.world));
-            let text = format!(
-                "the hub serves {ours}, this rank looks for {theirs}; start every rank with the same EDGEMPI_WORLD"
-            );
-            return wrong(0, 0, text);
-        }
+        self.check_world("this rank", world)?;
         if hello.size != size {
             return wrong(
                 hello.size,
@@ -166,6 +171,8 @@ impl Hub {
                 }
             }
             Timer::Deserted => self.still_deserted(),
+            Timer::Deadlock => self.end_deadlocks(),
+            Timer::Slow => self.tell_slow_calls(),
             Timer::Silence(rank) => {
                 let Some(session) = self.session(rank) else { return };
                 let Life::Alive(peer) = session.life else { return };
@@ -263,6 +270,7 @@ impl Hub {
             session.names.groups.clear();
             session.notice.clear();
         }
+        self.suspect_deadlock();
     }
 
     /// Fails the operations that `concerns` picks, for everybody in them.
@@ -347,6 +355,6 @@ impl Hub {
 }
 
 /// A world by its name, which may be empty.
-fn named(world: &str) -> String {
+pub(super) fn named(world: &str) -> String {
     if world.is_empty() { "a world without a name".to_owned() } else { format!("world \"{world}\"") }
 }

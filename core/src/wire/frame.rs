@@ -1,7 +1,7 @@
 //! The frames between a rank and the hub, as two enums: [`Up`] and [`Down`].
 
 use super::field::{as_field, header};
-use super::{DecodeError, Hello, PREFIX_LEN, Reject, Welcome};
+use super::{DecodeError, Hello, Inquire, PREFIX_LEN, Reject, Report, Welcome};
 use crate::error::{Category, Fault};
 use crate::rank::{Rank, Tag};
 use crate::request::RequestId;
@@ -69,7 +69,7 @@ impl SubmitFlags {
     pub const UNLIMITED: Self = Self(16);
     /// A receive from any source.
     pub const ANY_SOURCE: Self = Self(32);
-    /// A receive of any tag.
+    /// A receive of any tag; where a probe has kept the message, it is discarded, whatever it is.
     pub const ANY_TAG: Self = Self(64);
 
     /// No flag at all.
@@ -286,6 +286,15 @@ header! {
 }
 
 header! {
+    /// The rank makes its calls from one thread alone, and that thread waits for this request: until it is answered, the
+    /// rank makes no other call. The payload is empty.
+    Blocked {
+        /// The request.
+        request: RequestId,
+    }
+}
+
+header! {
     /// The rank takes back a send or a receive that nobody has matched. The hub answers it with Fail, or as ever if that
     /// was too late.
     Withdraw {
@@ -362,6 +371,8 @@ frames! {
     Up {
         /// The first frame.
         Hello(Hello) = 1,
+        /// The first frame of somebody who is no rank, and only asks.
+        Inquire(Inquire) = 4,
         /// A number for something long.
         Name(Name) = 8,
         /// A call.
@@ -380,6 +391,8 @@ frames! {
         Pong(Ping) = 21,
         /// The last frame.
         Goodbye(Goodbye) = 30,
+        /// The rank's one thread waits.
+        Blocked(Blocked) = 0x81,
     }
 }
 
@@ -390,6 +403,8 @@ frames! {
         Welcome(Welcome) = 2,
         /// The rank is not, or no longer, in.
         Reject(Reject) = 3,
+        /// A piece of the answer to an inquiry.
+        Report(Report) = 5,
         /// A part of a result begins.
         Part(Part) = 10,
         /// Bytes of a result.

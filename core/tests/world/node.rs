@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use edgempi_core::endpoint::{Config, Content, Event, Incoming, Outgoing, Reach};
 use edgempi_core::hub::PeerId;
-use edgempi_core::request::{CommunicatorId, NameIds, NewNames, Parts, Sent, Slot, Submission};
+use edgempi_core::request::{CallCode, CommunicatorId, NameIds, NewNames, Parts, Sent, Slot, Submission};
 use edgempi_core::wire::{Down, GoodbyeReason, Layout, MAX_HEAD_LEN, PREFIX_LEN, Prefix};
 use edgempi_core::{Call, Endpoint, Fault, Group, Instant, Rank, Ranks, RequestId};
 
@@ -149,7 +149,7 @@ impl Node {
             operation = [&version.to_le_bytes(), name.as_bytes()].concat();
         }
         let n = match ask.call {
-            Call::Send { .. } | Call::Recv { .. } | Call::Free => 0,
+            call if !CallCode::of(&call).is_collective() => 0,
             Call::User { .. } if names.group != 0 => {
                 let key =
                     group_bytes.iter().fold(1u16, |hash, byte| hash.wrapping_mul(31).wrapping_add((*byte).into()));

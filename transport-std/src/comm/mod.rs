@@ -2,8 +2,11 @@
 
 mod buffers;
 mod communicators;
+mod modes;
 mod objects;
+mod peers;
 mod persistent;
+mod probe;
 mod transfer;
 mod user;
 
@@ -21,7 +24,9 @@ use crate::request::{OnDrop, Request};
 
 pub use buffers::IntoBuffer;
 pub use objects::Objects;
+pub use peers::{IntoDest, IntoSource};
 pub use persistent::SendReceive;
+pub use probe::Message;
 
 /// A communicator (MPI 4.1, chapter 7): ranks, and the calls between them.
 ///

@@ -300,6 +300,10 @@ pub(crate) trait Drive: Send + Sync {
     fn withdraw(&self, request: RequestId) -> Result<Rank, Error>;
     /// Moves frames on this thread until `done`, or for as long as is worth it: then the caller sleeps.
     fn spin(&self, done: &dyn Fn() -> bool);
+    /// The caller sleeps now, until this request is answered.
+    fn blocked(&self, request: RequestId) {
+        let _ = request;
+    }
 }
 
 impl Drive for Engine {
@@ -323,6 +327,13 @@ impl Drive for Engine {
 
     fn spin(&self, done: &dyn Fn() -> bool) {
         self.wait_in_turn(done);
+    }
+
+    fn blocked(&self, request: RequestId) {
+        let tells = self.state().blocked(request);
+        if tells {
+            self.kick();
+        }
     }
 }
 

@@ -156,6 +156,8 @@ pub(crate) struct State {
     pub(crate) joined: Signal<Result<(), Error>>,
     pub(crate) ended: Signal<Result<(), Error>>,
     leaving: bool,
+    /// Whether all calls come from one thread, so that none comes while it waits.
+    pub(crate) calls_from_one_thread: bool,
     resolutions: Vec<Resolution>,
     /// What is dropped once the state is unlocked: its waker may be the last of a task, which then drops anything.
     dropped: Vec<Arc<Pending>>,
@@ -191,6 +193,7 @@ impl State {
             joined: Signal::new(),
             ended: Signal::new(),
             leaving: false,
+            calls_from_one_thread: false,
             resolutions: Vec::new(),
             dropped: Vec::new(),
         }
@@ -348,6 +351,15 @@ impl State {
             self.resolve(pending, Err(Error::InvalidArgument { reason }));
         }
         self.cancel(id);
+    }
+
+    /// The thread that waits for this request sleeps. Returns whether the hub is to be told.
+    pub(crate) fn blocked(&mut self, id: RequestId) -> bool {
+        let tells = self.calls_from_one_thread && self.find(id).is_some_and(|pending| !pending.is_resolved());
+        if tells {
+            self.endpoint.blocked(id);
+        }
+        tells
     }
 
     pub(crate) fn leave(&mut self, reason: GoodbyeReason) {

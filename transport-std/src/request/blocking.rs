@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
+use edgempi_core::RequestId;
+
 use crate::engine::Drive;
 use crate::sim::forbid_blocking;
 use crate::sync::{self, AtomicBool, Ordering, Thread};
@@ -66,10 +68,16 @@ impl Wake for ThreadWaker {
 /// If the future has to be waited for inside of a [simulation](crate::sim), whose ranks share one thread.
 #[track_caller]
 pub fn block_on<F: Future>(future: F) -> F::Output {
+    block_for(future, None)
+}
+
+/// The same, for a future that is one request.
+#[track_caller]
+pub(super) fn block_for<F: Future>(future: F, request: Option<RequestId>) -> F::Output {
     let mut future = std::pin::pin!(future);
     loop {
         // Without a deadline there always is an output.
-        if let Some(output) = block_until(future.as_mut(), None) {
+        if let Some(output) = block(future.as_mut(), None, request) {
             return output;
         }
     }
@@ -77,7 +85,17 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 
 /// Drives a future on this thread until its end, or until `deadline`.
 #[track_caller]
-pub(crate) fn block_until<F: Future>(mut future: Pin<&mut F>, deadline: Option<Instant>) -> Option<F::Output> {
+pub(crate) fn block_until<F: Future>(future: Pin<&mut F>, deadline: Option<Instant>) -> Option<F::Output> {
+    block(future, deadline, None)
+}
+
+/// The same; the engine is told, once, if this thread sleeps for `request`.
+#[track_caller]
+fn block<F: Future>(
+    mut future: Pin<&mut F>,
+    deadline: Option<Instant>,
+    mut request: Option<RequestId>,
+) -> Option<F::Output> {
     let thread_waker = Arc::new(ThreadWaker { thread: sync::current(), woken: AtomicBool::new(false) });
     let waker = Waker::from(thread_waker.clone());
     let mut context = Context::from_waker(&waker);
@@ -91,6 +109,10 @@ pub(crate) fn block_until<F: Future>(mut future: Pin<&mut F>, deadline: Option<I
         let is_woken = || thread_waker.woken.load(Ordering::Acquire);
         if let Some(engine) = engine {
             engine.spin(&|| is_woken() || deadline.is_some_and(|deadline| Instant::now() >= deadline));
+            if let Some(request) = request.filter(|_| !is_woken()) {
+                engine.blocked(request);
+            }
+            request = None;
         }
         while !is_woken() {
             match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {

@@ -57,7 +57,7 @@ impl<T: Clone, const N: usize> IntoBuffer<T> for &[T; N] {
 
 impl Comm {
     /// A call that moves nothing of this rank's.
-    fn nothing(&self, call: Call<'static>, datatype: Datatype) -> Started {
+    pub(super) fn nothing(&self, call: Call<'static>, datatype: Datatype) -> Started {
         Started {
             call: OwnedCall::Builtin(call),
             datatype,

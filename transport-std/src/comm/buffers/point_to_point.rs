@@ -1,10 +1,11 @@
 //! Messages of elements from one rank to another.
 
 use edgempi_core::request::{Receive, Sent};
-use edgempi_core::{Call, Element, Rank, Source, Status, Tag, TagSelector};
+use edgempi_core::{Call, Element, Status, Tag, TagSelector};
 
 use super::IntoBuffer;
 use crate::buffers::{Inbound, Outbound};
+use crate::comm::peers::{IntoDest, IntoSource, NOTHING};
 use crate::comm::{Comm, Started, whole};
 use crate::engine::OwnedCall;
 #[cfg(doc)]
@@ -29,13 +30,14 @@ impl Comm {
     #[track_caller]
     pub fn send<T: Element>(
         &self,
-        dest: impl Into<Rank>,
+        dest: impl IntoDest,
         tag: impl Into<Tag>,
         data: impl IntoBuffer<T>,
     ) -> Request<'static, ()> {
         let data = data.into_buffer();
+        let Some(dest) = dest.into_dest() else { return Request::ready(Ok(())) };
         let started = Started {
-            call: OwnedCall::Builtin(Call::Send { dest: dest.into(), tag: tag.into() }),
+            call: OwnedCall::Builtin(Call::Send { dest, tag: tag.into() }),
             datatype: T::DATATYPE,
             sent: Sent::Equal(size_of_val(data.as_slice())),
             receive: Receive::Exactly(0),
@@ -64,7 +66,7 @@ impl Comm {
     #[track_caller]
     pub fn recv<T: Element>(
         &self,
-        source: impl Into<Source>,
+        source: impl IntoSource,
         tag: impl Into<TagSelector>,
     ) -> Request<'static, (Vec<T>, Status)> {
         self.recv_reusing(Vec::new(), source, tag)
@@ -76,11 +78,12 @@ impl Comm {
     pub fn recv_reusing<T: Element>(
         &self,
         memory: Vec<T>,
-        source: impl Into<Source>,
+        source: impl IntoSource,
         tag: impl Into<TagSelector>,
     ) -> Request<'static, (Vec<T>, Status)> {
+        let Some(source) = source.into_source() else { return Request::ready(Ok((Vec::new(), NOTHING))) };
         let started = Started {
-            call: OwnedCall::Builtin(Call::Recv { source: source.into(), tag: tag.into() }),
+            call: OwnedCall::Builtin(Call::Recv { source, tag: tag.into() }),
             datatype: T::DATATYPE,
             sent: Sent::Equal(0),
             receive: Receive::AtMost(self.message_size),
@@ -114,11 +117,12 @@ impl Comm {
     #[track_caller]
     pub fn recv_into<'a, T: Element>(
         &self,
-        source: impl Into<Source>,
+        source: impl IntoSource,
         tag: impl Into<TagSelector>,
         data: &'a mut [T],
     ) -> Request<'a, Status> {
-        let mut started = self.nothing(Call::Recv { source: source.into(), tag: tag.into() }, T::DATATYPE);
+        let Some(source) = source.into_source() else { return Request::ready(Ok(NOTHING)) };
+        let mut started = self.nothing(Call::Recv { source, tag: tag.into() }, T::DATATYPE);
         started.receive = Receive::AtMost(size_of_val(data));
         started.inbound = Inbound::Whole { storage: Box::new(Vec::<T>::new()), open: true };
         self.start(started, OnDrop::Cancel, move |completion| {

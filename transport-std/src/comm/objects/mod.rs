@@ -57,6 +57,12 @@ pub struct Objects<'c> {
     comm: &'c Comm,
 }
 
+impl Objects<'_> {
+    pub(super) fn comm(&self) -> &Comm {
+        self.comm
+    }
+}
+
 impl Comm {
     /// The same calls for any serde value.
     ///

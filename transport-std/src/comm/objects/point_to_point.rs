@@ -1,12 +1,13 @@
 //! Objects from one rank to another.
 
-use edgempi_core::{Call, Rank, Source, Status, Tag, TagSelector};
+use edgempi_core::{Call, Source, Status, Tag, TagSelector};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Objects, one};
 #[cfg(doc)]
 use crate::comm::Comm;
+use crate::comm::peers::IntoDest;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::request::{OnDrop, Request};
@@ -24,11 +25,12 @@ impl Objects<'_> {
     #[track_caller]
     pub fn send<T: Serialize + ?Sized>(
         &self,
-        dest: impl Into<Rank>,
+        dest: impl IntoDest,
         tag: impl Into<Tag>,
         value: &T,
     ) -> Request<'static, ()> {
-        match self.sending(Call::Send { dest: dest.into(), tag: tag.into() }, value) {
+        let Some(dest) = dest.into_dest() else { return Request::ready(Ok(())) };
+        match self.sending(Call::Send { dest, tag: tag.into() }, value) {
             Ok(started) => self.comm.start(started, OnDrop::Detach, |_| Ok(())),
             Err(error) => Request::refused(error),
         }
