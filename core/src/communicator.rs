@@ -134,6 +134,8 @@ pub enum Call<'a> {
     Mrecv {
         /// The number under which it is kept.
         message: u32,
+        /// Whether nobody wants it any more: its sender goes on, and nothing is received.
+        discard: bool,
     },
     /// The ranks part into new communicators (7.4.2). Gives a [`SplitRequest`], receives a [`SplitResult`].
     Split,
@@ -176,7 +178,7 @@ impl Call<'_> {
             Self::Recv { source, tag } => Call::Recv { source, tag },
             Self::Probe { source, tag, wait } => Call::Probe { source, tag, wait },
             Self::Mprobe { source, tag, wait, message } => Call::Mprobe { source, tag, wait, message },
-            Self::Mrecv { message } => Call::Mrecv { message },
+            Self::Mrecv { message, discard } => Call::Mrecv { message, discard },
             Self::Split => Call::Split,
             Self::Free => Call::Free,
             Self::User { .. } => return None,
@@ -456,6 +458,53 @@ pub trait Communicator {
     #[track_caller]
     fn allreduce_in_place<'a, T: Element>(&'a self, data: &'a mut [T], op: ReduceOp) -> Self::Transfer<'a> {
         self.transfer(Call::Allreduce { op }, T::DATATYPE, Buffers::InPlace(data.as_mut_bytes()))
+    }
+
+    /// Combines every rank's `send` element by element, and hands the result out in blocks of one length, in rank order
+    /// (MPI 4.1, chapter 6.10.1). `send` has size × `receive.len()` elements.
+    #[track_caller]
+    fn reduce_scatter_block<'a, T: Element>(
+        &'a self,
+        send: &'a [T],
+        receive: &'a mut [T],
+        op: ReduceOp,
+    ) -> Self::Transfer<'a> {
+        let buffers = Buffers::Both { send: send.as_bytes(), receive: receive.as_mut_bytes() };
+        self.transfer(Call::ReduceScatterBlock { op }, T::DATATYPE, buffers)
+    }
+
+    /// Combines the `send` of the ranks up to this one element by element, from the left, into `receive`
+    /// (MPI 4.1, chapter 6.11.1). All lengths must be equal.
+    #[track_caller]
+    fn scan<'a, T: Element>(&'a self, send: &'a [T], receive: &'a mut [T], op: ReduceOp) -> Self::Transfer<'a> {
+        let buffers = Buffers::Both { send: send.as_bytes(), receive: receive.as_mut_bytes() };
+        self.transfer(Call::Scan { op }, T::DATATYPE, buffers)
+    }
+
+    /// [`scan`](Self::scan) whose result takes the place of `data`.
+    #[track_caller]
+    fn scan_in_place<'a, T: Element>(&'a self, data: &'a mut [T], op: ReduceOp) -> Self::Transfer<'a> {
+        self.transfer(Call::Scan { op }, T::DATATYPE, Buffers::InPlace(data.as_mut_bytes()))
+    }
+
+    /// Combines the `send` of the ranks before this one element by element, from the left, into `receive`
+    /// (MPI 4.1, chapter 6.11.2). All lengths must be equal. Rank 0 has none before it: its `receive` stays as it is.
+    #[track_caller]
+    fn exscan<'a, T: Element>(&'a self, send: &'a [T], receive: &'a mut [T], op: ReduceOp) -> Self::Transfer<'a> {
+        let send = send.as_bytes();
+        let buffers = match self.rank() == 0 {
+            true => Buffers::Send(send),
+            false => Buffers::Both { send, receive: receive.as_mut_bytes() },
+        };
+        self.transfer(Call::Exscan { op }, T::DATATYPE, buffers)
+    }
+
+    /// [`exscan`](Self::exscan) whose result takes the place of `data`; that of rank 0 stays as it is.
+    #[track_caller]
+    fn exscan_in_place<'a, T: Element>(&'a self, data: &'a mut [T], op: ReduceOp) -> Self::Transfer<'a> {
+        let bytes = data.as_mut_bytes();
+        let buffers = if self.rank() == 0 { Buffers::Send(bytes) } else { Buffers::InPlace(bytes) };
+        self.transfer(Call::Exscan { op }, T::DATATYPE, buffers)
     }
 
     /// Sends `data` to `dest` (MPI 4.1, chapter 3.2.1). Completes when the library has taken the bytes, which does not say

@@ -1078,7 +1078,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         self.queue_sent += cost;
         // What is done can't be withdrawn.
         if cancel && done.is_none() {
-            self.push_ready(index);
+            // Right behind it: what was submitted after it was given up may rely on that.
+            self.push_ready_first(index);
         }
         draft.done = done;
         draft.set(Up::Submit(submit));
@@ -1326,6 +1327,15 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         let mut list = self.ready;
         self.push(&mut list, index);
         self.ready = list;
+    }
+
+    /// Puts a slot that is in no list at the front of the ready list.
+    fn push_ready_first(&mut self, index: u16) {
+        let List { head, tail } = self.ready;
+        let Some(slot) = self.slot_mut(index) else { return };
+        slot.marks.set(Marks::LISTED);
+        slot.next = head;
+        self.ready = List { head: index + 1, tail: if tail == 0 { index + 1 } else { tail } };
     }
 
     fn peek_ready(&self) -> Option<u16> {

@@ -446,9 +446,11 @@ impl Submission {
             }
             _ => {}
         }
-        if let Call::Mprobe { message, .. } | Call::Mrecv { message } = *call {
+        if let Call::Mprobe { message, .. } | Call::Mrecv { message, .. } = *call {
             n = message;
         }
+        // Of a message that is kept, nothing has to fit.
+        any_tag |= matches!(call, Call::Mrecv { discard: true, .. });
         let flags = SubmitFlags::empty();
         let mut flags = flags.with_if(any_source, SubmitFlags::ANY_SOURCE).with_if(any_tag, SubmitFlags::ANY_TAG);
         if peer.get() >= size {

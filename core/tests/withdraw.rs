@@ -3,8 +3,8 @@
 mod world;
 
 use edgempi_core::hub::{self, Registry};
-use edgempi_core::{Category, Fault, Rank, RequestId};
-use world::{Ask, Outcome, Random, World, barrier, recv, send};
+use edgempi_core::{Call, Category, Fault, Rank, RequestId, Tag};
+use world::{Ask, Outcome, Random, World, ask, barrier, recv, send};
 
 const QUEUE: u64 = 16 * 1024;
 
@@ -54,6 +54,25 @@ fn a_long_send_that_nobody_receives_is_withdrawn_and_never_seen() {
     let receive = world.ask(1, recv(0, 5, 100_000));
     world.settle();
     assert_eq!(world.outcome(1, receive).bytes(), b"next");
+    world.assert_idle();
+}
+
+#[test]
+fn a_short_synchronous_send_is_withdrawn_as_long_as_nobody_receives() {
+    let synchronous = |bytes: &[u8]| ask(Call::Ssend { dest: Rank::new(1), tag: Tag(5) }, bytes.to_vec(), 0);
+    let mut world = small();
+    let first = world.ask(0, synchronous(b"taken back"));
+    world.settle();
+    world.nodes[0].withdraw(first);
+    world.settle();
+    assert_eq!(world.outcome(0, first).fault().0, withdrawn(0));
+    let second = world.ask(0, synchronous(b"received"));
+    let receive = world.ask(1, recv(0, 5, 10));
+    world.settle();
+    world.nodes[0].withdraw(second);
+    world.settle();
+    assert_eq!(world.outcome(1, receive).bytes(), b"received");
+    assert!(matches!(world.outcome(0, second), Outcome::Done { .. }));
     world.assert_idle();
 }
 
@@ -157,7 +176,9 @@ fn race(random: &mut Random) {
     let len = [1, 1000, 5000, 40_000][random.below(4)];
     // Beyond the queue's room, so that it is not done at once.
     let fills = random.below(2) == 0;
-    let mut asks: Vec<(usize, Ask<'_>)> = vec![(0, send(1, 5, bytes(len))), (1, recv(0, 5, len))];
+    let (dest, tag) = (Rank::new(1), Tag(5));
+    let call = [Call::Send { dest, tag }, Call::Ssend { dest, tag }][random.below(2)];
+    let mut asks: Vec<(usize, Ask<'_>)> = vec![(0, ask(call, bytes(len), 0)), (1, recv(0, 5, len))];
     if fills {
         world.ask(0, send(1, 9, bytes(QUEUE as usize - 600)));
     }

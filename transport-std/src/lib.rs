@@ -69,7 +69,13 @@
 //! - `.await` it, in any async runtime;
 //! - [`wait`](Request::wait) for it, in a program without one;
 //! - ask it with [`test`](Request::test) now and then;
-//! - [`map`](Request::map) it to something else first.
+//! - [`map`](Request::map) it to something else first;
+//! - wait for several with [`wait_all`], [`wait_any`] or [`wait_some`], or ask after them with [`test_all`], [`test_any`]
+//!   or [`test_some`];
+//! - take a receive back with [`cancel`](Request::cancel), and be told whether a message was faster.
+//!
+//! A call that is made again and again on the same buffer is a [`Persistent`] request: [`Comm::allreduce_init`] and its
+//! like describe it once, [`start`](Persistent::start) makes it.
 //!
 //! ```
 //! # let world = edgempi::init().wait()?;
@@ -268,7 +274,7 @@ mod world;
 #[doc = include_str!("../../README.md")]
 mod readme {}
 
-pub use comm::{Comm, IntoBuffer, Objects, SendReceive};
+pub use comm::{Comm, IntoBuffer, IntoDest, IntoSource, Message, Objects, SendReceive};
 pub use config::Config;
 pub use edgempi_core::ReduceOp::{Band, Bor, Bxor, Land, Lor, Lxor, Max, Maxloc, Min, Minloc, Prod, Sum};
 #[doc(inline)]

@@ -147,7 +147,7 @@ impl Hub {
         let rank = operation.participants.get(position).map_or(Rank::new(0), |participant| participant.rank);
         let charge = charge(submit, payload.len(), operation.size());
         if let Phase::Failed(fault, _) = &operation.phase {
-            let is_mismatch = fault.category == Category::Mismatch;
+            let is_mismatch = is_disagreement(*fault);
             self.free_charge(rank, charge);
             match self.take_notice(rank, submit.communicator) {
                 // What came before may well be why this has failed.
@@ -358,7 +358,7 @@ impl Hub {
             let Some(participant) = operation.participants.get(position) else { continue };
             match participant.presence {
                 Presence::Present => self.tell_failure(operation, position),
-                Presence::Done if fault.category == Category::Mismatch => {
+                Presence::Done if is_disagreement(fault) => {
                     let communicator = operation.key.map_or(WORLD, |key| key.communicator);
                     if let Some(session) = self.session_mut(participant.rank) {
                         session.notice.entry(communicator).or_insert_with(|| (fault, text.clone()));
@@ -487,8 +487,24 @@ impl Hub {
         if unsaid > 0 {
             text.push_str(&format!("; {unsaid} more ranks call it at other places"));
         }
-        (Fault::of_ranks(Category::Mismatch, rank, 1), text)
+        let mut fault = Fault::of_ranks(Category::Mismatch, rank, 1);
+        let root_is_here =
+            operation.participants.get(operation.root).is_some_and(|root| root.presence != Presence::Absent);
+        if root_is_here && operation.signature.differs_in_length(theirs) {
+            // What comes does not fit: MPI's name for that, with both sides all the same.
+            let (theirs, others) = (theirs.block.unwrap_or_default(), operation.signature.block.unwrap_or_default());
+            let is_gather = operation.signature.call == CallCode::Gather;
+            let (len, max) =
+                if (position == operation.root) == is_gather { (others, theirs) } else { (theirs, others) };
+            fault = Fault { category: Category::Truncated, len, max, ..fault };
+        }
+        (fault, text)
     }
+}
+
+/// Whether it says that ranks do not mean the same: then those who had their results before are to be told, too.
+fn is_disagreement(fault: Fault) -> bool {
+    fault.category == Category::Mismatch || (fault.category == Category::Truncated && fault.count > 0)
 }
 
 /// What a Submit with so many bytes of payload was charged, in an operation of `size` ranks.

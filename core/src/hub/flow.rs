@@ -273,7 +273,9 @@ impl Hub {
         };
         let window = operation.window;
         let Some(stream) = operation.streams.get_mut(index) else { return };
-        let limit = released.saturating_add(window).min(stream.len);
+        // What is released may end anywhere: at the end of a block, or of an element of a user's.
+        let reach = released.saturating_add(window);
+        let limit = if reach < stream.len { reach & !(GRAIN as u64 - 1) } else { stream.len };
         let enough = limit == stream.len || limit >= stream.granted.saturating_add(window / 4);
         if !stream.open || limit <= stream.granted || !enough {
             return;

@@ -224,6 +224,12 @@ impl Signature {
             && blocks
     }
 
+    /// Whether two participants mean the same call, and only differ in how long what the root gives or receives is.
+    pub(super) fn differs_in_length(&self, other: &Self) -> bool {
+        let without = |signature: &Self| Self { block: None, ..signature.clone() };
+        matches!(self.call, CallCode::Bcast | CallCode::Scatter | CallCode::Gather) && without(self) == without(other)
+    }
+
     /// The call, for people.
     pub(super) fn describe(&self) -> String {
         let mut text = match &self.name {

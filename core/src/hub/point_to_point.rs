@@ -113,6 +113,14 @@ impl Hub {
     /// Receives the message that an earlier probe has kept.
     pub(super) fn on_mrecv(&mut self, rank: Rank, submit: Submit) -> Result<(), Refusal> {
         match self.kept.remove(&(rank, submit.n)) {
+            Some(message) if submit.flags.has(SubmitFlags::ANY_TAG) => {
+                self.free_message(&message);
+                if !message.is_lost {
+                    let sender = message.submit.request;
+                    self.complete_request(message.sender, sender, Sent::Nothing, Payload::new(), blank(sender));
+                }
+                self.complete_request(rank, submit.request, Sent::Nothing, Payload::new(), blank(submit.request));
+            }
             Some(message) => self.deliver(message, Posted { receiver: rank, submit, since: self.now }),
             None => {
                 let fault = Fault::of_size(Category::InvalidArgument, submit.n.into(), 0);

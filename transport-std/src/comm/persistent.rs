@@ -52,16 +52,29 @@ impl Comm {
         tag: impl Into<Tag>,
         data: Vec<T>,
     ) -> Persistent<Vec<T>> {
-        let (comm, site) = (self.clone(), Location::caller());
-        let (dest, tag) = (dest.into(), tag.into());
-        Persistent::new(data, move |data| {
-            let started = Started {
-                sent: Sent::Equal(size_of_val(data.as_slice())),
-                outbound: Outbound::Whole(Box::new(data)),
-                ..nothing(Call::Send { dest, tag }, T::DATATYPE)
-            };
-            comm.start_at(started, OnDrop::Detach, site, |completion| Ok((sent_back(completion)?.0, ())))
-        })
+        self.send_again(Call::Send { dest: dest.into(), tag: tag.into() }, data, Location::caller())
+    }
+
+    /// As [`send_init`](Self::send_init), in synchronous mode: a round ends when a receive has taken its message.
+    #[track_caller]
+    pub fn ssend_init<T: Element>(
+        &self,
+        dest: impl Into<Rank>,
+        tag: impl Into<Tag>,
+        data: Vec<T>,
+    ) -> Persistent<Vec<T>> {
+        self.send_again(Call::Ssend { dest: dest.into(), tag: tag.into() }, data, Location::caller())
+    }
+
+    /// As [`send_init`](Self::send_init), in ready mode: a round fails unless a receive waits for its message.
+    #[track_caller]
+    pub fn rsend_init<T: Element>(
+        &self,
+        dest: impl Into<Rank>,
+        tag: impl Into<Tag>,
+        data: Vec<T>,
+    ) -> Persistent<Vec<T>> {
+        self.send_again(Call::Rsend { dest: dest.into(), tag: tag.into() }, data, Location::caller())
     }
 
     /// A receive of at most `data.len()` elements to be made again and again (MPI 4.1, chapter 3.9). After a round the buffer
@@ -229,6 +242,18 @@ impl Comm {
     pub fn allreduce_init<T: Element>(&self, data: Vec<T>, op: ReduceOp) -> Persistent<Vec<T>> {
         let (comm, site) = (self.clone(), Location::caller());
         Persistent::new(data, move |data| comm.fold(Call::Allreduce { op }, data, true, site))
+    }
+
+    fn send_again<T: Element>(&self, call: Call<'static>, data: Vec<T>, site: Place) -> Persistent<Vec<T>> {
+        let comm = self.clone();
+        Persistent::new(data, move |data| {
+            let started = Started {
+                sent: Sent::Equal(size_of_val(data.as_slice())),
+                outbound: Outbound::Whole(Box::new(data)),
+                ..nothing(call, T::DATATYPE)
+            };
+            comm.start_at(started, OnDrop::Detach, site, |completion| Ok((sent_back(completion)?.0, ())))
+        })
     }
 
     /// A round whose buffer is sent, overwritten, or both.

@@ -30,7 +30,10 @@ pub(super) enum Called {
 
 impl Called {
     pub(super) fn is_collective(self) -> bool {
-        !matches!(self, Self::Builtin(Call::Send { .. } | Call::Recv { .. } | Call::Free))
+        match self {
+            Self::Builtin(call) => CallCode::of(&call).is_collective(),
+            Self::User(_) => true,
+        }
     }
 }
 

@@ -17,11 +17,13 @@ pub(super) trait Composed<T> {
     fn cancel_on_drop(&mut self);
 }
 
+type Function<'a, T, U> = Box<dyn FnOnce(T) -> Result<U, Error> + Send + 'a>;
+
 /// What a function makes of a result.
 pub(super) struct Mapped<'a, T, U> {
     pub(super) inner: Box<dyn Composed<T> + Send + 'a>,
     /// Taken when it is called.
-    pub(super) function: Option<Box<dyn FnOnce(T) -> Result<U, Error> + Send + 'a>>,
+    pub(super) function: Option<Function<'a, T, U>>,
 }
 
 impl<T, U> Composed<U> for Mapped<'_, T, U> {

@@ -3,8 +3,10 @@
 mod blocking;
 mod composed;
 #[cfg(all(test, loom))]
-mod loom;
+mod orders;
 mod persistent;
+#[cfg(all(test, not(loom)))]
+mod tests;
 mod wait;
 
 use std::fmt;
@@ -95,6 +97,11 @@ impl<'a, T> Request<'a, T> {
         Self::ready(Err(error))
     }
 
+    /// Whether it could not be started.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self.state, State::Ready(Err(_)))
+    }
+
     /// A request that has its result already.
     pub(crate) fn ready(result: Result<T, Error>) -> Self {
         Self { state: State::Ready(result) }
@@ -113,7 +120,6 @@ impl<'a, T> Request<'a, T> {
 
     /// One request of several that have all been started. When all have ended it resolves to what `finish` makes of their
     /// results, or to the first failure in their order. Dropping it drops them all.
-    #[allow(dead_code, reason = "for calls that are several: sendrecv_replace, neighbour collectives")]
     pub(crate) fn join<P: Send + 'a>(
         requests: Vec<Request<'a, P>>,
         finish: impl FnOnce(Vec<P>) -> Result<T, Error> + Send + 'a,
@@ -198,8 +204,7 @@ impl<'a, T> Request<'a, T> {
     /// let receive = comm.recv::<u8>(1, 7);
     /// assert_eq!(receive.cancel().wait()?, None, "nobody had sent");
     ///
-    /// worlds[1].comm().send(0, 7, [1, 2]).wait()?;
-    /// # let probe = worlds[1].comm().send(1, 8, [0u8]); probe.wait()?;
+    /// worlds[1].comm().send(0, 7, [1u8, 2]).wait()?;
     /// let receive = comm.recv::<u8>(1, 7);
     /// match receive.cancel().wait()? {
     ///     Some((data, _)) => assert_eq!(data, [1, 2]),

@@ -331,7 +331,7 @@ pub fn test_all<T>(requests: &mut [Request<'_, T>]) -> Option<Result<Vec<T>, Err
 /// # let worlds = edgempi::local(2)?;
 /// let mut requests = [worlds[0].comm().recv::<u8>(1, 1), worlds[0].comm().recv::<u8>(1, 2)];
 /// assert!(test_any(&mut requests).is_none());
-/// worlds[1].comm().send(0, 2, [5]).wait()?;
+/// worlds[1].comm().send(0, 2, [5u8]).wait()?;
 /// let (index, result) = loop {
 ///     match test_any(&mut requests) {
 ///         Some(ended) => break ended,

@@ -1,9 +1,10 @@
 //! What passes between a request and whoever ends it, in every order of what their threads do.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
 
-use edgempi_core::Status;
 use edgempi_core::request::CommunicatorId;
+use edgempi_core::{Rank, Status};
 use loom::thread;
 
 use super::*;
@@ -25,7 +26,7 @@ impl Drive for Idle {
         self.cancelled.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn withdraw(&self, _: RequestId) -> Result<edgempi_core::Rank, Error> {
+    fn withdraw(&self, _: RequestId) -> Result<Rank, Error> {
         Err(Error::Finalized)
     }
 
@@ -33,7 +34,7 @@ impl Drive for Idle {
 }
 
 fn started(on_drop: OnDrop) -> (Request<'static, ()>, Arc<Pending>, Arc<Idle>) {
-    let world = CommunicatorId { id: 0, rank: edgempi_core::Rank::new(0), size: 1 };
+    let world = CommunicatorId { id: 0, rank: Rank::new(0), size: 1 };
     let pending = Pending::new(Buffers::new(Outbound::Nothing, Inbound::Nothing, world, 0));
     let engine = Arc::new(Idle::default());
     let request = Request::started(engine.clone(), pending.clone(), RequestId::NONE, on_drop, |_| Ok(()));
@@ -131,5 +132,53 @@ fn loom_a_request_that_is_dropped_has_ended_or_is_given_up() {
         assert!(before <= 1 && waker.0.load(Ordering::SeqCst) <= 1);
         // Nobody keeps the waker of somebody who has gone.
         assert_eq!(Arc::strong_count(&waker), 1);
+    });
+}
+
+/// Two requests, and the threads that end them.
+fn two() -> ([Request<'static, ()>; 2], [thread::JoinHandle<()>; 2]) {
+    let [(first, ends_first, _), (second, ends_second, _)] = [started(OnDrop::Detach), started(OnDrop::Detach)];
+    let threads =
+        [ends_first, ends_second].map(|pending| thread::spawn(move || pending.resolve(Ok(Status::default()))));
+    ([first, second], threads)
+}
+
+#[test]
+fn loom_who_waits_for_any_hears_of_each_once() {
+    loom::model(|| {
+        // Nobody joins the threads: loom takes a late unpark for the end of a thread that is joined.
+        let (mut requests, _) = two();
+        let (first, _) = wait_any(&mut requests).wait().expect("two are active");
+        let (second, _) = wait_any(&mut requests).wait().expect("one is active");
+        assert!(first + second == 1 && wait_any(&mut requests).wait().is_none());
+    });
+}
+
+#[test]
+fn loom_who_waits_for_all_hears_when_both_have_ended() {
+    loom::model(|| {
+        let (requests, _) = two();
+        assert_eq!(wait_all(requests).wait(), Ok(vec![(), ()]));
+    });
+}
+
+#[test]
+fn loom_asking_after_some_takes_each_once_and_forgets_nobody_who_waits() {
+    loom::model(|| {
+        let (mut requests, threads) = two();
+        let waker = Arc::new(Counting::default());
+        let polled = {
+            let waker = Waker::from(waker.clone());
+            Pin::new(&mut requests[1]).poll(&mut Context::from_waker(&waker))
+        };
+        let asked = test_some(&mut requests).len();
+        for thread in threads {
+            thread.join().expect("nobody panics");
+        }
+        // Whoever waited was told, unless somebody else took the result.
+        let is_woken = waker.0.load(Ordering::SeqCst) == 1;
+        assert!(polled.is_ready() || is_woken || !requests[1].is_active());
+        let rest = test_some(&mut requests).len();
+        assert_eq!(usize::from(polled.is_ready()) + asked + rest, 2);
     });
 }
