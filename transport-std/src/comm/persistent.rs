@@ -233,7 +233,7 @@ impl Comm {
     pub fn reduce_init<T: Element>(&self, root: impl Into<Rank>, data: Vec<T>, op: ReduceOp) -> Persistent<Vec<T>> {
         let (comm, site, root) = (self.clone(), Location::caller(), root.into());
         let is_root = root == self.rank();
-        Persistent::new(data, move |data| comm.fold(Call::Reduce { root, op }, data, is_root, site))
+        Persistent::new(data, move |data| comm.folding(Call::Reduce { root, op }, data, is_root, site))
     }
 
     /// An [`allreduce`](Self::allreduce) to be made again and again (MPI 4.1, chapter 6.12.8). The result takes the place of
@@ -241,7 +241,7 @@ impl Comm {
     #[track_caller]
     pub fn allreduce_init<T: Element>(&self, data: Vec<T>, op: ReduceOp) -> Persistent<Vec<T>> {
         let (comm, site) = (self.clone(), Location::caller());
-        Persistent::new(data, move |data| comm.fold(Call::Allreduce { op }, data, true, site))
+        Persistent::new(data, move |data| comm.folding(Call::Allreduce { op }, data, true, site))
     }
 
     fn send_again<T: Element>(&self, call: Call<'static>, data: Vec<T>, site: Place) -> Persistent<Vec<T>> {
@@ -269,7 +269,7 @@ impl Comm {
         })
     }
 
-    fn fold<T: Element>(
+    fn folding<T: Element>(
         &self,
         call: Call<'static>,
         data: Vec<T>,
