@@ -195,7 +195,6 @@ fn a_destination_that_does_not_read_holds_the_fold_up_within_a_few_windows() {
     let mix = Mix::default();
     let mut world = narrow(4, &mix, &Largest::default());
     let len = 60 * WINDOW;
-    world.nodes[1].stalled = false;
     let ask = |world: &mut World, rank: usize| world.ask(rank, fold("mix", ALL, bytes(rank as u32, len)));
     let requests: Vec<_> = (0..4).map(|rank| ask(&mut world, rank)).collect();
     // Rank 1 goes on giving, and takes nothing.
@@ -298,10 +297,11 @@ fn elements_are_from_one_byte_to_the_most() {
 fn a_panic_in_the_middle_of_a_fold_fails_it_on_everybody_and_nothing_else() {
     for name in ["mix", "largest"] {
         let mut world = narrow(4, &Mix::default(), &Largest::default());
-        let len = 20 * WINDOW;
+        let len = 30 * WINDOW;
         let requests = [0, 1, 2, 3].map(|rank| world.ask(rank, fold(name, ALL, bytes(rank as u32, len))));
         let mut ranges = 0;
-        let ticket = loop {
+        let mut taken = None;
+        for _ in 0..10_000 {
             for rank in 0..4 {
                 world.step_node(rank);
             }
@@ -309,16 +309,17 @@ fn a_panic_in_the_middle_of_a_fold_fails_it_on_everybody_and_nothing_else() {
                 assert!(work.is_user_code());
                 ranges += 1;
                 if ranges == 4 {
-                    break work.ticket();
+                    taken = Some(work.ticket());
+                    break;
                 }
                 let done = work.run();
                 world.hub.finish_work(world.now, done);
             }
             while (0..4).fold(false, |moved, rank| world.transmit_down(rank) | moved) {}
-        };
+        }
         // A call of others goes on meanwhile.
         let others = [0, 1, 2, 3].map(|rank| world.ask(rank, fold("weighted mean", ALL, vec![0; 8])));
-        let done = ticket.panicked("index out of bounds");
+        let done = taken.expect("the fourth range comes").panicked("index out of bounds");
         world.hub.finish_work(world.now, done);
         world.settle();
         all_fail(&world, &requests, Category::Remote, &[name, "panicked", "index out of bounds"]);
@@ -330,7 +331,7 @@ fn a_panic_in_the_middle_of_a_fold_fails_it_on_everybody_and_nothing_else() {
 #[test]
 fn whoever_gives_up_fails_a_fold_of_users_on_everybody() {
     let mut world = narrow(3, &Mix::default(), &Largest::default());
-    let requests = [0, 1, 2].map(|rank| world.ask(rank, fold("mix", ALL, bytes(rank as u32, 20 * WINDOW))));
+    let requests = [0, 1, 2].map(|rank| world.ask(rank, fold("mix", ALL, bytes(rank as u32, 30 * WINDOW))));
     for _ in 0..30 {
         world.step();
     }

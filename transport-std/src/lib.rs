@@ -176,8 +176,11 @@
 //!
 //! # Operations of one's own
 //!
-//! - A closure given to [`Objects::reduce`] or [`Objects::allreduce`] combines two values. It runs at the ranks, and says
-//!   the types of what it takes: `comm.objects().allreduce(text, |a: String, b: String| a + &b)`.
+//! In three strengths, which module [`operations`] tells more of:
+//!
+//! - A function that makes one value of two, given to [`Objects::reduce`] or [`Objects::allreduce`]: a closure, which runs at
+//!   the ranks and says the types of what it takes, or a function at the hub, by its [`Named`].
+//! - A fold or columns, which combine buffers range by range at the hub: [`Comm::fold`].
 //! - An [`Operation`] names a function that runs at the hub, once for each call, on the inputs of some ranks, and whose
 //!   outputs go to some ranks. [`Comm::apply`] calls it; [`Builder::operations`] or [`hub::Server`] registers it.
 //!
@@ -261,6 +264,7 @@ pub mod hub;
 mod inquiry;
 pub mod link;
 mod membership;
+pub mod operations;
 mod pending;
 pub mod performance;
 mod request;
