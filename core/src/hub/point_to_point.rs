@@ -445,7 +445,7 @@ impl Hub {
             None => String::from("?"),
         };
         // A receive of any length takes as many bytes as there are numbers.
-        let takes = if receive.receive > self.config.max_message {
+        let takes = if receive.receive >= self.config.max_message {
             Datatype::from_code(receive.datatype).map_or(String::from("?"), |datatype| match datatype {
                 Datatype::Object => String::from("an object"),
                 datatype => format!("{datatype}"),

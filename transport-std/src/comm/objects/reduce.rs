@@ -6,7 +6,7 @@ use edgempi_core::{Call, Group, Rank, Ranks};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Objects, element, encode};
+use super::{Objects, element, encode, only_reduces};
 use crate::comm::{Started, whole};
 use crate::error::Error;
 use crate::request::{OnDrop, Request};
@@ -48,7 +48,8 @@ impl Objects<'_> {
             }
             Reduction::Named(named) => {
                 let root = [root];
-                self.named(named, Group { sources: Ranks::All, destinations: Ranks::List(&root) }, &value)
+                let group = Group { sources: Ranks::All, destinations: Ranks::List(&root) };
+                self.named(named, group, &value)
             }
             Reduction::Function(function) => {
                 self.gather(root, &value).map(move |values| values.and_then(|values| fold_tree(values, function)))
@@ -57,7 +58,8 @@ impl Objects<'_> {
     }
 
     /// Combines every rank's value at every rank (MPI 4.1, chapter 6.9.6), by a built-in op where the value is an
-    /// element, by a closure, which runs at every rank, or by a function at the hub ([`Named`]), which runs once. See [`reduce`](Self::reduce) for what a closure has to be.
+    /// element, by a closure, which runs at every rank, or by a function at the hub ([`Named`]), which runs once. See
+    /// [`reduce`](Self::reduce) for what a closure has to be.
     ///
     /// ```
     /// # let worlds = edgempi::local(3)?;
@@ -133,7 +135,7 @@ impl Objects<'_> {
                     elements.map(|element| decode(element).ok_or(Error::Finalized)).collect()
                 })
             }
-            Reduction::Named(named) => Request::refused(not_for_all(named)),
+            Reduction::Named(named) => Request::refused(only_reduces(named)),
             Reduction::Function(mut function) => {
                 let mut values = values.into_iter();
                 let blocks: Vec<Vec<T>> = counts.iter().map(|count| values.by_ref().take(*count).collect()).collect();
@@ -190,12 +192,4 @@ impl Objects<'_> {
             Err(error) => Request::refused(error),
         }
     }
-}
-
-/// A function at the hub makes one value.
-pub(super) fn not_for_all(named: Named) -> Error {
-    let name = named.name;
-    Error::invalid(format!(
-        "\"{name}\" is at the hub, which combines objects in reduce and allreduce alone; give a closure"
-    ))
 }
