@@ -278,7 +278,7 @@ pub use comm::{Comm, IntoBuffer, IntoDest, IntoSource, Message, Objects, SendRec
 pub use config::Config;
 pub use edgempi_core::ReduceOp::{Band, Bor, Bxor, Land, Lor, Lxor, Max, Maxloc, Min, Minloc, Prod, Sum};
 #[doc(inline)]
-pub use edgempi_core::operation::{Operation, Reducer};
+pub use edgempi_core::operation::{Named, Operation, Reducer};
 #[doc(inline)]
 pub use edgempi_core::{
     ANY_SOURCE, ANY_TAG, Category, Communicator, Datatype, Element, Group, Located, Logical, Rank, Ranks, ReduceOp,
