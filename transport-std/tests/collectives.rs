@@ -341,7 +341,8 @@ fn a_buffer_that_is_too_short_or_too_long_is_truncated_and_stays_as_it_was() {
 
 #[test]
 fn vectors_that_differ_in_length_are_told_with_both_lengths() {
-    let calls: [fn(&Comm, usize) -> Result<Vec<f32>, Error>; 4] = [
+    type Make = fn(&Comm, usize) -> Result<Vec<f32>, Error>;
+    let calls: [Make; 4] = [
         |comm, len| comm.scan(vec![0.5; len], Sum).wait(),
         |comm, len| comm.exscan(vec![0.5; len], Sum).wait().map(Option::unwrap_or_default),
         |comm, len| comm.allreduce(vec![0.5; len], Sum).wait(),
