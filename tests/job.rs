@@ -1,13 +1,14 @@
 //! Programs in processes of their own, whose output is read as it comes, and what fedavg says in the end.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,9 +19,9 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program of an example, which is built once.
 pub fn program(name: &'static str) -> &'static Path {
-    static PATHS: [OnceLock<PathBuf>; 3] = [const { OnceLock::new() }; 3];
-    let index = ["fedavg", "hello", "pair_reduce"].iter().position(|known| *known == name).expect("an example");
-    PATHS[index].get_or_init(|| example(name))
+    static PATHS: Mutex<BTreeMap<&str, &Path>> = Mutex::new(BTreeMap::new());
+    let mut paths = PATHS.lock().unwrap_or_else(PoisonError::into_inner);
+    paths.entry(name).or_insert_with(|| Box::leak(example(name).into_boxed_path()))
 }
 
 /// A command in an environment without settings of ours or of another launcher.

@@ -47,8 +47,57 @@ pub enum Call<'a> {
         /// How two elements become one.
         op: ReduceOp,
     },
-    /// A message to one rank (3.2.1).
+    /// As [`Gather`](Self::Gather), of blocks whose lengths differ (6.5).
+    Gatherv {
+        /// Who receives.
+        root: Rank,
+    },
+    /// As [`Scatter`](Self::Scatter), of blocks whose lengths differ (6.6).
+    Scatterv {
+        /// Who gives.
+        root: Rank,
+    },
+    /// As [`Allgather`](Self::Allgather), of blocks whose lengths differ (6.7).
+    Allgatherv,
+    /// As [`Alltoall`](Self::Alltoall), of blocks whose lengths differ (6.8).
+    Alltoallv,
+    /// All vectors are combined element by element, and each rank receives a block of the result, as many elements as it
+    /// asks for, behind those of the ranks before it (6.10.2).
+    ReduceScatter {
+        /// How two elements become one.
+        op: ReduceOp,
+    },
+    /// The same, in blocks of one length (6.10.1).
+    ReduceScatterBlock {
+        /// How two elements become one.
+        op: ReduceOp,
+    },
+    /// Every rank receives the vectors of the ranks up to its own combined element by element (6.11.1).
+    Scan {
+        /// How two elements become one.
+        op: ReduceOp,
+    },
+    /// Every rank but the first receives the vectors of the ranks before it combined element by element (6.11.2).
+    Exscan {
+        /// How two elements become one.
+        op: ReduceOp,
+    },
+    /// A message to one rank (3.2.1), done when the library has its bytes.
     Send {
+        /// Who receives.
+        dest: Rank,
+        /// The label of the message.
+        tag: Tag,
+    },
+    /// The same, done when a receive has taken it (3.4, synchronous mode).
+    Ssend {
+        /// Who receives.
+        dest: Rank,
+        /// The label of the message.
+        tag: Tag,
+    },
+    /// The same, which fails if no receive waits for it (3.4, ready mode).
+    Rsend {
         /// Who receives.
         dest: Rank,
         /// The label of the message.
@@ -60,6 +109,33 @@ pub enum Call<'a> {
         source: Source,
         /// Which labels are taken.
         tag: TagSelector,
+    },
+    /// Looks for a message that a receive would take, and leaves it (3.8.1).
+    Probe {
+        /// Who gives.
+        source: Source,
+        /// Which labels are taken.
+        tag: TagSelector,
+        /// Whether to wait until there is one. If not, [`Status::source`] is [`Status::NOBODY`] where there is none.
+        wait: bool,
+    },
+    /// The same, and keeps the message for an [`Mrecv`](Self::Mrecv): no other receive takes it (3.8.2).
+    Mprobe {
+        /// Who gives.
+        source: Source,
+        /// Which labels are taken.
+        tag: TagSelector,
+        /// Whether to wait until there is one.
+        wait: bool,
+        /// The number under which it is kept, which no other message of this rank has.
+        message: u32,
+    },
+    /// Receives the message that an [`Mprobe`](Self::Mprobe) has kept (3.8.3).
+    Mrecv {
+        /// The number under which it is kept.
+        message: u32,
+        /// Whether nobody wants it any more: its sender goes on, and nothing is received.
+        discard: bool,
     },
     /// The ranks part into new communicators (7.4.2). Gives a [`SplitRequest`], receives a [`SplitResult`].
     Split,
@@ -74,6 +150,53 @@ pub enum Call<'a> {
         /// Who gives and who receives.
         group: Group<'a>,
     },
+}
+
+impl Call<'_> {
+    /// The call without the lifetime of names; `None` for a user's operation, which has some.
+    pub const fn builtin(self) -> Option<Call<'static>> {
+        Some(match self {
+            Self::Barrier => Call::Barrier,
+            Self::Bcast { root } => Call::Bcast { root },
+            Self::Gather { root } => Call::Gather { root },
+            Self::Scatter { root } => Call::Scatter { root },
+            Self::Allgather => Call::Allgather,
+            Self::Alltoall => Call::Alltoall,
+            Self::Reduce { root, op } => Call::Reduce { root, op },
+            Self::Allreduce { op } => Call::Allreduce { op },
+            Self::Gatherv { root } => Call::Gatherv { root },
+            Self::Scatterv { root } => Call::Scatterv { root },
+            Self::Allgatherv => Call::Allgatherv,
+            Self::Alltoallv => Call::Alltoallv,
+            Self::ReduceScatter { op } => Call::ReduceScatter { op },
+            Self::ReduceScatterBlock { op } => Call::ReduceScatterBlock { op },
+            Self::Scan { op } => Call::Scan { op },
+            Self::Exscan { op } => Call::Exscan { op },
+            Self::Send { dest, tag } => Call::Send { dest, tag },
+            Self::Ssend { dest, tag } => Call::Ssend { dest, tag },
+            Self::Rsend { dest, tag } => Call::Rsend { dest, tag },
+            Self::Recv { source, tag } => Call::Recv { source, tag },
+            Self::Probe { source, tag, wait } => Call::Probe { source, tag, wait },
+            Self::Mprobe { source, tag, wait, message } => Call::Mprobe { source, tag, wait, message },
+            Self::Mrecv { message, discard } => Call::Mrecv { message, discard },
+            Self::Split => Call::Split,
+            Self::Free => Call::Free,
+            Self::User { .. } => return None,
+        })
+    }
+
+    /// How two elements become one, where the call combines some.
+    pub const fn op(&self) -> Option<ReduceOp> {
+        match *self {
+            Self::Reduce { op, .. }
+            | Self::Allreduce { op }
+            | Self::ReduceScatter { op }
+            | Self::ReduceScatterBlock { op }
+            | Self::Scan { op }
+            | Self::Exscan { op } => Some(op),
+            _ => None,
+        }
+    }
 }
 
 /// What a rank says in a [`Call::Split`]: 12 bytes, little-endian.
@@ -164,15 +287,18 @@ pub enum Buffers<'a> {
 /// What is known of a transfer once it has completed (MPI 4.1, chapter 3.2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Status {
-    /// Who sent the message. Says nothing for anything but a receive.
+    /// Who sent the message. Says nothing for anything but a receive or a probe.
     pub source: Rank,
-    /// The message's tag. Says nothing for anything but a receive.
+    /// The message's tag. Says nothing for anything but a receive or a probe.
     pub tag: Tag,
-    /// How many bytes came, without a block that the rank has for itself.
+    /// How many bytes came, without a block that the rank has for itself. How many a message has, for a probe.
     pub bytes: usize,
 }
 
 impl Status {
+    /// The source where a probe that does not wait has found nothing.
+    pub const NOBODY: Rank = Rank::new(u32::MAX);
+
     /// How many elements of type `T` came (MPI's `Get_count`); `None` if the bytes are no whole number of them.
     pub fn count<T: Element>(&self) -> Option<usize> {
         self.bytes.is_multiple_of(size_of::<T>()).then_some(self.bytes / size_of::<T>())
@@ -332,6 +458,53 @@ pub trait Communicator {
     #[track_caller]
     fn allreduce_in_place<'a, T: Element>(&'a self, data: &'a mut [T], op: ReduceOp) -> Self::Transfer<'a> {
         self.transfer(Call::Allreduce { op }, T::DATATYPE, Buffers::InPlace(data.as_mut_bytes()))
+    }
+
+    /// Combines every rank's `send` element by element, and hands the result out in blocks of one length, in rank order
+    /// (MPI 4.1, chapter 6.10.1). `send` has size × `receive.len()` elements.
+    #[track_caller]
+    fn reduce_scatter_block<'a, T: Element>(
+        &'a self,
+        send: &'a [T],
+        receive: &'a mut [T],
+        op: ReduceOp,
+    ) -> Self::Transfer<'a> {
+        let buffers = Buffers::Both { send: send.as_bytes(), receive: receive.as_mut_bytes() };
+        self.transfer(Call::ReduceScatterBlock { op }, T::DATATYPE, buffers)
+    }
+
+    /// Combines the `send` of the ranks up to this one element by element, from the left, into `receive`
+    /// (MPI 4.1, chapter 6.11.1). All lengths must be equal.
+    #[track_caller]
+    fn scan<'a, T: Element>(&'a self, send: &'a [T], receive: &'a mut [T], op: ReduceOp) -> Self::Transfer<'a> {
+        let buffers = Buffers::Both { send: send.as_bytes(), receive: receive.as_mut_bytes() };
+        self.transfer(Call::Scan { op }, T::DATATYPE, buffers)
+    }
+
+    /// [`scan`](Self::scan) whose result takes the place of `data`.
+    #[track_caller]
+    fn scan_in_place<'a, T: Element>(&'a self, data: &'a mut [T], op: ReduceOp) -> Self::Transfer<'a> {
+        self.transfer(Call::Scan { op }, T::DATATYPE, Buffers::InPlace(data.as_mut_bytes()))
+    }
+
+    /// Combines the `send` of the ranks before this one element by element, from the left, into `receive`
+    /// (MPI 4.1, chapter 6.11.2). All lengths must be equal. Rank 0 has none before it: its `receive` stays as it is.
+    #[track_caller]
+    fn exscan<'a, T: Element>(&'a self, send: &'a [T], receive: &'a mut [T], op: ReduceOp) -> Self::Transfer<'a> {
+        let send = send.as_bytes();
+        let buffers = match self.rank() == 0 {
+            true => Buffers::Send(send),
+            false => Buffers::Both { send, receive: receive.as_mut_bytes() },
+        };
+        self.transfer(Call::Exscan { op }, T::DATATYPE, buffers)
+    }
+
+    /// [`exscan`](Self::exscan) whose result takes the place of `data`; that of rank 0 stays as it is.
+    #[track_caller]
+    fn exscan_in_place<'a, T: Element>(&'a self, data: &'a mut [T], op: ReduceOp) -> Self::Transfer<'a> {
+        let bytes = data.as_mut_bytes();
+        let buffers = if self.rank() == 0 { Buffers::Send(bytes) } else { Buffers::InPlace(bytes) };
+        self.transfer(Call::Exscan { op }, T::DATATYPE, buffers)
     }
 
     /// Sends `data` to `dest` (MPI 4.1, chapter 3.2.1). Completes when the library has taken the bytes, which does not say

@@ -21,8 +21,8 @@ use crate::rank::{Rank, Tag};
 use crate::request::{CallCode, Marks, Parts, Progress, RequestId, Slot, State, Submission};
 use crate::time::{Instant, OVERSLEPT};
 use crate::wire::{
-    Cancel, Complete, Credit, Data, Down, Goodbye, GoodbyeReason, Hello, Layout, MAGIC, MAX_HEAD_LEN, Name, NameKind,
-    PREFIX_LEN, Part, Ping, Prefix, RankKind, Submit, SubmitFlags, Up, VERSION, Welcome,
+    Blocked, Cancel, Complete, Credit, Data, Down, Goodbye, GoodbyeReason, Hello, Layout, MAGIC, MAX_HEAD_LEN, Name,
+    NameKind, PREFIX_LEN, Part, Ping, Prefix, RankKind, Submit, SubmitFlags, Up, VERSION, Welcome, Withdraw,
 };
 
 /// Queue bytes that a message costs beside its own: what the hub keeps about it.
@@ -94,10 +94,13 @@ pub enum Incoming {
         /// How many bytes.
         len: usize,
     },
-    /// A reason for people, about the event that follows: UTF-8, unless the hub is broken.
+    /// A reason, about the event that follows.
     Reason {
         /// How many bytes.
         len: usize,
+        /// How many of them, from the front, are a text for people: UTF-8, unless the hub is broken. What is behind it is
+        /// the error of the user's code at the hub, as postcard.
+        text: usize,
     },
     /// Bytes that nobody wants any more.
     Discard {
@@ -306,6 +309,8 @@ pub struct Endpoint<S: ?Sized> {
     pinged: Option<Instant>,
     event: Option<Event>,
     lacks: Option<RequestId>,
+    /// What the rank's one thread waits for, if it has said so and the hub does not know yet.
+    blocked: Option<RequestId>,
     /// The request that the event ends. Its slot is not used again before the event has been taken: until then the
     /// driver may look for what it keeps there.
     finished: Option<u16>,
@@ -348,6 +353,7 @@ impl<S> Endpoint<S> {
             pinged: None,
             event: None,
             lacks: None,
+            blocked: None,
             finished: None,
             slots,
         }
@@ -379,6 +385,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         (self.pong, self.ping) = (false, false);
         (self.last_sent, self.last_heard, self.pinged) = (now, now, None);
         (self.event, self.lacks, self.finished) = (None, None, None);
+        self.blocked = None;
         self.slots.as_mut().fill(Slot::FREE);
         self.adopt(0);
     }
@@ -466,6 +473,20 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         }
     }
 
+    /// Takes a send or a receive back if nobody has matched it (MPI 4.1, chapter 3.8.4). The answer is [`Event::Fail`] with
+    /// `Cancelled` and this rank, or whatever comes if it was too late: until then bytes go where they went before.
+    ///
+    /// One whose Submit has not left is sent all the same, so that requests keep their order. A standard send that is
+    /// [done](Outgoing::done) stays so.
+    pub fn withdraw(&mut self, request: RequestId) {
+        let Some((index, slot)) = self.find(request) else { return };
+        let is_done = slot.asked.call == CallCode::Send as u8 && slot.marks.has(Marks::SETTLED);
+        if !is_done && !slot.marks.has(Marks::CANCELLED) {
+            slot.marks.set(Marks::CANCEL);
+            self.push_ready(index);
+        }
+    }
+
     /// Lets the hub send bytes of `part` up to the offset `limit`, for a request that was not submitted as
     /// [unlimited](Submission::unlimited). A smaller limit than before changes nothing.
     pub fn grant(&mut self, request: RequestId, part: u32, limit: usize) {
@@ -477,6 +498,13 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             slot.marks.set(Marks::CREDIT);
             self.push_ready(index);
         }
+    }
+
+    /// Says to the hub that this rank's one thread waits for `request`, and makes no call until that is answered. A hub
+    /// that hears so from ranks that wait for each other fails what they wait for. Never true of a rank whose calls come
+    /// from several threads or tasks.
+    pub fn blocked(&mut self, request: RequestId) {
+        self.blocked = Some(request);
     }
 
     /// Begins to leave: once every request that still sends or waits for a collective has been answered, and was not given
@@ -527,14 +555,16 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             Down::Reject(reject) => {
                 self.phase = Phase::Closed;
                 self.event = Some(Event::Rejected(reject.fault()));
-                Some(Incoming::Reason { len })
+                Some(Incoming::Reason { len, text: len })
             }
             Down::Goodbye(goodbye) => {
                 self.phase = Phase::Closed;
                 self.event = Some(Event::Goodbye(goodbye.reason));
-                Some(Incoming::Reason { len })
+                Some(Incoming::Reason { len, text: len })
             }
             _ if !greeted => None,
+            // Only whoever asks is told.
+            Down::Report(_) => None,
             Down::Ping(_) => {
                 self.pong = true;
                 Some(Incoming::Discard { len })
@@ -552,7 +582,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
                     return Some(Incoming::Discard { len });
                 }
                 self.finish(index, Event::Fail { request: fail.request, fault: fail.fault() });
-                Some(Incoming::Reason { len })
+                Some(Incoming::Reason { len, text: fail.text_len(len) })
             }
         }
     }
@@ -581,7 +611,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
     /// A Submit whose payload is out of reach leaves without it, so that requests start in the order in which they were
     /// made; the hub asks for the bytes when it needs them. [`lacks`](Self::lacks) tells what else had to wait.
     ///
-    /// The value returned may change after: `submit`, `cancel`, `grant`, `leave`, `disconnect`, `handle_frame`,
+    /// The value returned may change after: `submit`, `cancel`, `withdraw`, `grant`, `leave`, `disconnect`, `handle_frame`,
     /// `handle_timeout`.
     #[must_use]
     pub fn poll_transmit(
@@ -807,15 +837,17 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             came <= slot.asked.receive
         };
         let within_window = flags.has(SubmitFlags::UNLIMITED) || len <= window;
-        if !layout_fits || !length_fits || !within_window || complete.bytes != came as u64 {
+        let is_probe = CallCode::from_code(slot.asked.call).is_some_and(CallCode::is_probe);
+        if !layout_fits || !length_fits || !within_window || (complete.bytes != came as u64 && !is_probe) {
             return None;
         }
-        let is_recv = slot.asked.call == CallCode::Recv as u8;
+        let is_receive = CallCode::from_code(slot.asked.call).is_some_and(CallCode::is_receive);
         if self.is_receiving(index) {
             return None;
         }
-        let status = if is_recv {
-            Status { source: complete.source, tag: complete.tag, bytes: came }
+        let status = if is_receive {
+            // A probe tells of bytes that stay where they are.
+            Status { source: complete.source, tag: complete.tag, bytes: usize::try_from(complete.bytes).ok()? }
         } else {
             Status { source: self.config.rank, tag: Tag(0), bytes: came }
         };
@@ -866,6 +898,10 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
                 if self.next_ready(draft, reach, name_len).is_some() {
                     return true;
                 }
+                if let Some(request) = self.newly_blocked() {
+                    draft.set(Up::Blocked(Blocked { request }));
+                    return true;
+                }
                 let Phase::Leaving(reason) = self.phase else { return false };
                 if self.unsettled > 0 && reason == GoodbyeReason::Finished {
                     return false;
@@ -875,6 +911,17 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             }
         }
         true
+    }
+
+    /// What the rank's thread waits for, once everything has left that it had started before: the hub must not take it
+    /// for stuck while a call of it that helps is still on its way.
+    fn newly_blocked(&mut self) -> Option<RequestId> {
+        if self.ready.head != 0 {
+            return None;
+        }
+        let request = self.blocked.take()?;
+        self.find(request).filter(|(_, slot)| !slot.marks.has(Marks::CANCELLED))?;
+        Some(request)
     }
 
     fn next_ready(
@@ -973,7 +1020,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         let mut done = None;
         let Some(slot) = self.slot_mut(index) else { return Next::Nothing };
         let mut flags = slot.asked.flags;
-        let is_send = slot.asked.call == CallCode::Send as u8;
+        let call = CallCode::from_code(slot.asked.call);
+        let is_send = call.is_some_and(CallCode::is_send);
         let varied = flags.has(SubmitFlags::VARIED);
         let table = if varied { slot.asked.size as usize * 8 } else { 0 };
         let room = usize::try_from(room.saturating_sub(EAGER_OVERHEAD)).unwrap_or(usize::MAX);
@@ -1021,17 +1069,20 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         if !has_part || inline == slot.asked.send {
             slot.up = Progress::default();
         }
-        if is_send && cost > 0 && slot.asked.unsent == 0 && !cancelled {
+        // Other modes are done when a receive has taken the message.
+        if call == Some(CallCode::Send) && cost > 0 && slot.asked.unsent == 0 && !cancelled {
             done = Some(request);
         }
         let cancel = slot.marks.has(Marks::CANCEL);
-        let settled = slot.asked.call == CallCode::Recv as u8 || done.is_some();
+        let settled = call.is_some_and(CallCode::is_receive) || done.is_some();
         if settled {
             self.settle(index);
         }
         self.queue_sent += cost;
-        if cancel {
-            self.push_ready(index);
+        // What is done can't be withdrawn.
+        if cancel && done.is_none() {
+            // Right behind it: what was submitted after it was given up may rely on that.
+            self.push_ready_first(index);
         }
         draft.done = done;
         draft.set(Up::Submit(submit));
@@ -1045,11 +1096,15 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         let owner = request.index() as u16;
         let owner_slot = self.slot_mut(owner).filter(|slot| slot.state == State::Open);
         let Some(owner_slot) = owner_slot else { return Next::Nothing };
+        let cancelled = owner_slot.marks.has(Marks::CANCELLED);
         if owner_slot.marks.clear(Marks::CANCEL) {
-            draft.set(Up::Cancel(Cancel { request }));
+            if cancelled {
+                draft.set(Up::Cancel(Cancel { request }));
+            } else {
+                draft.set(Up::Withdraw(Withdraw { request }));
+            }
             return Next::Frame;
         }
-        let cancelled = owner_slot.marks.has(Marks::CANCELLED);
         let Some(slot) = self.slot_mut(index) else { return Next::Nothing };
         if slot.marks.clear(Marks::CREDIT) && !cancelled {
             let Progress { part, limit, len, .. } = slot.down;
@@ -1275,6 +1330,15 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         let mut list = self.ready;
         self.push(&mut list, index);
         self.ready = list;
+    }
+
+    /// Puts a slot that is in no list at the front of the ready list.
+    fn push_ready_first(&mut self, index: u16) {
+        let List { head, tail } = self.ready;
+        let Some(slot) = self.slot_mut(index) else { return };
+        slot.marks.set(Marks::LISTED);
+        slot.next = head;
+        self.ready = List { head: index + 1, tail: if tail == 0 { index + 1 } else { tail } };
     }
 
     fn peek_ready(&self) -> Option<u16> {

@@ -17,6 +17,8 @@ pub enum Category {
     RankFinished = 21,
     /// The participants of an operation do not agree on it.
     Mismatch = 30,
+    /// Ranks wait for each other, and none of them can ever go on.
+    Deadlock = 35,
     /// A message, or a block of it, is larger than a limit.
     TooLarge = 40,
     /// A message is larger than the receive that it matched (MPI's `ERR_TRUNCATE`).
@@ -25,6 +27,8 @@ pub enum Category {
     TooManyRequests = 42,
     /// The arguments of a call contradict each other.
     InvalidArgument = 43,
+    /// A ready send has come, and no receive waits for it (MPI 4.1, chapter 3.4).
+    NotReady = 44,
     /// Somebody took too long.
     Timeout = 50,
     /// A participant gave the operation up.
@@ -53,10 +57,12 @@ impl Category {
             20 => RankFailed,
             21 => RankFinished,
             30 => Mismatch,
+            35 => Deadlock,
             40 => TooLarge,
             41 => Truncated,
             42 => TooManyRequests,
             43 => InvalidArgument,
+            44 => NotReady,
             50 => Timeout,
             60 => Cancelled,
             70 => Remote,
@@ -81,10 +87,12 @@ impl Category {
             Self::RankFailed => "a rank has failed",
             Self::RankFinished => "a rank has finished",
             Self::Mismatch => "the ranks do not agree on the operation",
+            Self::Deadlock => "ranks wait for each other for ever",
             Self::TooLarge => "the message is too large",
             Self::Truncated => "the message is larger than the receive",
             Self::TooManyRequests => "too many requests are open",
             Self::InvalidArgument => "an argument is invalid",
+            Self::NotReady => "no receive waits for the ready send",
             Self::Timeout => "it took too long",
             Self::Cancelled => "the operation was cancelled",
             Self::Remote => "the operation failed at the hub",

@@ -46,6 +46,20 @@ pub enum CallCode {
     Send = 1,
     /// [`Call::Recv`]
     Recv = 2,
+    /// [`Call::Ssend`]
+    Ssend = 3,
+    /// [`Call::Rsend`]
+    Rsend = 4,
+    /// [`Call::Probe`] that waits.
+    Probe = 5,
+    /// [`Call::Probe`] that does not.
+    Iprobe = 6,
+    /// [`Call::Mprobe`] that waits.
+    Mprobe = 7,
+    /// [`Call::Mprobe`] that does not.
+    Improbe = 8,
+    /// [`Call::Mrecv`]
+    Mrecv = 9,
     /// [`Call::Barrier`]
     Barrier = 16,
     /// [`Call::Bcast`]
@@ -62,6 +76,22 @@ pub enum CallCode {
     Reduce = 22,
     /// [`Call::Allreduce`]
     Allreduce = 23,
+    /// [`Call::Gatherv`]
+    Gatherv = 24,
+    /// [`Call::Scatterv`]
+    Scatterv = 25,
+    /// [`Call::Allgatherv`]
+    Allgatherv = 26,
+    /// [`Call::Alltoallv`]
+    Alltoallv = 27,
+    /// [`Call::ReduceScatter`]
+    ReduceScatter = 28,
+    /// [`Call::ReduceScatterBlock`]
+    ReduceScatterBlock = 29,
+    /// [`Call::Scan`]
+    Scan = 30,
+    /// [`Call::Exscan`]
+    Exscan = 31,
     /// [`Call::Split`]
     Split = 48,
     /// [`Call::Free`]
@@ -76,6 +106,13 @@ impl CallCode {
         match call {
             Call::Send { .. } => Self::Send,
             Call::Recv { .. } => Self::Recv,
+            Call::Ssend { .. } => Self::Ssend,
+            Call::Rsend { .. } => Self::Rsend,
+            Call::Probe { wait: true, .. } => Self::Probe,
+            Call::Probe { wait: false, .. } => Self::Iprobe,
+            Call::Mprobe { wait: true, .. } => Self::Mprobe,
+            Call::Mprobe { wait: false, .. } => Self::Improbe,
+            Call::Mrecv { .. } => Self::Mrecv,
             Call::Barrier => Self::Barrier,
             Call::Bcast { .. } => Self::Bcast,
             Call::Gather { .. } => Self::Gather,
@@ -84,6 +121,14 @@ impl CallCode {
             Call::Alltoall => Self::Alltoall,
             Call::Reduce { .. } => Self::Reduce,
             Call::Allreduce { .. } => Self::Allreduce,
+            Call::Gatherv { .. } => Self::Gatherv,
+            Call::Scatterv { .. } => Self::Scatterv,
+            Call::Allgatherv => Self::Allgatherv,
+            Call::Alltoallv => Self::Alltoallv,
+            Call::ReduceScatter { .. } => Self::ReduceScatter,
+            Call::ReduceScatterBlock { .. } => Self::ReduceScatterBlock,
+            Call::Scan { .. } => Self::Scan,
+            Call::Exscan { .. } => Self::Exscan,
             Call::Split => Self::Split,
             Call::Free => Self::Free,
             Call::User { .. } => Self::User,
@@ -96,6 +141,13 @@ impl CallCode {
         Some(match code {
             1 => Send,
             2 => Recv,
+            3 => Ssend,
+            4 => Rsend,
+            5 => Probe,
+            6 => Iprobe,
+            7 => Mprobe,
+            8 => Improbe,
+            9 => Mrecv,
             16 => Barrier,
             17 => Bcast,
             18 => Gather,
@@ -104,6 +156,14 @@ impl CallCode {
             21 => Alltoall,
             22 => Reduce,
             23 => Allreduce,
+            24 => Gatherv,
+            25 => Scatterv,
+            26 => Allgatherv,
+            27 => Alltoallv,
+            28 => ReduceScatter,
+            29 => ReduceScatterBlock,
+            30 => Scan,
+            31 => Exscan,
             48 => Split,
             49 => Free,
             64 => User,
@@ -116,6 +176,13 @@ impl CallCode {
         match self {
             Self::Send => "send",
             Self::Recv => "recv",
+            Self::Ssend => "ssend",
+            Self::Rsend => "rsend",
+            Self::Probe => "probe",
+            Self::Iprobe => "iprobe",
+            Self::Mprobe => "mprobe",
+            Self::Improbe => "improbe",
+            Self::Mrecv => "mrecv",
             Self::Barrier => "barrier",
             Self::Bcast => "bcast",
             Self::Gather => "gather",
@@ -124,10 +191,40 @@ impl CallCode {
             Self::Alltoall => "alltoall",
             Self::Reduce => "reduce",
             Self::Allreduce => "allreduce",
+            Self::Gatherv => "gatherv",
+            Self::Scatterv => "scatterv",
+            Self::Allgatherv => "allgatherv",
+            Self::Alltoallv => "alltoallv",
+            Self::ReduceScatter => "reduce_scatter",
+            Self::ReduceScatterBlock => "reduce_scatter_block",
+            Self::Scan => "scan",
+            Self::Exscan => "exscan",
             Self::Split => "split",
             Self::Free => "free",
             Self::User => "user operation",
         }
+    }
+}
+
+impl CallCode {
+    /// Whether it gives a message to one rank.
+    pub(crate) const fn is_send(self) -> bool {
+        matches!(self, Self::Send | Self::Ssend | Self::Rsend)
+    }
+
+    /// Whether it is about a message from another rank, which a status tells of.
+    pub(crate) const fn is_receive(self) -> bool {
+        matches!(self, Self::Recv | Self::Probe | Self::Iprobe | Self::Mprobe | Self::Improbe | Self::Mrecv)
+    }
+
+    /// Whether it looks for a message and leaves its bytes where they are.
+    pub(crate) const fn is_probe(self) -> bool {
+        matches!(self, Self::Probe | Self::Iprobe | Self::Mprobe | Self::Improbe)
+    }
+
+    /// Whether all ranks of a communicator or group make it together, in one order.
+    pub const fn is_collective(self) -> bool {
+        !(self.is_send() || self.is_receive() || matches!(self, Self::Free))
     }
 }
 
@@ -159,17 +256,20 @@ impl Role {
     pub fn new(call: &Call<'_>, rank: Rank) -> Self {
         use Parts::{EachOther, None, One};
         let (up, down) = match *call {
-            Call::Barrier | Call::Free => (None, None),
+            Call::Barrier | Call::Free | Call::Probe { .. } | Call::Mprobe { .. } => (None, None),
             Call::Bcast { root } if root == rank => (One, None),
-            Call::Bcast { .. } | Call::Recv { .. } => (None, One),
-            Call::Gather { root } if root == rank => (None, EachOther),
-            Call::Gather { .. } | Call::Send { .. } => (One, None),
-            Call::Scatter { root } if root == rank => (EachOther, None),
-            Call::Scatter { .. } => (None, One),
-            Call::Allgather => (One, EachOther),
-            Call::Alltoall => (EachOther, EachOther),
+            Call::Bcast { .. } | Call::Recv { .. } | Call::Mrecv { .. } => (None, One),
+            Call::Gather { root } | Call::Gatherv { root } if root == rank => (None, EachOther),
+            Call::Gather { .. } | Call::Gatherv { .. } => (One, None),
+            Call::Send { .. } | Call::Ssend { .. } | Call::Rsend { .. } => (One, None),
+            Call::Scatter { root } | Call::Scatterv { root } if root == rank => (EachOther, None),
+            Call::Scatter { .. } | Call::Scatterv { .. } => (None, One),
+            Call::Allgather | Call::Allgatherv => (One, EachOther),
+            Call::Alltoall | Call::Alltoallv => (EachOther, EachOther),
             Call::Reduce { root, .. } => (One, if root == rank { One } else { None }),
-            Call::Allreduce { .. } | Call::Split => (One, One),
+            Call::Exscan { .. } => (One, if rank == 0 { None } else { One }),
+            Call::Allreduce { .. } | Call::Split | Call::Scan { .. } => (One, One),
+            Call::ReduceScatter { .. } | Call::ReduceScatterBlock { .. } => (One, One),
             Call::User { group, .. } => (
                 if group.sources.contains(rank) { One } else { None },
                 if group.destinations.contains(rank) { One } else { None },
@@ -302,7 +402,7 @@ impl CommunicatorId {
 
 impl Submission {
     /// Checks `call` and turns it into numbers. `n` counts this rank's collectives on the communicator and group
-    /// and means nothing for point-to-point calls.
+    /// and means nothing for other calls.
     ///
     /// # Errors
     ///
@@ -322,21 +422,35 @@ impl Submission {
         let CommunicatorId { id, rank: own, size } = communicator;
         let invalid = |len: u64, max: u64| Err(Fault::of_size(Category::InvalidArgument, len, max));
         let code = CallCode::of(call);
-        let op = match *call {
-            Call::Reduce { op, .. } | Call::Allreduce { op } => Some(op),
-            _ => None,
-        };
-        let peer = match *call {
-            Call::Bcast { root } | Call::Gather { root } | Call::Scatter { root } | Call::Reduce { root, .. } => root,
-            Call::Send { dest: peer, .. } | Call::Recv { source: Source::Rank(peer), .. } => peer,
-            _ => Rank::new(0),
-        };
-        let label = match *call {
-            Call::Send { tag, .. } | Call::Recv { tag: TagSelector::Tag(tag), .. } => tag,
-            _ => Tag(0),
-        };
-        let any_source = matches!(call, Call::Recv { source: Source::Any, .. });
-        let any_tag = matches!(call, Call::Recv { tag: TagSelector::Any, .. });
+        let op = call.op();
+        let (mut peer, mut label, mut any_source, mut any_tag, mut n) = (Rank::new(0), Tag(0), false, false, n);
+        match *call {
+            Call::Bcast { root }
+            | Call::Gather { root }
+            | Call::Scatter { root }
+            | Call::Gatherv { root }
+            | Call::Scatterv { root }
+            | Call::Reduce { root, .. } => peer = root,
+            Call::Send { dest, tag } | Call::Ssend { dest, tag } | Call::Rsend { dest, tag } => {
+                (peer, label) = (dest, tag);
+            }
+            Call::Recv { source, tag } | Call::Probe { source, tag, .. } | Call::Mprobe { source, tag, .. } => {
+                match source {
+                    Source::Rank(source) => peer = source,
+                    Source::Any => any_source = true,
+                }
+                match tag {
+                    TagSelector::Tag(tag) => label = tag,
+                    TagSelector::Any => any_tag = true,
+                }
+            }
+            _ => {}
+        }
+        if let Call::Mprobe { message, .. } | Call::Mrecv { message, .. } = *call {
+            n = message;
+        }
+        // Of a message that is kept, nothing has to fit.
+        any_tag |= matches!(call, Call::Mrecv { discard: true, .. });
         let flags = SubmitFlags::empty();
         let mut flags = flags.with_if(any_source, SubmitFlags::ANY_SOURCE).with_if(any_tag, SubmitFlags::ANY_TAG);
         if peer.get() >= size {
@@ -374,7 +488,7 @@ impl Submission {
             return invalid(bytes as u64, size.into());
         }
         // A message may always be shorter than its receive (MPI 4.1, chapter 3.2.4).
-        let exact = matches!(receive, Receive::Exactly(_)) && code != CallCode::Recv;
+        let exact = matches!(receive, Receive::Exactly(_)) && !code.is_receive();
         flags = flags.with_if(in_place, SubmitFlags::IN_PLACE).with_if(exact, SubmitFlags::EXACT);
         let asked = Asked {
             communicator: id,
@@ -469,6 +583,7 @@ impl Marks {
     pub(crate) const NEW_GROUP: u8 = 1;
     pub(crate) const NEW_OPERATION: u8 = 2;
     pub(crate) const NEW_SITE: u8 = 4;
+    /// A Cancel is to be sent, or, of a request that was not given up, a Withdraw.
     pub(crate) const CANCEL: u8 = 8;
     pub(crate) const CANCELLED: u8 = 16;
     pub(crate) const CREDIT: u8 = 32;

@@ -2,8 +2,6 @@
 
 mod world;
 
-use edgempi_core::hub;
-use edgempi_core::hub::Registry;
 use edgempi_core::request::{CommunicatorId, NameIds, Receive, Sent, Submission};
 use edgempi_core::{Call, Category, Datatype, Rank, ReduceOp};
 use world::{Ask, Outcome, World};
@@ -16,18 +14,6 @@ fn block(from: u32, to: u32, len: usize) -> Vec<u8> {
 const LENGTHS: [usize; 8] = [0, 1, 63, 64, 1000, 4096, 5000, 70_000];
 const SIZES: [u32; 5] = [1, 2, 3, 5, 9];
 
-/// A world with small frames and windows, different for each rank, so that short messages are long ones.
-fn small(size: u32) -> World {
-    let mut config = hub::Config::new(size);
-    config.max_payload = 4096;
-    config.window = 8192;
-    config.queue_size = 16 * 1024;
-    World::with(config, Registry::new(), |rank, config| {
-        config.max_payload = if rank % 2 == 0 { 1000 } else { 4000 };
-        config.open_parts = 1 + (rank % 3) as u16;
-    })
-}
-
 fn ask(call: Call<'static>, parts: Vec<Vec<u8>>, receive: Receive) -> Ask<'static> {
     Ask { call, datatype: Datatype::U8, parts, varied: false, receive }
 }
@@ -36,7 +22,7 @@ fn every_world(test: impl Fn(World, u32, usize)) {
     for size in SIZES {
         for len in LENGTHS {
             test(World::new(size), size, len);
-            test(small(size), size, len);
+            test(World::small(size), size, len);
         }
     }
 }
@@ -149,7 +135,7 @@ fn blocks_of_different_lengths_keep_their_lengths() {
     let length = |from: u32, to: u32| ((from * 7 + to * 13) % 5) as usize * 900;
     for size in SIZES {
         for small_frames in [false, true] {
-            let mut world = if small_frames { small(size) } else { World::new(size) };
+            let mut world = if small_frames { World::small(size) } else { World::new(size) };
             let outcomes = world.all(|rank| Ask {
                 call: Call::Alltoall,
                 datatype: Datatype::Object,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use edgempi_core::Payload;
 use edgempi_core::endpoint::EAGER_OVERHEAD;
-use edgempi_core::hub::{self, Apply, Hub, PeerId, Registry, Work};
+use edgempi_core::hub::{self, Apply, ApplyError, Hub, PeerId, Registry, Work};
 use edgempi_core::request::CallCode;
 use edgempi_core::wire::{Cancel, Down, MAX_HEAD_LEN, Name, NameKind, Prefix, Submit, SubmitFlags, Up};
 use edgempi_core::{Category, Instant, Rank, SplitRequest, SplitResult, Tag};
@@ -48,7 +48,7 @@ static ALLOCATOR: Counting = Counting;
 struct Count;
 
 impl Apply for Count {
-    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Payload)>) -> Result<Vec<(Rank, Payload)>, String> {
+    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Payload)>) -> Result<Vec<(Rank, Payload)>, ApplyError> {
         Ok(destinations.iter().map(|rank| (*rank, vec![inputs.len() as u8].into())).collect())
     }
 }
@@ -141,6 +141,26 @@ impl Bare {
 /// A call that is no more than its name.
 fn call(number: u32, code: CallCode) -> Submit {
     Submit { n: number - 1, datatype: 0, ..submit(number, number, code) }
+}
+
+#[test]
+fn an_idle_rank_takes_less_than_a_kilobyte() {
+    const RANKS: u32 = 1000;
+    let before = HELD.get();
+    let mut hub = Hub::new(Instant::ZERO, hub::Config::new(RANKS), Registry::new());
+    for rank in 0..RANKS {
+        let peer = hub.connect(Instant::ZERO);
+        hub.name_peer(peer, "192.0.2.1:61642");
+        let mut head = [0; MAX_HEAD_LEN];
+        let len = Up::Hello(hello(rank, RANKS)).encode(0, &mut head);
+        let (prefix, header) = head[..len].split_first_chunk().unwrap();
+        hub.handle_frame(Instant::ZERO, peer, Prefix::decode(*prefix), header, Payload::new());
+        while hub.poll_event().is_some() {}
+        while hub.poll_peer().is_some_and(|peer| hub.poll_transmit(peer).is_some()) {}
+    }
+    assert_eq!(hub.status().alive, RANKS);
+    let each = (HELD.get() - before) / RANKS as isize;
+    assert!(each < 1024, "{each} bytes for each rank");
 }
 
 /// Plays so many rounds twice. The second time the hub holds not much more.

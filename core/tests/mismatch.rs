@@ -102,13 +102,46 @@ fn different_reduce_ops() {
 
 #[test]
 fn a_receiver_that_expects_another_length_than_the_root_gives() {
-    let mut world = World::new(2);
-    let requests = [world.ask(0, bcast(0, 0, vec![1; 5])), world.ask(1, bcast(1, 0, vec![0; 6]))];
-    world.settle();
-    let (fault, text) = world.outcome(1, requests[1]).fault();
-    assert_eq!(fault.category, Category::Mismatch);
-    assert!(text.contains("rank 0 calls bcast(root 0, 5 x u8)") && text.contains("rank 1 calls"), "{text}");
-    assert!(matches!(world.outcome(0, requests[0]), Outcome::Done { .. }), "the root had left already");
+    for expected in [4, 6] {
+        let mut world = World::new(2);
+        let requests = [world.ask(0, bcast(0, 0, vec![1; 5])), world.ask(1, bcast(1, 0, vec![0; expected]))];
+        world.settle();
+        let (fault, text) = world.outcome(1, requests[1]).fault();
+        assert_eq!((fault.category, fault.len, fault.max), (Category::Truncated, 5, expected as u64), "{text}");
+        assert!(text.contains("rank 0 calls bcast(root 0, 5 x u8)") && text.contains("rank 1 calls"), "{text}");
+        assert!(matches!(world.outcome(0, requests[0]), Outcome::Done { .. }), "the root had left already");
+        let next = world.ask(0, barrier());
+        world.settle();
+        let told = world.outcome(0, next).fault();
+        assert_eq!((told.0.category, told.1), (Category::Truncated, text), "the root is told at its next call");
+    }
+}
+
+#[test]
+fn receivers_that_expect_another_length_than_the_root_gives_once_it_comes() {
+    let scatter = |rank: u32, block: usize| {
+        let parts = if rank == 2 { vec![vec![7; block]; 3] } else { Vec::new() };
+        Ask { parts, ..ask(Call::Scatter { root: Rank::new(2) }, Vec::new(), block) }
+    };
+    let mut world = World::new(3);
+    let requests: Vec<_> = [4, 4, 5]
+        .into_iter()
+        .enumerate()
+        .map(|(rank, block)| {
+            let request = world.ask(rank, scatter(rank as u32, block));
+            world.settle();
+            request
+        })
+        .collect();
+    for (rank, request) in requests.into_iter().enumerate() {
+        let (fault, text) = world.outcome(rank, request).fault();
+        assert_eq!((fault.category, fault.len, fault.max), (Category::Truncated, 5, 4), "{text}");
+        assert!(
+            text.contains("ranks 0, 1 call scatter(root 2, 4 x u8); rank 2 calls scatter(root 2, 5 x u8)"),
+            "{text}"
+        );
+    }
+    world.assert_usable();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod world;
 
 use edgempi_core::hub::{self, Registry};
+use edgempi_core::operation::Fold;
 use edgempi_core::request::Slot;
 use edgempi_core::{Call, Category, Datatype, Group, Rank, ReduceOp};
 use world::{Ask, Outcome, World, ask, bcast, recv, send, words};
@@ -223,4 +224,39 @@ fn ranks_that_stop_reading_leave_windows_for_others() {
         assert_eq!(world.outcome(1, taken).bytes(), vec![tag; len]);
     }
     world.assert_usable();
+}
+
+/// The larger of two numbers of three bytes.
+struct Largest;
+
+impl Fold for Largest {
+    fn element_size(&self) -> usize {
+        3
+    }
+
+    fn combine(&self, left: &mut [u8], right: &[u8]) {
+        for (left, right) in left.as_chunks_mut::<3>().0.iter_mut().zip(right.as_chunks::<3>().0) {
+            *left = (*left).max(*right);
+        }
+    }
+}
+
+#[test]
+fn elements_that_end_nowhere_in_particular_are_folded_a_window_at_a_time() {
+    for elements in [1, 1000, 7001] {
+        let mut config = hub::Config::new(3);
+        (config.max_payload, config.window, config.queue_size) = (1024, 2048, 1024);
+        let mut registry = Registry::new();
+        registry.insert_fold("largest", 1, Largest);
+        let mut world = World::with(config, registry, |_, config| config.max_payload = 500);
+        let vector = |rank: u32| (0..elements * 3).map(|at| (at * 7 + rank as usize * 91) as u8).collect::<Vec<u8>>();
+        let call = Call::User { name: "largest", version: 1, group: Group::ALL };
+        let outcomes = world.all(|rank| Ask { datatype: Datatype::U8, ..ask(call, vector(rank), elements * 3) });
+        let mut expected = vector(0);
+        (1..3).for_each(|rank| Largest.combine(&mut expected, &vector(rank)));
+        for outcome in outcomes {
+            assert!(outcome.bytes() == expected, "{elements} elements");
+        }
+        world.assert_usable();
+    }
 }

@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use edgempi::{Builder, Config, Located, Rank, Sum};
-use edgempi_core::{ANY_SOURCE, ANY_TAG, Communicator, ReduceOp};
+use edgempi_core::{ANY_SOURCE, ANY_TAG, Buffers, Call, Communicator, Datatype, ReduceOp};
 use edgempi_embassy::{Clock, Memory, Options, Port, join};
 
 /// A socket with a send space of its own, so that the engine meets full buffers.
@@ -162,6 +162,8 @@ async fn every_call<C: Communicator>(comm: &C, len: usize) -> Result<(), C::Erro
     comm.allreduce_in_place(&mut best, ReduceOp::Maxloc).await?;
     assert_eq!(best[0].index(), u64::from(size - 1));
 
+    prefixes_and_blocks(comm, len).await?;
+
     // A ring, then whoever comes first.
     let (next, previous) = ((rank + 1) % size, (rank + size - 1) % size);
     let mut came = vec![0.0; len + 3];
@@ -184,6 +186,42 @@ async fn every_call<C: Communicator>(comm: &C, len: usize) -> Result<(), C::Erro
         comm.send(0, rank, &[rank * 10]).await?;
     }
     comm.barrier().await?;
+    Ok(())
+}
+
+/// The calls whose result is another one at every rank.
+async fn prefixes_and_blocks<C: Communicator>(comm: &C, len: usize) -> Result<(), C::Error> {
+    let (rank, size) = (comm.rank().get(), comm.size());
+    let add = |ranks: std::ops::Range<u32>| -> Vec<f32> {
+        ranks.fold(vec![0.0; len], |sum, rank| sum.iter().zip(values(rank, len)).map(|(a, b)| a + b).collect())
+    };
+    let own = values(rank, len);
+    let (mut sum, mut before) = (vec![-1.0; len], vec![-1.0; len]);
+    comm.scan(&own, &mut sum, ReduceOp::Sum).await?;
+    comm.exscan(&own, &mut before, ReduceOp::Sum).await?;
+    assert_eq!(sum, add(0..rank + 1), "scan");
+    assert_eq!(before, if rank == 0 { vec![-1.0; len] } else { add(0..rank) }, "exscan");
+
+    let (mut sum, mut before) = (own.clone(), own.clone());
+    comm.scan_in_place(&mut sum, ReduceOp::Sum).await?;
+    comm.exscan_in_place(&mut before, ReduceOp::Sum).await?;
+    assert_eq!(sum, add(0..rank + 1), "scan in place");
+    assert_eq!(before, if rank == 0 { own } else { add(0..rank) }, "exscan in place");
+
+    let given: Vec<u32> = (0..size * len as u32).map(|at| at * 3 + rank).collect();
+    let mut block = vec![0; len];
+    comm.reduce_scatter_block(&given, &mut block, ReduceOp::Sum).await?;
+    let start = rank as usize * len;
+    let total = |at: usize| (0..size).map(|rank| (start + at) as u32 * 3 + rank).sum::<u32>();
+    assert_eq!(block, (0..len).map(total).collect::<Vec<_>>(), "reduce_scatter_block");
+
+    // Blocks that might differ, and do not: the own one is in its place, too.
+    let (send, mut receive) = (vec![rank as u8; len], vec![255; len * size as usize]);
+    comm.transfer(Call::Allgatherv, Datatype::U8, Buffers::Both { send: &send, receive: &mut receive }).await?;
+    assert_eq!(receive, (0..size as usize * len).map(|at| (at / len) as u8).collect::<Vec<_>>(), "allgatherv");
+    let send = receive.clone();
+    comm.transfer(Call::Alltoallv, Datatype::U8, Buffers::Both { send: &send, receive: &mut receive }).await?;
+    assert_eq!(receive, vec![rank as u8; size as usize * len], "alltoallv");
     Ok(())
 }
 

@@ -61,31 +61,35 @@ impl Hub {
         assert_eq!(self.process.process.end().code, Some(128 + 2));
     }
 
-    /// Compares the first and the last third of all worlds but the first few. `None` where the system tells nothing.
+    /// Whether it has held as much at the end as at the beginning.
     pub fn judge(&self) -> Option<Result<String, String>> {
-        let warm = &self.samples[self.samples.len() / 6 + 1..];
-        let third = warm.len() / 3;
-        if third == 0 {
-            return None;
-        }
-        let (first, last) = (&warm[..third], &warm[warm.len() - third..]);
-        let medians = |measured: fn(&Sample) -> u64| [first, last].map(|samples| median(samples.iter().map(measured)));
-        let resident = medians(|sample| sample.resident);
-        // The next world's engine has opened its own by now, or not yet: the most counts.
-        let descriptors =
-            [first, last].map(|samples| samples.iter().map(|sample| sample.descriptors).max().unwrap_or(0));
-        let peak = warm[warm.len() - 1].peak;
-        let text = format!(
-            "{} kB resident in the first third of its {} worlds, {} kB in the last (at most {peak} kB); {} descriptors, {}",
-            resident[0],
-            self.samples.len(),
-            resident[1],
-            descriptors[0],
-            descriptors[1]
-        );
-        let is_flat = resident[1] <= resident[0] + resident[0] / 20 + SLACK && descriptors[1] <= descriptors[0] + 1;
-        Some(if is_flat { Ok(text) } else { Err(text) })
+        judge(&self.samples)
     }
+}
+
+/// Compares the first and the last third of all worlds but the first few. `None` where the system tells nothing.
+fn judge(samples: &[Sample]) -> Option<Result<String, String>> {
+    let warm = samples.get(samples.len() / 6 + 1..)?;
+    let third = warm.len() / 3;
+    if third == 0 {
+        return None;
+    }
+    let (first, last) = (&warm[..third], &warm[warm.len() - third..]);
+    let medians = |measured: fn(&Sample) -> u64| [first, last].map(|third| median(third.iter().map(measured)));
+    let resident = medians(|sample| sample.resident);
+    // The next world's engine has opened its own by now, or not yet: the most counts.
+    let descriptors = [first, last].map(|third| third.iter().map(|sample| sample.descriptors).max().unwrap_or(0));
+    let peak = warm[warm.len() - 1].peak;
+    let text = format!(
+        "{} kB resident in the first third of its {} worlds, {} kB in the last (at most {peak} kB); {} descriptors, {}",
+        resident[0],
+        samples.len(),
+        resident[1],
+        descriptors[0],
+        descriptors[1]
+    );
+    let is_flat = resident[1] <= resident[0] + resident[0] / 20 + SLACK && descriptors[1] <= descriptors[0] + 1;
+    Some(if is_flat { Ok(text) } else { Err(text) })
 }
 
 fn median<T: Ord + Copy + Debug>(values: impl Iterator<Item = T>) -> T {
@@ -103,4 +107,33 @@ fn measure(process: u32) -> Option<Sample> {
     };
     let descriptors = fs::read_dir(format!("/proc/{process}/fd")).ok()?.count();
     Some(Sample { resident: kilobytes("VmRSS:")?, peak: kilobytes("VmHWM:")?, descriptors })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(resident: impl Fn(u64) -> u64, descriptors: impl Fn(u64) -> usize) -> Vec<Sample> {
+        let sample = |world| Sample { resident: resident(world), peak: 50_000, descriptors: descriptors(world) };
+        (0..60).map(sample).collect()
+    }
+
+    #[test]
+    fn a_hub_that_holds_what_it_held_is_flat_whatever_its_first_worlds_took() {
+        let warming =
+            samples(|world| if world < 11 { 1_000 } else { 20_000 + world % 7 }, |world| 9 + world as usize % 2);
+        assert!(matches!(judge(&warming), Some(Ok(_))));
+    }
+
+    #[test]
+    fn memory_or_descriptors_that_grow_from_world_to_world_are_a_leak() {
+        assert!(matches!(judge(&samples(|world| 20_000 + 100 * world, |_| 9)), Some(Err(_))));
+        assert!(matches!(judge(&samples(|_| 20_000, |world| 9 + world as usize / 10)), Some(Err(_))));
+    }
+
+    #[test]
+    fn nothing_is_said_of_too_few_worlds() {
+        assert_eq!(judge(&[]), None);
+        assert_eq!(judge(&samples(|_| 20_000, |_| 9)[..2]), None);
+    }
 }

@@ -89,10 +89,8 @@ impl Programs {
             }
             Library::EdgempiTcp | Library::Edgempi => {
                 let mut command = Command::new(&self.edgempi);
-                let proto = if library == Library::EdgempiTcp { "tcp" } else { "auto" };
-                command
-                    .args(["bench", "-n", &ranks.to_string(), "--max", &max.to_string()])
-                    .env("EDGEMPI_PROTO", proto);
+                command.args(["bench", "-n", &ranks.to_string(), "--max", &max.to_string()]);
+                command.env("EDGEMPI_PROTO", library.proto());
                 let plain = "barrier,pingpong,bcast,reduce,allreduce,gather,scatter,allgather,alltoall";
                 command.args(["--only", if self.objects { "object-allreduce,object-bcast" } else { plain }]);
                 command

@@ -9,7 +9,7 @@ use core::task::{Context, Poll, Waker};
 
 use edgempi_core::endpoint::{Content, Event, Incoming, NO_NAME_LEN, Outgoing, Reach};
 use edgempi_core::request::Submission;
-use edgempi_core::request::{CommunicatorId, NameIds, Slot};
+use edgempi_core::request::{CallCode, CommunicatorId, NameIds, Slot};
 use edgempi_core::wire::{GoodbyeReason, Layout, MAX_HEAD_LEN, PREFIX_LEN, Prefix};
 use edgempi_core::{Call, Category, Datatype, Endpoint, Rank, RequestId, Status};
 
@@ -250,8 +250,8 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
                 let blocks = layout == Layout::Equal;
                 Destination::Request { request, place: Place { blocks, part: 0, offset: 0 } }
             }
-            Incoming::Reason { .. } => {
-                self.reason.clear();
+            Incoming::Reason { text, .. } => {
+                self.reason.expect(text);
                 Destination::Reason
             }
             Incoming::Nothing | Incoming::Discard { .. } => Destination::Nowhere,
@@ -636,7 +636,7 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
             (None, _) => (NameIds::default(), table.everybody()?),
         };
         (names.site, names.new.site) = hand.site.number(self.sites);
-        let is_collective = !matches!(call, Call::Send { .. } | Call::Recv { .. } | Call::Free);
+        let is_collective = CallCode::of(call).is_collective();
         let started = self.names.get(counter).map_or(0, |name| name.started);
         if let (Call::Free, Some(name)) = (call, self.names.get_mut(counter)) {
             // Another communicator may be counted here. (Groups keep their numbers: the hub knows them.)

@@ -42,7 +42,17 @@ impl Blocks {
     // Inlined where the call is made, and so is known.
     #[inline(always)]
     pub(crate) fn of(call: &Call<'_>) -> Option<&'static Self> {
-        let divides = matches!(call, Call::Gather { .. } | Call::Scatter { .. } | Call::Allgather | Call::Alltoall);
+        let divides = matches!(
+            call,
+            Call::Gather { .. }
+                | Call::Gatherv { .. }
+                | Call::Scatter { .. }
+                | Call::Scatterv { .. }
+                | Call::Allgather
+                | Call::Allgatherv
+                | Call::Alltoall
+                | Call::Alltoallv
+        );
         divides.then_some(&Self { prepare: prepare_blocks, write: write_blocks })
     }
 }
@@ -187,10 +197,14 @@ fn prepare_blocks(hand: &mut Hand<'_>, call: &Call<'_>) -> Result<(), Error> {
     let is_root = |root: &Rank| root.get() == hand.own;
     // How much is to be sent or taken, how much is, and where the own block is and goes.
     let (needed, given, block, from, to) = match call {
-        Call::Gather { root } if is_root(root) => (sends.saturating_mul(size), room, sends, 0, own),
-        Call::Allgather => (sends.saturating_mul(size), room, sends, 0, own),
-        Call::Alltoall => (sends, room, sends.checked_div(size).unwrap_or(0), own, own),
-        Call::Scatter { root } if is_root(root) => (room.saturating_mul(size), sends, room, own, 0),
+        Call::Gather { root } | Call::Gatherv { root } if is_root(root) => {
+            (sends.saturating_mul(size), room, sends, 0, own)
+        }
+        Call::Allgather | Call::Allgatherv => (sends.saturating_mul(size), room, sends, 0, own),
+        Call::Alltoall | Call::Alltoallv => (sends, room, sends.checked_div(size).unwrap_or(0), own, own),
+        Call::Scatter { root } | Call::Scatterv { root } if is_root(root) => {
+            (room.saturating_mul(size), sends, room, own, 0)
+        }
         _ => return Ok(()),
     };
     if needed != given {

@@ -39,6 +39,39 @@ impl<T: Element> Storage for Vec<T> {
     }
 }
 
+/// Memory of elements in a vector for each rank, their lengths up to the ranks.
+pub(crate) trait Parts: Send {
+    fn count(&self) -> usize;
+    fn get(&self, part: usize) -> Option<&dyn Storage>;
+    fn get_mut(&mut self, part: usize) -> Option<&mut dyn Storage>;
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+impl<T: Element> Parts for Vec<Vec<T>> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn get(&self, part: usize) -> Option<&dyn Storage> {
+        self.as_slice().get(part).map(|part| part as &dyn Storage)
+    }
+
+    fn get_mut(&mut self, part: usize) -> Option<&mut dyn Storage> {
+        self.as_mut_slice().get_mut(part).map(|part| part as &mut dyn Storage)
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+impl dyn Parts {
+    /// The bytes of each part.
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.count()).map(|part| self.get(part).map_or(&[][..], Storage::bytes))
+    }
+}
+
 /// A vector of `len` elements, whatever they are: in `memory`, if there is enough. `None` if there is none.
 pub(crate) fn sized<T: Element>(mut memory: Vec<T>, len: usize) -> Option<Vec<T>> {
     if memory.capacity() < len {
@@ -52,12 +85,12 @@ pub(crate) fn sized<T: Element>(mut memory: Vec<T>, len: usize) -> Option<Vec<T>
 pub(crate) enum Outbound {
     /// Nothing.
     Nothing,
-    /// What will be overwritten by the result.
+    /// What will be overwritten by the result; of parts, the own one, which stays.
     InPlace,
     /// One part, or blocks of one length.
     Whole(Box<dyn Storage>),
     /// A part for each rank; the own one is empty.
-    Parts(Vec<Vec<u8>>),
+    Parts(Box<dyn Parts>),
 }
 
 /// Where a request's result goes.
@@ -73,7 +106,7 @@ pub(crate) enum Inbound {
     /// A block of one length from each rank; the own one is there already.
     Blocks(Box<dyn Storage>),
     /// A part from each rank, of whatever length; the own one is there already.
-    Parts(Vec<Vec<u8>>),
+    Parts(Box<dyn Parts>),
 }
 
 /// Both directions of a request, and the names that travel ahead of it.
@@ -113,10 +146,11 @@ impl Buffers {
     pub(crate) fn outgoing(&self, part: usize, offset: usize, len: usize) -> Option<&[u8]> {
         let whole = match (&self.outbound, &self.inbound) {
             (Outbound::Nothing, _) => return None,
-            (Outbound::Parts(parts), _) => return parts.get(part)?.get(offset..offset.checked_add(len)?),
+            (Outbound::Parts(parts), _) => return parts.get(part)?.bytes().get(offset..offset.checked_add(len)?),
             (Outbound::Whole(storage), _) => storage.bytes(),
             (Outbound::InPlace, Inbound::Whole { storage, .. } | Inbound::Blocks(storage)) => storage.bytes(),
-            (Outbound::InPlace, _) => return None,
+            (Outbound::InPlace, Inbound::Parts(parts)) => parts.get(self.own)?.bytes(),
+            (Outbound::InPlace, Inbound::Nothing) => return None,
         };
         // A single part has number 0; blocks are numbered by rank.
         let start = if part == 0 { offset } else { part * (whole.len() / self.size) + offset };
@@ -129,10 +163,10 @@ impl Buffers {
         let end = place.len() + len;
         match &self.outbound {
             Outbound::Parts(parts) if split => {
-                for part in parts {
+                for part in parts.iter() {
                     place.extend((part.len() as u64).to_le_bytes());
                 }
-                for part in parts {
+                for part in parts.iter() {
                     place.extend_from_slice(&part[..part.len().min(end.saturating_sub(place.len()))]);
                 }
             }
@@ -161,9 +195,7 @@ impl Buffers {
                 if held.saturating_add(len) > self.limit {
                     return Err(format!("{} bytes are more than the {} allowed", held.saturating_add(len), self.limit));
                 }
-                place.try_reserve_exact(len).map_err(|_| format!("no memory for {len} bytes"))?;
-                place.resize(len, 0);
-                Ok(())
+                place.resize(len)
             }
             Inbound::Whole { .. } | Inbound::Blocks(_) | Inbound::Nothing => Ok(()),
         }
@@ -184,7 +216,7 @@ impl Buffers {
                 let start = part.checked_mul(block)?;
                 bytes.get_mut(start + offset..start + end)
             }
-            Inbound::Parts(parts) => parts.get_mut(part)?.get_mut(offset..end),
+            Inbound::Parts(parts) => parts.get_mut(part)?.bytes_mut().get_mut(offset..end),
         }
     }
 

@@ -9,7 +9,12 @@ use edgempi_core::Rank;
 use edgempi_core::endpoint;
 
 #[doc(inline)]
-pub use edgempi_core::hub::{Applied, Apply, HubStatus, Registry};
+pub use edgempi_core::hub::{
+    Applied, Apply, ApplyError, Held, HubStatus, OperationSnapshot, RankSnapshot, RankState, Registry, Snapshot,
+    Unmatched,
+};
+
+pub use crate::inquiry::inquire;
 
 use crate::config::{Config, Resolved};
 use crate::engine::{Engine, HubDriver, State, Traffic};
@@ -82,6 +87,14 @@ impl Stop {
     /// Whether somebody has.
     pub fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::SeqCst)
+    }
+}
+
+impl Stop {
+    /// How the world that is being served is; `None` while none is. See [`inquire`] for a hub in another process.
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        engine.and_then(|engine| engine.hub().as_ref().map(HubDriver::snapshot))
     }
 }
 

@@ -69,7 +69,13 @@
 //! - `.await` it, in any async runtime;
 //! - [`wait`](Request::wait) for it, in a program without one;
 //! - ask it with [`test`](Request::test) now and then;
-//! - [`map`](Request::map) it to something else first.
+//! - [`map`](Request::map) it to something else first;
+//! - wait for several with [`wait_all`], [`wait_any`] or [`wait_some`], or ask after them with [`test_all`], [`test_any`]
+//!   or [`test_some`];
+//! - take a receive back with [`cancel`](Request::cancel), and be told whether a message was faster.
+//!
+//! A call that is made again and again on the same buffer is a [`Persistent`] request: [`Comm::allreduce_init`] and its
+//! like describe it once, [`start`](Persistent::start) makes it.
 //!
 //! ```
 //! # let world = edgempi::init().wait()?;
@@ -252,6 +258,7 @@ pub mod config;
 mod engine;
 mod error;
 pub mod hub;
+mod inquiry;
 pub mod link;
 mod membership;
 mod pending;
@@ -267,11 +274,11 @@ mod world;
 #[doc = include_str!("../../README.md")]
 mod readme {}
 
-pub use comm::{Comm, IntoBuffer, Objects};
+pub use comm::{Comm, IntoBuffer, IntoDest, IntoSource, Message, Objects, SendReceive};
 pub use config::Config;
 pub use edgempi_core::ReduceOp::{Band, Bor, Bxor, Land, Lor, Lxor, Max, Maxloc, Min, Minloc, Prod, Sum};
 #[doc(inline)]
-pub use edgempi_core::operation::{Operation, Reducer};
+pub use edgempi_core::operation::{Named, Operation, Reducer};
 #[doc(inline)]
 pub use edgempi_core::{
     ANY_SOURCE, ANY_TAG, Category, Communicator, Datatype, Element, Group, Located, Logical, Rank, Ranks, ReduceOp,
@@ -279,7 +286,10 @@ pub use edgempi_core::{
 };
 pub use engine::Traffic;
 pub use error::Error;
-pub use request::{Request, block_on};
+pub use request::{
+    Persistent, Request, WaitAll, WaitAny, WaitSome, block_on, start_all, test_all, test_any, test_some, wait_all,
+    wait_any, wait_some,
+};
 pub use world::{Builder, Finalize, Init, World, init, local};
 
 /// Requests may be awaited on any thread, and communicators shared among all: a promise that a change in some field would
@@ -289,6 +299,10 @@ const _: () = {
     const fn is_shared<T: Send + Sync>() {}
     travels::<Request<'static, Vec<f32>>>();
     travels::<Request<'static, Option<Comm>>>();
+    travels::<WaitAll<'static, Vec<f32>>>();
+    travels::<WaitAny<'static, 'static, Vec<f32>>>();
+    travels::<WaitSome<'static, 'static, Vec<f32>>>();
+    travels::<Persistent<Vec<f32>, Status>>();
     travels::<Init>();
     travels::<Finalize>();
     is_shared::<Comm>();

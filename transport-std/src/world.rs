@@ -15,7 +15,7 @@ use edgempi_core::request::CommunicatorId;
 use edgempi_core::wire::GoodbyeReason;
 
 use crate::comm::Comm;
-use crate::config::{Config, Resolved, unknown_variables};
+use crate::config::{Config, Resolved, Threads, unknown_variables};
 use crate::engine::{Engine, HubDriver, RankDriver, State, Traffic};
 use crate::error::Error;
 use crate::link::{self, NAMES};
@@ -97,6 +97,7 @@ impl Builder {
             let name = "a thread of this process".to_owned();
             let engine = Engine::new(resolved.spin, |now| State::new(now, config, resolved.world.clone(), name))
                 .map_err(broken)?;
+            engine.state().calls_from_one_thread = resolved.threads == Threads::Single;
             let (up, down) = link::memory_pair(wake(&engine), wake(&hub));
             driver.add(hub.now(), Box::new(down)).map_err(broken)?;
             engine.set_driver(RankDriver::new(&engine, Box::new(up)).map_err(broken)?);
@@ -313,6 +314,12 @@ impl World {
         self.engine.hub().as_ref().map(HubDriver::status)
     }
 
+    /// How the world is, as the hub in this process sees it: its ranks and what each waits for, operations in flight; `None`
+    /// if the hub is in another process, which [`hub::inquire`](crate::hub::inquire) asks.
+    pub fn hub_snapshot(&self) -> Option<hub::Snapshot> {
+        self.engine.hub().as_ref().map(HubDriver::snapshot)
+    }
+
     /// Leaves the world (MPI 4.1, chapter 11.2): lets what was started come to its end, says goodbye, and waits until all
     /// ranks have finalized or failed.
     ///
@@ -436,6 +443,7 @@ fn start(resolved: &Resolved, registry: Registry, hosts: bool) -> Result<Arc<Eng
     let hub_name = if hosts { "rank 0, which is this process,".to_owned() } else { address.to_string() };
     let engine =
         Engine::new(resolved.spin, |now| State::new(now, config, resolved.world.clone(), hub_name)).map_err(broken)?;
+    engine.state().calls_from_one_thread = resolved.threads == Threads::Single;
     if !hosts {
         if resolved.addr.is_none() {
             engine.state().hub_hint = "; it was in the process of rank 0, which may have said why it ended";
@@ -481,6 +489,7 @@ pub(crate) fn hub_config(resolved: &Resolved) -> hub::Config {
         max_message: resolved.message_size,
         queue_size: resolved.queue_size,
         join_wait: Some(resolved.wait),
+        slow: Some(resolved.slow).filter(|slow| !slow.is_zero()),
         seed,
         ..hub::Config::new(resolved.size)
     }

@@ -58,7 +58,7 @@ impl Hub {
     pub(super) fn reserve_windows(&mut self, operation: &mut Operation) {
         operation.phase = Phase::Waiting;
         let need = match operation.plan {
-            Plan::Fold(_) => Need::Windows(operation.size() as u64 + 1),
+            Plan::Fold(_) => Need::Windows(operation.all_streams() as u64),
             Plan::Route => Need::Windows(operation.incomplete as u64),
             Plan::Apply { .. } | Plan::Split => {
                 Need::Bytes(operation.given.iter().map(|(_, stream)| stream.len).fold(0, u64::saturating_add))

@@ -9,8 +9,12 @@ use alloc::vec::Vec;
 
 use crate::payload::Payload;
 
-use super::operation::{Folding, GroupInfo, Key, Operation, Participant, Phase, Plan, Presence, Signature};
+use super::activity::LastCall;
+use super::operation::{
+    Folding, GroupInfo, Key, Operation, Participant, Pattern, Phase, Plan, Presence, Results, Shape, Signature,
+};
 use super::peer::Place;
+use super::registry::{Combine, Registered};
 use super::stream::Stream;
 use super::{Hub, Refusal, WORLD, broken};
 use crate::error::{Category, Fault};
@@ -26,7 +30,8 @@ const MAX_SIDES: usize = 8;
 
 impl Hub {
     pub(super) fn on_submit(&mut self, rank: Rank, submit: Submit, payload: Payload) -> Result<(), Refusal> {
-        let max_requests = self.config.max_requests;
+        let (now, max_requests) = (self.now, self.config.max_requests);
+        self.watch_for_slow_calls();
         let members = self.members(submit.communicator);
         let own = members.and_then(|members| Some((members.position(rank)?, members.members.len() as u32)));
         let (number, size) = own.ok_or_else(|| broken("a call on a communicator that the rank is not in"))?;
@@ -36,6 +41,8 @@ impl Hub {
             return Err(broken("a submit out of order"));
         }
         session.received = submit.sequence;
+        session.blocked = None;
+        session.last = LastCall::new(&submit, now);
         // An answer that has not left counts: its rank can not know that the request is over.
         let open = session.requests.len() + session.unsent_answers;
         if session.requests.contains_key(&submit.request) || submit.request == RequestId::NONE {
@@ -73,14 +80,15 @@ impl Hub {
         let signature = Signature::new(&submit, size, number, name);
         let signature = signature.ok_or_else(|| broken("a call that means nothing"))?;
         match signature.call {
-            CallCode::Send => self.on_send(rank, submit, payload),
+            CallCode::Send | CallCode::Ssend | CallCode::Rsend => self.on_send(rank, submit, payload),
             CallCode::Free => self.on_free(rank, &submit),
-            CallCode::Recv => match self.take_notice(rank, submit.communicator) {
+            CallCode::Mrecv => self.on_mrecv(rank, submit),
+            call if call.is_receive() => match self.take_notice(rank, submit.communicator) {
                 Some((fault, text)) => {
                     self.fail_request(rank, submit.request, fault, &text);
                     Ok(())
                 }
-                None => self.on_recv(rank, submit),
+                None => self.on_recv(rank, submit, call),
             },
             _ => self.on_collective(rank, submit, payload, &group, position, signature),
         }
@@ -139,7 +147,7 @@ impl Hub {
         let rank = operation.participants.get(position).map_or(Rank::new(0), |participant| participant.rank);
         let charge = charge(submit, payload.len(), operation.size());
         if let Phase::Failed(fault, _) = &operation.phase {
-            let is_mismatch = fault.category == Category::Mismatch;
+            let is_mismatch = is_disagreement(*fault);
             self.free_charge(rank, charge);
             match self.take_notice(rank, submit.communicator) {
                 // What came before may well be why this has failed.
@@ -187,19 +195,33 @@ impl Hub {
         let mut participants: Vec<Participant> = Vec::with_capacity(size);
         participants.extend(group.members.iter().map(|rank| Participant { rank: *rank, ..Participant::default() }));
         let mut phase = Phase::Gathering;
-        let plan = match (signature.op.and_then(|op| BuiltinFold::new(signature.datatype, op)), &signature.name) {
-            (Some(fold), _) => Plan::Fold(Folding { fold, folded: 0, target: 0, behind: 0, chunk: 0 }),
+        let builtin = signature.op.and_then(|op| BuiltinFold::new(signature.datatype, op));
+        let (plan, results) = match (builtin, &signature.name) {
+            (Some(fold), _) => {
+                let shape = Shape::of(signature.call);
+                (Plan::Fold(Folding::new(Combine::Builtin(fold), shape)), shape.results())
+            }
             (None, Some((version, name))) => match self.registry.find(name, *version) {
-                Ok(apply) => Plan::Apply { apply, name: name.clone(), running: false },
+                Ok(Registered::Apply(apply)) => {
+                    (Plan::Apply { apply, name: name.clone(), running: false }, Results::Each)
+                }
+                Ok(Registered::Fold(fold)) => {
+                    let combine = Combine::Fold(fold, name.clone());
+                    (Plan::Fold(Folding::new(combine, Shape::Whole)), Results::Shared)
+                }
+                Ok(Registered::Columns(columns)) => {
+                    let combine = Combine::Columns(columns, name.clone());
+                    (Plan::Fold(Folding::new(combine, Shape::Whole)), Results::Shared)
+                }
                 Err(instead) => {
                     let call = format!("rank {rank} calls {}{}", signature.describe(), self.site_of(rank, site));
                     let text = format!("{call}, and {instead}");
                     phase = Phase::Failed(Fault::new(Category::UnknownOperation), text.into());
-                    Plan::Route
+                    (Plan::Route, Results::None)
                 }
             },
-            (None, None) if signature.call == CallCode::Split => Plan::Split,
-            (None, None) => Plan::Route,
+            (None, None) if signature.call == CallCode::Split => (Plan::Split, Results::Each),
+            (None, None) => (Plan::Route, Results::None),
         };
         let mut operation = Box::new(Operation {
             id,
@@ -207,6 +229,7 @@ impl Hub {
             group,
             signature,
             root,
+            results,
             tag: Tag(0),
             participants,
             arrived: 0,
@@ -220,9 +243,11 @@ impl Hub {
             drained: 0,
             unopened: VecDeque::new(),
             plan,
+            error: Payload::new(),
             at_work: false,
             window: 0,
             reserved: 0,
+            since: self.now,
         });
         operation.givers_missing = (0..size).filter(|position| operation.is_giver(*position)).count();
         self.names.insert(key, id);
@@ -267,7 +292,7 @@ impl Hub {
         let ups = operation.ups(position);
         let lanes = operation.input_lanes();
         let size = operation.size();
-        let is_split = matches!(operation.signature.call, CallCode::Scatter | CallCode::Alltoall);
+        let is_split = operation.gives_split();
         let varied = submit.flags.has(SubmitFlags::VARIED);
         let table = if varied { payload.split_to(payload.len().min(size * 8)) } else { Payload::new() };
         let inline = payload.len();
@@ -284,13 +309,13 @@ impl Hub {
                 submit.send / size.max(1) as u64
             };
             let mut stream = if own { Stream::void() } else { Stream::new(Some(position), part, len, lanes) };
-            if matches!(operation.signature.call, CallCode::Bcast | CallCode::Allgather) {
+            if matches!(operation.pattern(), Pattern::Bcast | Pattern::Allgather) {
                 for (at, lane) in stream.lanes.iter_mut().enumerate() {
                     lane.done = operation.is_excluded(index, at);
                 }
             }
             // A gather's root keeps its own block.
-            if operation.signature.call == CallCode::Gather && position == operation.root {
+            if operation.pattern() == Pattern::Gather && position == operation.root {
                 stream = Stream::void();
             }
             if !stream.void {
@@ -334,7 +359,7 @@ impl Hub {
             let Some(participant) = operation.participants.get(position) else { continue };
             match participant.presence {
                 Presence::Present => self.tell_failure(operation, position),
-                Presence::Done if fault.category == Category::Mismatch => {
+                Presence::Done if is_disagreement(fault) => {
                     let communicator = operation.key.map_or(WORLD, |key| key.communicator);
                     if let Some(session) = self.session_mut(participant.rank) {
                         session.notice.entry(communicator).or_insert_with(|| (fault, text.clone()));
@@ -375,7 +400,8 @@ impl Hub {
         let (Presence::Present, Some(request)) = (participant.presence, participant.request) else { return };
         participant.presence = Presence::Done;
         operation.unanswered -= 1;
-        self.fail_request(participant.rank, request, fault, text);
+        let error = if fault.category == Category::Remote { operation.error.clone() } else { Payload::new() };
+        self.fail_request_with(participant.rank, request, fault, text, &error);
     }
 
     /// Whether the participant at `position` gets its answer only once all have called, because it is too far ahead of
@@ -447,7 +473,12 @@ impl Hub {
             }
         }
         let rank = operation.participants.get(position).map_or(Rank::new(0), |one| one.rank);
-        let mut text = String::from("the ranks do not agree: ");
+        let communicator = operation.key.map_or(WORLD, |key| key.communicator);
+        let who = match self.members(communicator) {
+            Some(all) if communicator != WORLD => format!(" of a communicator of {}", list(&all.members)),
+            _ => String::new(),
+        };
+        let mut text = format!("the ranks{who} do not agree: ");
         for (index, (side, ranks)) in sides.iter().enumerate() {
             if index > 0 {
                 text.push_str("; ");
@@ -458,8 +489,24 @@ impl Hub {
         if unsaid > 0 {
             text.push_str(&format!("; {unsaid} more ranks call it at other places"));
         }
-        (Fault::of_ranks(Category::Mismatch, rank, 1), text)
+        let mut fault = Fault::of_ranks(Category::Mismatch, rank, 1);
+        let root_is_here =
+            operation.participants.get(operation.root).is_some_and(|root| root.presence != Presence::Absent);
+        if root_is_here && operation.signature.differs_in_length(theirs) {
+            // What comes does not fit: MPI's name for that, with both sides all the same.
+            let (theirs, others) = (theirs.block.unwrap_or_default(), operation.signature.block.unwrap_or_default());
+            let is_gather = operation.signature.call == CallCode::Gather;
+            let (len, max) =
+                if (position == operation.root) == is_gather { (others, theirs) } else { (theirs, others) };
+            fault = Fault { category: Category::Truncated, len, max, ..fault };
+        }
+        (fault, text)
     }
+}
+
+/// Whether it says that ranks do not mean the same: then those who had their results before are to be told, too.
+fn is_disagreement(fault: Fault) -> bool {
+    fault.category == Category::Mismatch || (fault.category == Category::Truncated && fault.count > 0)
 }
 
 /// What a Submit with so many bytes of payload was charged, in an operation of `size` ranks.

@@ -168,6 +168,7 @@ impl Hub {
             };
             self.fail_operations(concerns, fault, &text);
             self.mail_gone(rank, Some(id), fault, &text);
+            self.suspect_deadlock();
         }
         self.forget_communicator(id);
         Ok(())

@@ -39,6 +39,9 @@ pub struct Config {
     pub probe_wait: Duration,
     /// Longest time that this hub's driver takes to answer a Ping.
     pub max_silence: Duration,
+    /// How long a call waits for somebody before [`Event::Slow`] says so, the first time; then after twice that, and so
+    /// on. `None` is never.
+    pub slow: Option<Duration>,
     /// Which life of the hub this is.
     pub incarnation: u64,
     /// Where the identities of sessions come from.
@@ -63,6 +66,7 @@ impl Config {
             hello_wait: Duration::from_secs(10),
             probe_wait: Duration::from_secs(1),
             max_silence: Duration::from_secs(20),
+            slow: Some(Duration::from_secs(60)),
             incarnation: 1,
             seed: 0,
         }
@@ -111,5 +115,10 @@ pub enum Event {
         rank: Rank,
         /// What happened to it.
         reason: String,
+    },
+    /// A call has waited for long.
+    Slow {
+        /// Which, where, and for whom.
+        text: String,
     },
 }

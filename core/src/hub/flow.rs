@@ -5,14 +5,13 @@ use alloc::vec::Vec;
 
 use crate::payload::Payload;
 
-use super::operation::{Operation, Phase, Plan, Presence};
+use super::operation::{Operation, Pattern, Phase, Plan, Presence};
 use super::peer::{Place, Sent};
 use super::point_to_point::blank;
 use super::stream::{Lane, Stream};
 use super::{Hub, Refusal, broken};
 use crate::error::{Category, Fault};
 use crate::rank::Rank;
-use crate::request::CallCode;
 use crate::wire::{Complete, Credit, Data, Down, GRAIN, Layout, Part};
 
 impl Hub {
@@ -41,8 +40,10 @@ impl Hub {
         let streams = &operation.streams;
         operation.unopened.retain(|index| streams.get(*index).is_some_and(|stream| !stream.is_complete()));
         let whole = operation.incomplete == 0;
-        if matches!(operation.plan, Plan::Fold(_)) {
-            self.start_fold(operation, whole);
+        if matches!(operation.plan, Plan::Fold(_))
+            && let Err((fault, text)) = self.start_fold(operation, whole)
+        {
+            return self.fail_operation(operation, fault, &text);
         }
         if !self.prepare_all(operation) {
             return;
@@ -81,7 +82,12 @@ impl Hub {
             return true;
         }
         let (mut result, mut left, mut missing, mut first, mut varied) = (0u64, 0u32, 0u32, None, false);
-        let mut outgrows = false;
+        // What is combined has to be sent whole before its result is whole.
+        let given = match operation.plan {
+            Plan::Fold(_) => operation.streams.first().map_or(0, |stream| stream.len),
+            _ => 0,
+        };
+        let mut outgrows = operation.incomplete > 0 && given > operation.window;
         let split = operation.receives_split(position);
         let size = operation.size() as u64;
         for (_, index) in operation.downs(position).iter() {
@@ -229,9 +235,9 @@ impl Hub {
                 source.is_none_or(|source| has_room(&source, true)) && all.all(|position| has_room(&position, false));
             if !room {
                 passed.push_back(index);
-                let hopeless = match operation.signature.call {
-                    CallCode::Gather => !has_room(&operation.root, false),
-                    CallCode::Scatter => !has_room(&operation.root, true),
+                let hopeless = match operation.pattern() {
+                    Pattern::Gather => !has_room(&operation.root, false),
+                    Pattern::Scatter => !has_room(&operation.root, true),
                     // Parts that several receive are opened in one order by all of them.
                     _ => receivers.clone().filter(|position| operation.receives(index, *position)).nth(1).is_some(),
                 };
@@ -258,16 +264,18 @@ impl Hub {
     }
 
     /// Tells a giver how far it may send.
-    fn grant(&mut self, operation: &mut Operation, index: usize) {
+    pub(super) fn grant(&mut self, operation: &mut Operation, index: usize) {
         let released = match &operation.plan {
             Plan::Route => operation.streams.get(index).map_or(0, Stream::released),
             // Results must not pile up either.
-            Plan::Fold(_) => operation.streams.last().map_or(0, Stream::released),
+            Plan::Fold(folding) => folding.released,
             Plan::Apply { .. } | Plan::Split => u64::MAX,
         };
         let window = operation.window;
         let Some(stream) = operation.streams.get_mut(index) else { return };
-        let limit = released.saturating_add(window).min(stream.len);
+        // What is released may end anywhere: at the end of a block, or of an element of a user's.
+        let reach = released.saturating_add(window);
+        let limit = if reach < stream.len { reach & !(GRAIN as u64 - 1) } else { stream.len };
         let enough = limit == stream.len || limit >= stream.granted.saturating_add(window / 4);
         if !stream.open || limit <= stream.granted || !enough {
             return;
@@ -454,11 +462,14 @@ impl Hub {
                     moved = held.released() > before;
                     self.give_back(&operation, stream, freed);
                 }
-                match operation.plan {
+                let inputs = operation.input_streams();
+                match &mut operation.plan {
                     // Only the slowest receiver sets the givers' pace.
-                    Plan::Fold(_) if moved => {
-                        for input in 0..operation.input_streams() {
-                            self.grant(&mut operation, input);
+                    Plan::Fold(folding) if moved => {
+                        if folding.note_released(operation.streams.get(inputs..).unwrap_or_default()) {
+                            for input in 0..inputs {
+                                self.grant(&mut operation, input);
+                            }
                         }
                     }
                     Plan::Route if moved => self.grant(&mut operation, stream),

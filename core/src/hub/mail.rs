@@ -7,6 +7,7 @@ use core::ops::RangeInclusive;
 use crate::payload::Payload;
 
 use crate::rank::{Rank, Source, Tag, TagSelector};
+use crate::time::Instant;
 use crate::wire::Submit;
 
 /// When something came to a mailbox, counted from 1.
@@ -21,12 +22,17 @@ pub(super) struct Message {
     /// Its sender is gone, and the rest will not come. It stays where it is, for its receive to fail: otherwise a later
     /// message would be taken for it.
     pub(super) is_lost: bool,
+    /// When it came.
+    pub(super) since: Instant,
 }
 
-/// A receive without its send.
+/// A receive, or a probe, without its send.
+#[derive(Clone, Copy)]
 pub(super) struct Posted {
     pub(super) receiver: Rank,
     pub(super) submit: Submit,
+    /// When it came.
+    pub(super) since: Instant,
 }
 
 /// What waits at one rank of one communicator. Messages between two ranks never overtake each other
@@ -39,6 +45,8 @@ pub(super) struct Mailbox {
     by_tag: BTreeSet<(Tag, Order)>,
     by_sender_and_tag: BTreeSet<(Rank, Tag, Order)>,
     posted: BTreeMap<(Source, TagSelector, Order), Posted>,
+    /// Whoever waits to hear of a message, and leaves it.
+    probes: BTreeMap<(Source, TagSelector, Order), Posted>,
     last: Order,
 }
 
@@ -46,23 +54,44 @@ const ALL: RangeInclusive<Order> = 0..=Order::MAX;
 
 impl Mailbox {
     pub(super) fn is_empty(&self) -> bool {
-        self.unexpected.is_empty() && self.posted.is_empty()
+        self.unexpected.is_empty() && self.posted.is_empty() && self.probes.is_empty()
     }
 
-    pub(super) fn push_message(&mut self, sender: Rank, submit: Submit, payload: Payload) -> Order {
+    pub(super) fn push_message(&mut self, since: Instant, sender: Rank, submit: Submit, payload: Payload) -> Order {
         self.last += 1;
         let (tag, order) = (submit.tag, self.last);
         self.by_sender.insert((sender, order));
         self.by_tag.insert((tag, order));
         self.by_sender_and_tag.insert((sender, tag, order));
-        self.unexpected.insert(order, Message { sender, submit, payload, is_lost: false });
+        self.unexpected.insert(order, Message { sender, submit, payload, is_lost: false, since });
         order
     }
 
-    pub(super) fn push_posted(&mut self, receiver: Rank, source: Source, tag: TagSelector, submit: Submit) -> Order {
+    pub(super) fn push_posted(&mut self, source: Source, tag: TagSelector, posted: Posted) -> Order {
         self.last += 1;
-        self.posted.insert((source, tag, self.last), Posted { receiver, submit });
+        self.posted.insert((source, tag, self.last), posted);
         self.last
+    }
+
+    pub(super) fn push_probe(&mut self, source: Source, tag: TagSelector, probe: Posted) -> Order {
+        self.last += 1;
+        self.probes.insert((source, tag, self.last), probe);
+        self.last
+    }
+
+    /// Takes out all probes that this message answers, the oldest first.
+    pub(super) fn take_probes(&mut self, sender: Rank, tag: Tag) -> Vec<Posted> {
+        if self.probes.is_empty() {
+            return Vec::new();
+        }
+        let answers = |(source, selector, _): &(Source, TagSelector, Order)| {
+            let from = matches!(source, Source::Any) || *source == Source::Rank(sender);
+            from && (matches!(selector, TagSelector::Any) || *selector == TagSelector::Tag(tag))
+        };
+        let mut found: Vec<(Order, Posted)> =
+            self.probes.extract_if(.., |key, _| answers(key)).map(|((.., order), probe)| (order, probe)).collect();
+        found.sort_unstable_by_key(|(order, _)| *order);
+        found.into_iter().map(|(_, probe)| probe).collect()
     }
 
     /// The oldest receive that takes this message.
@@ -83,16 +112,25 @@ impl Mailbox {
 
     /// The oldest message that this receive takes.
     pub(super) fn take_message(&mut self, source: Source, tag: TagSelector) -> Option<Message> {
+        let order = self.find(source, tag)?;
+        self.remove_message(order)
+    }
+
+    /// The same, which stays where it is.
+    pub(super) fn find_message(&self, source: Source, tag: TagSelector) -> Option<&Message> {
+        self.unexpected.get(&self.find(source, tag)?)
+    }
+
+    fn find(&self, source: Source, tag: TagSelector) -> Option<Order> {
         let (start, end) = ALL.into_inner();
-        let order = match (source, tag) {
+        Some(match (source, tag) {
             (Source::Rank(rank), TagSelector::Tag(tag)) => {
                 self.by_sender_and_tag.range((rank, tag, start)..=(rank, tag, end)).next()?.2
             }
             (Source::Rank(rank), TagSelector::Any) => self.by_sender.range((rank, start)..=(rank, end)).next()?.1,
             (Source::Any, TagSelector::Tag(tag)) => self.by_tag.range((tag, start)..=(tag, end)).next()?.1,
             (Source::Any, TagSelector::Any) => *self.unexpected.first_key_value()?.0,
-        };
-        self.remove_message(order)
+        })
     }
 
     /// Takes a message back.
@@ -105,9 +143,36 @@ impl Mailbox {
         Some(message)
     }
 
-    /// Takes a receive back.
-    pub(super) fn remove_posted(&mut self, source: Source, tag: TagSelector, order: Order) -> Option<Posted> {
-        self.posted.remove(&(source, tag, order))
+    /// Takes a receive or a probe back.
+    pub(super) fn remove_posted(&mut self, source: Source, tag: TagSelector, order: Order, is_probe: bool) {
+        let waiting = if is_probe { &mut self.probes } else { &mut self.posted };
+        waiting.remove(&(source, tag, order));
+    }
+
+    /// All that waits here: the messages, then receives and probes, each with what it asks for.
+    pub(super) fn messages(&self) -> impl ExactSizeIterator<Item = &Message> {
+        self.unexpected.values()
+    }
+
+    pub(super) fn receives(&self) -> impl Iterator<Item = (Source, TagSelector, &Posted)> {
+        let waiting = self.posted.iter().chain(&self.probes);
+        waiting.map(|((source, tag, _), posted)| (*source, *tag, posted))
+    }
+
+    /// How many receives and probes wait.
+    pub(super) fn receive_count(&self) -> usize {
+        self.posted.len() + self.probes.len()
+    }
+
+    /// A message that waits.
+    pub(super) fn message(&self, order: Order) -> Option<&Message> {
+        self.unexpected.get(&order)
+    }
+
+    /// A receive or a probe that waits.
+    pub(super) fn posted(&self, source: Source, tag: TagSelector, order: Order, is_probe: bool) -> Option<&Posted> {
+        let waiting = if is_probe { &self.probes } else { &self.posted };
+        waiting.get(&(source, tag, order))
     }
 
     /// Loses the messages of `sender` that its link still had to deliver. Returns what had come of them.
@@ -118,21 +183,23 @@ impl Mailbox {
             let Some(message) = self.unexpected.get_mut(order) else { continue };
             if !message.is_lost && (message.payload.len() as u64) < message.submit.send {
                 let payload = core::mem::take(&mut message.payload);
-                lost.push(Message { sender, submit: message.submit, payload, is_lost: false });
+                lost.push(Message { payload, ..*message });
                 message.is_lost = true;
             }
         }
         lost
     }
 
-    /// Takes out the receives that only `hopeless` senders could have served.
+    /// Takes out the receives and probes that only `hopeless` senders could have served.
     pub(super) fn take_unservable(&mut self, hopeless: impl Fn(Source) -> bool) -> Vec<Posted> {
-        self.posted.extract_if(.., |(source, ..), _| hopeless(*source)).map(|(_, posted)| posted).collect()
+        let waiting = [&mut self.posted, &mut self.probes];
+        let taken = waiting.into_iter().flat_map(|waiting| waiting.extract_if(.., |(source, ..), _| hopeless(*source)));
+        taken.map(|(_, posted)| posted).collect()
     }
 
     /// Takes out everything; nobody asks for what is lost any more.
     pub(super) fn take_all(self) -> (Vec<Message>, Vec<Posted>) {
         let messages = self.unexpected.into_values().filter(|message| !message.is_lost);
-        (messages.collect(), self.posted.into_values().collect())
+        (messages.collect(), self.posted.into_values().chain(self.probes.into_values()).collect())
     }
 }

@@ -18,11 +18,14 @@
 //! - At [`poll_timeout`](Hub::poll_timeout), [`handle_timeout`](Hub::handle_timeout).
 //! - Close a link when [`wants_close`](Hub::wants_close) says so.
 
+mod activity;
 mod budget;
 mod collective;
 mod communicator;
 mod config;
+mod deadlock;
 mod flow;
+mod job;
 mod mail;
 mod names;
 mod operation;
@@ -30,7 +33,11 @@ mod peer;
 mod point_to_point;
 mod registry;
 mod session;
+mod slow;
+mod snapshot;
 mod stream;
+mod waits;
+mod withdraw;
 mod work;
 
 use alloc::borrow::ToOwned;
@@ -47,20 +54,23 @@ use crate::error::{Category, Fault};
 use crate::rank::Rank;
 use crate::time::Instant;
 use crate::wire::{
-    Down, Goodbye, GoodbyeReason, HELLO, MAX_HELLO_PAYLOAD, MAX_REASON_LEN, Ping, Prefix, Reject, Up, VERSION, Welcome,
+    Down, Goodbye, GoodbyeReason, HELLO, INQUIRE, MAX_HELLO_PAYLOAD, MAX_REASON_LEN, Ping, Prefix, Reject, Up, VERSION,
+    Welcome,
 };
 
 use budget::Budget;
 use communicator::{Communicator, WORLD};
-use mail::Mailbox;
+use mail::{Mailbox, Message};
 use names::Groups;
 use operation::{GroupInfo, Key, Operation};
 use peer::{Life, Outgoing, Peer, Sent, Session, Who};
 use session::NO_HELLO;
 
 pub use config::{Config, Event, HubStatus};
+pub use job::{Done, Ticket, Work};
 pub use peer::PeerId;
-pub use registry::{Applied, Apply, Done, Registry, Ticket, TypedInput, Work};
+pub use registry::{Applied, Apply, ApplyError, MAX_ELEMENT, Registry, TypedInput};
+pub use snapshot::{Held, OperationSnapshot, RankSnapshot, RankState, SNAPSHOT_VERSION, Snapshot, Unmatched};
 
 /// A refusal: the numbers, and the text for people.
 type Refusal = (Fault, String);
@@ -72,6 +82,8 @@ enum Timer {
     Silence(Rank),
     Join,
     Deserted,
+    Deadlock,
+    Slow,
 }
 
 /// The hub of one world.
@@ -100,15 +112,25 @@ pub struct Hub {
     next_operation: u64,
     names: BTreeMap<Key, u64>,
     mail: BTreeMap<(u64, Rank), Mailbox>,
+    /// Messages that probes keep for their receives, by receiver and the number that it gave.
+    kept: BTreeMap<(Rank, u32), Message>,
     /// For the windows of parts, and for the inputs of users' operations.
     windows: Budget,
     inputs: Budget,
     /// Strangers that claim the rank of a link that is being probed.
     claims: Vec<(Rank, PeerId)>,
     work: VecDeque<Work>,
-    /// At most two for each rank.
+    /// At most two for each rank, and a few lines on slow calls.
     events: VecDeque<Event>,
     over: bool,
+    /// Whether a rank has said that it is blocked, and may still be; and whether the hub is about to look what for.
+    any_blocked: bool,
+    suspects_deadlock: bool,
+    /// Whether it will look for calls that take long, and when it last has.
+    watches_slow_calls: bool,
+    looked_for_slow_calls: Instant,
+    /// Before this, nobody else is told how the world is.
+    next_inquiry: Instant,
 }
 
 impl core::fmt::Debug for Hub {
@@ -144,10 +166,16 @@ impl Hub {
             next_operation: 0,
             names: BTreeMap::new(),
             mail: BTreeMap::new(),
+            kept: BTreeMap::new(),
             claims: Vec::new(),
             work: VecDeque::new(),
             events: VecDeque::new(),
             over: false,
+            any_blocked: false,
+            suspects_deadlock: false,
+            watches_slow_calls: false,
+            looked_for_slow_calls: now,
+            next_inquiry: now,
             config,
         }
     }
@@ -162,12 +190,19 @@ impl Hub {
         id
     }
 
+    /// Says where a link comes from, for people.
+    pub fn name_peer(&mut self, peer: PeerId, from: &str) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.from = cut(from, 64).into();
+        }
+    }
+
     /// A link has gone down. If a rank was behind it that had not finished, it has failed.
     pub fn disconnect(&mut self, now: Instant, peer: PeerId) {
         self.now = now;
         let Some(gone) = self.peers.remove(&peer) else { return };
         self.claims.retain(|(_, claimant)| *claimant != peer);
-        for frame in gone.urgent.into_iter().chain(gone.queue) {
+        for frame in gone.queue {
             self.sent(frame.sent);
         }
         if let Who::Rank(rank) = gone.who
@@ -203,7 +238,7 @@ impl Hub {
             Some(Who::Leaving | Who::Rejected) | None => return Err(Fault::new(Category::Protocol)),
         };
         let max = if known { self.config.max_payload } else { MAX_HELLO_PAYLOAD };
-        if !known && prefix.kind != HELLO {
+        if !known && !matches!(prefix.kind, HELLO | INQUIRE) {
             let fault = Fault::new(Category::Protocol);
             self.reject(peer, fault, NO_HELLO);
             return Err(fault);
@@ -251,7 +286,9 @@ impl Hub {
     #[must_use]
     pub fn poll_transmit(&mut self, id: PeerId) -> Option<(Down, Payload)> {
         let peer = self.peers.get_mut(&id)?;
-        let Outgoing { mut frame, payload, sent } = peer.urgent.pop_front().or_else(|| peer.queue.pop_front())?;
+        let urgent = |frame| Outgoing { frame, payload: Payload::new(), sent: Sent::Nothing };
+        let next = peer.urgent.pop_front().map(urgent).or_else(|| peer.queue.pop_front());
+        let Outgoing { mut frame, payload, sent } = next?;
         let who = peer.who;
         peer.pong &= !matches!(frame, Down::Pong(_));
         peer.ping &= !matches!(frame, Down::Ping(_));
@@ -362,7 +399,7 @@ impl Hub {
     fn dispatch(&mut self, peer: PeerId, prefix: Prefix, header: &[u8], payload: Payload) -> Result<(), Refusal> {
         let Some(who) = self.peers.get(&peer).map(|peer| peer.who) else { return Ok(()) };
         if matches!(who, Who::Stranger) {
-            if prefix.kind != HELLO {
+            if !matches!(prefix.kind, HELLO | INQUIRE) {
                 return Err(broken(NO_HELLO));
             }
             self.check_version(peer, header)?;
@@ -371,19 +408,28 @@ impl Hub {
         let rank = match (who, frame) {
             (Who::Leaving | Who::Rejected, _) | (_, None) => return Ok(()),
             (Who::Stranger, Some(Up::Hello(hello))) => return self.on_hello(peer, hello, &payload),
+            (Who::Stranger, Some(Up::Inquire(_))) => return self.on_inquire(peer, &payload),
             (Who::Stranger | Who::Claimant(_), Some(_)) => return Err(broken("a frame before the Hello was answered")),
             (Who::Rank(rank), Some(_)) => rank,
         };
         self.lives(rank);
         match frame {
             None => Ok(()),
-            Some(Up::Hello(_)) => Err(broken("a second Hello")),
+            Some(Up::Hello(_) | Up::Inquire(_)) => Err(broken("a second Hello")),
             Some(Up::Name(name)) => self.on_name(rank, name, &payload),
             Some(Up::Submit(submit)) => self.on_submit(rank, submit, payload),
             Some(Up::Data(data)) => self.on_data(rank, data, payload),
             Some(Up::Credit(credit)) => self.on_credit(rank, credit),
             Some(Up::Cancel(cancel)) => {
                 self.on_cancel(rank, cancel.request);
+                Ok(())
+            }
+            Some(Up::Blocked(blocked)) => {
+                self.on_blocked(rank, blocked.request);
+                Ok(())
+            }
+            Some(Up::Withdraw(withdraw)) => {
+                self.on_withdraw(rank, withdraw.request);
                 Ok(())
             }
             Some(Up::Ping(_)) => {
@@ -438,7 +484,7 @@ impl Hub {
 
     fn send_urgent(&mut self, id: PeerId, frame: Down) {
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.urgent.push_back(Outgoing { frame, payload: Payload::new(), sent: Sent::Nothing });
+            peer.urgent.push_back(frame);
             self.list(id);
         }
     }

@@ -10,13 +10,13 @@ use core::ops::Range;
 
 use crate::payload::Payload;
 
-use super::registry::Apply;
+use super::registry::{Apply, Combine};
 use super::stream::Stream;
 use crate::communicator::SplitRequest;
 use crate::datatype::{Datatype, ReduceOp};
-use crate::operation::BuiltinFold;
 use crate::rank::{Rank, Tag};
 use crate::request::{CallCode, RequestId};
+use crate::time::Instant;
 use crate::wire::{Submit, SubmitFlags};
 
 /// The ranks of one kind of operation, known to the hub under a number of its own.
@@ -155,20 +155,22 @@ impl Signature {
     /// What a Submit says, `None` if its numbers mean nothing.
     pub(super) fn new(submit: &Submit, size: u32, rank: Rank, name: Option<(u32, Arc<str>)>) -> Option<Self> {
         use CallCode::{
-            Allgather, Allreduce, Alltoall, Barrier, Bcast, Free, Gather, Recv, Reduce, Scatter, Send, Split, User,
+            Allgather, Allreduce, Alltoall, Bcast, Exscan, Gather, Gatherv, Reduce, ReduceScatter, ReduceScatterBlock,
+            Scan, Scatter, Scatterv, Split, User,
         };
         let call = CallCode::from_code(submit.call)?;
         let datatype = Datatype::from_code(submit.datatype)?;
         let op = if submit.op == 0 { None } else { Some(ReduceOp::from_code(submit.op)?) };
         let root = match call {
-            Bcast | Gather | Scatter | Reduce => Some(submit.peer),
-            Send | Recv | Barrier | Allgather | Alltoall | Allreduce | Split | Free | User => None,
+            Bcast | Gather | Scatter | Gatherv | Scatterv | Reduce => Some(submit.peer),
+            _ => None,
         };
         // Groups are for user operations; all others are of the whole communicator.
         if submit.peer.get() >= size || (call == User) != name.is_some() || (call != User && submit.group != 0) {
             return None;
         }
-        if matches!(call, Reduce | Allreduce) != op.is_some() || op.is_some_and(|op| !datatype.accepts(op)) {
+        let combines = matches!(call, Reduce | Allreduce | ReduceScatter | ReduceScatterBlock | Scan | Exscan);
+        if combines != op.is_some() || op.is_some_and(|op| !datatype.accepts(op)) {
             return None;
         }
         let is_root = root == Some(rank);
@@ -177,21 +179,29 @@ impl Signature {
         let ranks = u64::from(size.max(1));
         let typed = datatype != Datatype::Object;
         let block = match call {
-            Barrier | Split | Free | User | Send | Recv => None,
             Bcast if is_root => Some(submit.send),
             Scatter if is_root => (!varied).then_some(submit.send / ranks),
             Bcast | Scatter => exact,
-            Gather | Allgather | Reduce | Allreduce => Some(submit.send),
+            Gather | Allgather => Some(submit.send),
+            _ if combines => Some(submit.send),
             Alltoall => (!varied).then_some(submit.send / ranks),
+            _ => None,
         };
-        let splits = call == Alltoall || (call == Scatter && is_root);
+        let pattern = Pattern::of(call);
+        let splits = pattern == Pattern::Alltoall || (pattern == Pattern::Scatter && is_root);
         if (splits && !varied && !submit.send.is_multiple_of(ranks)) || (varied && !splits) {
             return None;
         }
-        if op.is_some() && !submit.send.is_multiple_of(datatype.size() as u64) {
+        if combines && !submit.send.is_multiple_of(datatype.size() as u64) {
             return None;
         }
-        if submit.send > 0 && matches!(call, Recv | Barrier | Free) {
+        // Whoever receives a block of a result says how long it is.
+        if matches!(call, ReduceScatter | ReduceScatterBlock)
+            && !exact.is_some_and(|bytes| bytes.is_multiple_of(datatype.size() as u64))
+        {
+            return None;
+        }
+        if submit.send > 0 && (pattern == Pattern::Nothing || call.is_receive()) {
             return None;
         }
         if call == Split && submit.send != SplitRequest::LEN as u64 {
@@ -212,6 +222,12 @@ impl Signature {
             && self.op == other.op
             && self.name == other.name
             && blocks
+    }
+
+    /// Whether two participants mean the same call, and only differ in how long what the root gives or receives is.
+    pub(super) fn differs_in_length(&self, other: &Self) -> bool {
+        let without = |signature: &Self| Self { block: None, ..signature.clone() };
+        matches!(self.call, CallCode::Bcast | CallCode::Scatter | CallCode::Gather) && without(self) == without(other)
     }
 
     /// The call, for people.
@@ -299,10 +315,82 @@ pub(super) enum Phase {
     Failed(crate::error::Fault, Arc<str>),
 }
 
+/// How the bytes of a call flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pattern {
+    Nothing,
+    /// From one rank to another.
+    Message,
+    Bcast,
+    Gather,
+    Scatter,
+    Allgather,
+    Alltoall,
+    /// From the sources into a computation, and its results to the destinations.
+    Computed,
+}
+
+impl Pattern {
+    fn of(call: CallCode) -> Self {
+        use CallCode::*;
+        match call {
+            Barrier | Free => Self::Nothing,
+            Send | Ssend | Rsend | Recv | Probe | Iprobe | Mprobe | Improbe | Mrecv => Self::Message,
+            Bcast => Self::Bcast,
+            Gather | Gatherv => Self::Gather,
+            Scatter | Scatterv => Self::Scatter,
+            Allgather | Allgatherv => Self::Allgather,
+            Alltoall | Alltoallv => Self::Alltoall,
+            Reduce | Allreduce | ReduceScatter | ReduceScatterBlock | Scan | Exscan | Split | User => Self::Computed,
+        }
+    }
+}
+
+/// Which streams the results of a computation have; they are the last ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Results {
+    None,
+    /// One stream, with a lane for each participant.
+    Shared,
+    /// A stream for each destination.
+    Each,
+}
+
+/// What becomes of the elements of all ranks that are at the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// One element, for whoever receives.
+    Whole,
+    /// One element, for the rank in whose block it is.
+    Blocks,
+    /// One element for each rank: of those up to it, or of those before it.
+    Prefixes { exclusive: bool },
+}
+
+impl Shape {
+    /// That of a call that combines elements.
+    pub(super) fn of(call: CallCode) -> Self {
+        match call {
+            CallCode::ReduceScatter | CallCode::ReduceScatterBlock => Self::Blocks,
+            CallCode::Scan => Self::Prefixes { exclusive: false },
+            CallCode::Exscan => Self::Prefixes { exclusive: true },
+            _ => Self::Whole,
+        }
+    }
+
+    pub(super) fn results(self) -> Results {
+        match self {
+            Self::Whole => Results::Shared,
+            Self::Blocks | Self::Prefixes { .. } => Results::Each,
+        }
+    }
+}
+
 /// A fold in progress.
 #[derive(Debug)]
 pub(super) struct Folding {
-    pub(super) fold: BuiltinFold,
+    pub(super) combine: Combine,
+    pub(super) shape: Shape,
     /// Bytes folded, or being folded.
     pub(super) folded: u64,
     /// How far the range goes that is folded next.
@@ -310,17 +398,27 @@ pub(super) struct Folding {
     /// Inputs that have not come that far.
     pub(super) behind: u32,
     pub(super) chunk: u64,
+    /// Bytes, from the front, of which every receiver has been sent what it gets.
+    pub(super) released: u64,
+    /// Where in the vector each destination's block begins, of [`Shape::Blocks`].
+    pub(super) starts: Vec<u64>,
+}
+
+impl Folding {
+    pub(super) fn new(combine: Combine, shape: Shape) -> Self {
+        Self { combine, shape, folded: 0, target: 0, behind: 0, chunk: 0, released: 0, starts: Vec::new() }
+    }
 }
 
 /// What the hub does with the streams.
 pub(super) enum Plan {
     /// Passes them on.
     Route,
-    /// Combines them range by range. The result is the last stream.
+    /// Combines them range by range.
     Fold(Folding),
-    /// Hands them to the user's code. The results are the last streams.
+    /// Hands them to the user's code.
     Apply { apply: Arc<dyn Apply>, name: Arc<str>, running: bool },
-    /// Makes communicators of them. The results are the last streams.
+    /// Makes communicators of them.
     Split,
 }
 
@@ -359,6 +457,7 @@ pub(super) struct Operation {
     pub(super) group: Arc<GroupInfo>,
     pub(super) signature: Signature,
     pub(super) root: usize,
+    pub(super) results: Results,
     pub(super) tag: Tag,
     pub(super) participants: Vec<Participant>,
     pub(super) arrived: usize,
@@ -381,11 +480,15 @@ pub(super) struct Operation {
     /// Streams that wait until giver and receivers have room for an open part.
     pub(super) unopened: VecDeque<usize>,
     pub(super) plan: Plan,
+    /// What the user's code has returned as its error, encoded.
+    pub(super) error: Payload,
     /// Work of it has been handed out and has not come back: what that reads takes memory, whatever happens here.
     pub(super) at_work: bool,
     pub(super) window: u64,
     /// Window bytes that the operation holds.
     pub(super) reserved: u64,
+    /// When the first rank called it.
+    pub(super) since: Instant,
 }
 
 impl Operation {
@@ -424,35 +527,36 @@ impl Operation {
 
     /// Whether the participant at `position` gives data, or its presence.
     pub(super) fn is_giver(&self, position: usize) -> bool {
-        use CallCode::{Bcast, Scatter, User};
-        match self.signature.call {
-            Bcast | Scatter => position == self.root,
-            User => position < self.group.sources,
-            _ => true,
+        match self.pattern() {
+            Pattern::Bcast | Pattern::Scatter => position == self.root,
+            Pattern::Message => true,
+            _ => position < self.group.sources,
         }
+    }
+
+    /// How its bytes flow.
+    pub(super) fn pattern(&self) -> Pattern {
+        Pattern::of(self.signature.call)
     }
 
     /// How many streams carry inputs.
     pub(super) fn input_streams(&self) -> usize {
-        use CallCode::{
-            Allgather, Allreduce, Alltoall, Barrier, Bcast, Free, Gather, Recv, Reduce, Scatter, Send, Split, User,
-        };
-        match self.signature.call {
-            Barrier | Free => 0,
-            Bcast | Send | Recv => 1,
-            Gather | Scatter | Allgather | Reduce | Allreduce => self.size(),
-            Alltoall => self.size() * self.size(),
-            Split | User => self.group.sources,
+        match self.pattern() {
+            Pattern::Nothing => 0,
+            Pattern::Bcast | Pattern::Message => 1,
+            Pattern::Gather | Pattern::Scatter | Pattern::Allgather => self.size(),
+            Pattern::Alltoall => self.size() * self.size(),
+            Pattern::Computed => self.group.sources,
         }
     }
 
     /// How many streams there are in all.
     pub(super) fn all_streams(&self) -> usize {
         self.input_streams()
-            + match self.signature.call {
-                CallCode::Reduce | CallCode::Allreduce => 1,
-                CallCode::Split | CallCode::User => self.group.destinations.len(),
-                _ => 0,
+            + match self.results {
+                Results::None => 0,
+                Results::Shared => 1,
+                Results::Each => self.group.destinations.len(),
             }
     }
 
@@ -468,65 +572,69 @@ impl Operation {
 
     /// How many lanes an input stream has.
     pub(super) fn input_lanes(&self) -> usize {
-        use CallCode::{Allgather, Allreduce, Barrier, Bcast, Free, Reduce, Split, User};
-        match self.signature.call {
-            Bcast | Allgather => self.size(),
-            Barrier | Reduce | Allreduce | Split | Free | User => 0,
-            _ => 1,
+        match self.pattern() {
+            Pattern::Bcast | Pattern::Allgather => self.size(),
+            Pattern::Nothing | Pattern::Computed => 0,
+            Pattern::Gather | Pattern::Scatter | Pattern::Alltoall | Pattern::Message => 1,
         }
     }
 
     /// The streams that the participant at `position` gives, by part number.
     pub(super) fn ups(&self, position: usize) -> Streams {
-        use CallCode::{
-            Allgather, Allreduce, Alltoall, Barrier, Bcast, Free, Gather, Recv, Reduce, Scatter, Send, Split, User,
-        };
         let size = self.size();
-        match self.signature.call {
-            Barrier | Free => Streams::NONE,
-            Bcast | Send | Recv if position == self.root => Streams::one(0),
-            Bcast | Send | Recv => Streams::NONE,
-            Scatter if position == self.root => Streams { start: 0, step: 1, count: size },
-            Scatter => Streams::NONE,
-            Gather | Allgather | Reduce | Allreduce => Streams::one(position),
-            Alltoall => Streams { start: position * size, step: 1, count: size },
-            Split | User if position < self.group.sources => Streams::one(position),
-            Split | User => Streams::NONE,
+        let is_root = position == self.root;
+        match self.pattern() {
+            Pattern::Bcast | Pattern::Message if is_root => Streams::one(0),
+            Pattern::Scatter if is_root => Streams { start: 0, step: 1, count: size },
+            Pattern::Gather | Pattern::Allgather => Streams::one(position),
+            Pattern::Alltoall => Streams { start: position * size, step: 1, count: size },
+            Pattern::Computed if position < self.group.sources => Streams::one(position),
+            Pattern::Nothing | Pattern::Bcast | Pattern::Message | Pattern::Scatter | Pattern::Computed => {
+                Streams::NONE
+            }
         }
     }
 
     /// The streams that the participant at `position` receives, by part number.
     pub(super) fn downs(&self, position: usize) -> Streams {
-        use CallCode::{
-            Allgather, Allreduce, Alltoall, Barrier, Bcast, Free, Gather, Recv, Reduce, Scatter, Send, Split, User,
-        };
         let size = self.size();
-        match self.signature.call {
-            Barrier | Free => Streams::NONE,
-            Bcast | Send | Recv if position != self.root => Streams::one(0),
-            Bcast | Send | Recv => Streams::NONE,
-            Gather if position == self.root => Streams { start: 0, step: 1, count: size },
-            Gather => Streams::NONE,
-            Scatter => Streams::one(position),
-            Allgather => Streams { start: 0, step: 1, count: size },
-            Alltoall => Streams { start: position, step: size, count: size },
-            Reduce if position != self.root => Streams::NONE,
-            Reduce | Allreduce => Streams::one(size),
-            Split => Streams::one(self.group.sources + position),
-            User => match self.group.destinations.iter().position(|at| *at == position) {
-                Some(index) => Streams::one(self.group.sources + index),
-                None => Streams::NONE,
+        let is_root = position == self.root;
+        match self.pattern() {
+            Pattern::Bcast | Pattern::Message if !is_root => Streams::one(0),
+            Pattern::Gather if is_root => Streams { start: 0, step: 1, count: size },
+            Pattern::Scatter => Streams::one(position),
+            Pattern::Allgather => Streams { start: 0, step: 1, count: size },
+            Pattern::Alltoall => Streams { start: position, step: size, count: size },
+            Pattern::Computed => match (self.results, self.destination(position)) {
+                (Results::Shared, Some(_)) => Streams::one(self.group.sources),
+                (Results::Each, Some(index)) => Streams::one(self.group.sources + index),
+                (Results::None, _) | (_, None) => Streams::NONE,
             },
+            Pattern::Nothing | Pattern::Bcast | Pattern::Message | Pattern::Gather => Streams::NONE,
+        }
+    }
+
+    /// Which destination of a computed result the participant at `position` is, if it is one.
+    pub(super) fn destination(&self, position: usize) -> Option<usize> {
+        match self.signature.call {
+            CallCode::Reduce => (position == self.root).then_some(position),
+            CallCode::User => self.group.destinations.iter().position(|at| *at == position),
+            _ => (position < self.group.destinations.len()).then_some(position),
         }
     }
 
     /// Whether the participant at `position` receives a part from each other rank.
     pub(super) fn receives_split(&self, position: usize) -> bool {
-        match self.signature.call {
-            CallCode::Gather => position == self.root,
-            CallCode::Allgather | CallCode::Alltoall => true,
+        match self.pattern() {
+            Pattern::Gather => position == self.root,
+            Pattern::Allgather | Pattern::Alltoall => true,
             _ => false,
         }
+    }
+
+    /// Whether what a giver gives is in parts of its own for each rank.
+    pub(super) fn gives_split(&self) -> bool {
+        matches!(self.pattern(), Pattern::Scatter | Pattern::Alltoall)
     }
 
     /// The lane on which the participant at `position` receives any stream of several lanes, or of one.
@@ -536,43 +644,41 @@ impl Operation {
 
     /// The positions among which those are that [receive](Self::receives) a stream.
     pub(super) fn receivers(&self, stream: usize) -> Range<usize> {
-        use CallCode::{Alltoall, Gather, Recv, Scatter, Send, Split, User};
         let one = |position: usize| position..position + 1;
         let Some(held) = self.streams.get(stream) else { return 0..0 };
-        match self.signature.call {
+        match self.pattern() {
             _ if held.void || held.lanes.is_empty() => 0..0,
-            Gather => one(self.root),
-            Scatter => one(stream),
-            Alltoall => one(stream % self.size().max(1)),
-            Send | Recv => one(1),
-            Split | User => {
+            Pattern::Gather => one(self.root),
+            Pattern::Scatter => one(stream),
+            Pattern::Alltoall => one(stream % self.size().max(1)),
+            Pattern::Message => one(1),
+            Pattern::Computed if self.results == Results::Each => {
                 let destination = stream.checked_sub(self.group.sources).and_then(|at| self.group.destinations.get(at));
                 destination.map_or(0..0, |position| one(*position))
             }
-            _ => 0..held.lanes.len(),
+            Pattern::Nothing | Pattern::Bcast | Pattern::Allgather | Pattern::Computed => 0..held.lanes.len(),
         }
     }
 
     /// Whether one of the [receivers](Self::receivers) of a stream is one.
     pub(super) fn receives(&self, stream: usize, position: usize) -> bool {
-        use CallCode::{Alltoall, Gather, Recv, Scatter, Send, Split, User};
-        match self.signature.call {
-            Gather | Scatter | Alltoall | Send | Recv | Split | User => true,
-            _ => {
-                let lane = self.streams.get(stream).and_then(|held| held.lanes.get(position));
-                lane.is_some_and(|lane| !lane.done)
+        match self.pattern() {
+            Pattern::Gather | Pattern::Scatter | Pattern::Alltoall | Pattern::Message => true,
+            Pattern::Computed if self.results == Results::Each => true,
+            Pattern::Nothing | Pattern::Bcast | Pattern::Allgather | Pattern::Computed => {
+                // Of two ranks, one may be the only receiver of a stream of one lane.
+                let at = self.lane(stream, position);
+                self.streams.get(stream).and_then(|held| held.lanes.get(at)).is_some_and(|lane| !lane.done)
             }
         }
     }
 
-    /// Whether a stream with several lanes has none left for these positions: a rank's own block, and those that do
-    /// not receive.
+    /// Whether an input stream with several lanes has none for this position: a rank's own block, and the root's data for
+    /// the root.
     pub(super) fn is_excluded(&self, stream: usize, position: usize) -> bool {
-        use CallCode::{Allgather, Allreduce, Bcast, Reduce};
-        match self.signature.call {
-            Bcast | Reduce => (position == self.root) == (self.signature.call == Bcast),
-            Allgather => position == stream,
-            Allreduce => false,
+        match self.pattern() {
+            Pattern::Bcast => position == self.root,
+            Pattern::Allgather => position == stream,
             _ => false,
         }
     }
@@ -580,7 +686,7 @@ impl Operation {
     /// The order in which streams are opened: each rank's own first neighbour first, so that nobody is swamped.
     pub(super) fn opening_order(&self) -> VecDeque<usize> {
         let inputs = self.input_streams();
-        if self.signature.call != CallCode::Alltoall {
+        if self.pattern() != Pattern::Alltoall {
             return (0..inputs).collect();
         }
         let size = self.size();

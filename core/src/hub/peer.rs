@@ -1,5 +1,6 @@
 //! What the hub knows of a link and of the rank behind it.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -13,6 +14,7 @@ use crate::request::RequestId;
 use crate::time::Instant;
 use crate::wire::{Down, Hello, MAX_HELLO_PAYLOAD};
 
+use super::activity::LastCall;
 use super::mail::Order;
 use super::names::Names;
 
@@ -59,14 +61,14 @@ pub(super) enum Who {
     Rank(Rank),
     /// Somebody whose link ends once the queue is empty.
     Leaving,
-    /// The same, and why it was sent away is the last that it hears.
+    /// The same, and what it has just been told is the last that it hears: why it is sent away, or what it asked for.
     Rejected,
 }
 
 pub(super) struct Peer {
     pub(super) who: Who,
-    /// Frames that must not wait behind data.
-    pub(super) urgent: VecDeque<Outgoing>,
+    /// Frames that must not wait behind data. They have no payload.
+    pub(super) urgent: VecDeque<Down>,
     pub(super) queue: VecDeque<Outgoing>,
     /// Whether the peer is among those with something to send.
     pub(super) listed: bool,
@@ -75,6 +77,8 @@ pub(super) struct Peer {
     pub(super) ping: bool,
     /// Most bytes of text that the other side takes.
     pub(super) max_reason: usize,
+    /// Where it comes from, for people.
+    pub(super) from: Box<str>,
 }
 
 impl Peer {
@@ -87,6 +91,7 @@ impl Peer {
             pong: false,
             ping: false,
             max_reason: MAX_HELLO_PAYLOAD as usize,
+            from: Box::default(),
         }
     }
 }
@@ -109,8 +114,10 @@ pub(super) enum Place {
     Operation { id: u64, position: usize },
     /// A send that waits for its receive.
     Unexpected { communicator: u64, dest: Rank, order: Order },
-    /// A receive that waits for its send.
-    Posted { communicator: u64, source: Source, tag: TagSelector, order: Order },
+    /// A receive or a probe that waits for its send.
+    Posted { communicator: u64, source: Source, tag: TagSelector, order: Order, is_probe: bool },
+    /// A send that a probe of its receiver has found, and keeps for the receive that is to follow.
+    Kept,
 }
 
 /// A rank's session.
@@ -135,6 +142,10 @@ pub(super) struct Session {
     pub(super) names: Names,
     /// A failure that this rank has not been told of: its own part had been done.
     pub(super) notice: BTreeMap<u64, (Fault, Arc<str>)>,
+    /// The request that the rank's one thread has said it waits for. It may have been answered since.
+    pub(super) blocked: Option<RequestId>,
+    /// What it did last.
+    pub(super) last: LastCall,
 }
 
 impl Session {
@@ -154,6 +165,8 @@ impl Session {
             queue_size: 0,
             names: Names::default(),
             notice: BTreeMap::new(),
+            blocked: None,
+            last: LastCall::default(),
         }
     }
 

@@ -8,14 +8,15 @@ use alloc::vec::Vec;
 use crate::payload::Payload;
 
 use super::mail::{Mailbox, Message, Posted};
-use super::operation::{Operation, Participant, Phase, Plan, Presence, Signature};
+use super::operation::{Operation, Participant, Phase, Plan, Presence, Results, Signature};
 use super::peer::{Place, Sent, Session};
 use super::{Hub, Refusal, broken};
+use crate::communicator::Status;
 use crate::datatype::Datatype;
 use crate::error::{Category, Fault};
 use crate::rank::{Rank, Source, Tag, TagSelector};
 use crate::request::{CallCode, RequestId};
-use crate::wire::{Complete, Down, Fail, Layout, Submit, SubmitFlags};
+use crate::wire::{Complete, Down, Fail, Layout, MAX_REASON_LEN, Submit, SubmitFlags};
 
 use alloc::collections::VecDeque;
 
@@ -33,8 +34,24 @@ impl Hub {
                 self.forget_empty(submit.communicator, dest);
                 self.match_message(rank, submit, payload, posted);
             }
+            None if submit.call == CallCode::Rsend as u8 => {
+                self.forget_empty(submit.communicator, dest);
+                self.free_charge(rank, cost(&submit, payload.len()));
+                let text = format!(
+                    "rank {dest} has posted no receive for the ready send of rank {rank} with tag {}{}",
+                    submit.tag,
+                    self.site_of(rank, submit.site),
+                );
+                self.fail_request(rank, submit.request, Fault::of_ranks(Category::NotReady, dest, 1), &text);
+            }
             None => {
-                let order = mailbox.push_message(rank, submit, payload);
+                // Whoever only looks for a message is told of it, and it stays.
+                for probe in mailbox.take_probes(rank, submit.tag) {
+                    self.found(probe.receiver, &probe.submit, rank, &submit);
+                }
+                let since = self.now;
+                let mailbox = self.mail.entry((submit.communicator, dest)).or_default();
+                let order = mailbox.push_message(since, rank, submit, payload);
                 let place = Place::Unexpected { communicator: submit.communicator, dest, order };
                 if let Some(session) = self.session_mut(rank) {
                     session.requests.insert(submit.request, place);
@@ -44,25 +61,27 @@ impl Hub {
         Ok(())
     }
 
-    pub(super) fn on_recv(&mut self, rank: Rank, submit: Submit) -> Result<(), Refusal> {
+    /// A receive, or a probe.
+    pub(super) fn on_recv(&mut self, rank: Rank, submit: Submit, call: CallCode) -> Result<(), Refusal> {
         let source = if submit.flags.has(SubmitFlags::ANY_SOURCE) {
             Source::Any
         } else {
             Source::Rank(self.rank_in_world(submit.communicator, submit.peer)?)
         };
         let tag = if submit.flags.has(SubmitFlags::ANY_TAG) { TagSelector::Any } else { TagSelector::Tag(submit.tag) };
+        let is_probe = matches!(call, CallCode::Probe | CallCode::Iprobe);
         let mailbox = self.mail.entry((submit.communicator, rank)).or_default();
-        if let Some(message) = mailbox.take_message(source, tag) {
+        if is_probe && let Some(message) = mailbox.find_message(source, tag) {
+            let (sender, send, is_lost) = (message.sender, message.submit, message.is_lost);
+            match self.absence(sender).filter(|_| is_lost) {
+                Some((fault, text)) => self.fail_request(rank, submit.request, fault, &text),
+                None => self.found(rank, &submit, sender, &send),
+            }
+            return Ok(());
+        }
+        if !is_probe && let Some(message) = mailbox.take_message(source, tag) {
             self.forget_empty(submit.communicator, rank);
-            if let Some(session) = self.session_mut(message.sender) {
-                session.requests.remove(&message.submit.request);
-            }
-            let Message { sender, submit: send, payload, is_lost } = message;
-            if is_lost && let Some((fault, text)) = self.absence(sender) {
-                self.fail_request(rank, submit.request, fault, &text);
-                return Ok(());
-            }
-            self.match_message(sender, send, payload, Posted { receiver: rank, submit });
+            self.deliver(message, Posted { receiver: rank, submit, since: self.now });
             return Ok(());
         }
         let refusal = match source {
@@ -74,13 +93,103 @@ impl Hub {
             self.fail_request(rank, submit.request, fault, &text);
             return Ok(());
         }
+        if matches!(call, CallCode::Iprobe | CallCode::Improbe) {
+            self.forget_empty(submit.communicator, rank);
+            let complete = Complete { source: Status::NOBODY, ..blank(submit.request) };
+            self.complete_request(rank, submit.request, Sent::Nothing, Payload::new(), complete);
+            return Ok(());
+        }
         let mailbox = self.mail.entry((submit.communicator, rank)).or_default();
-        let order = mailbox.push_posted(rank, source, tag, submit);
-        let place = Place::Posted { communicator: submit.communicator, source, tag, order };
+        let posted = Posted { receiver: rank, submit, since: self.now };
+        let order =
+            if is_probe { mailbox.push_probe(source, tag, posted) } else { mailbox.push_posted(source, tag, posted) };
+        let place = Place::Posted { communicator: submit.communicator, source, tag, order, is_probe };
         if let Some(session) = self.session_mut(rank) {
             session.requests.insert(submit.request, place);
         }
         Ok(())
+    }
+
+    /// Receives the message that an earlier probe has kept.
+    pub(super) fn on_mrecv(&mut self, rank: Rank, submit: Submit) -> Result<(), Refusal> {
+        match self.kept.remove(&(rank, submit.n)) {
+            Some(message) if submit.flags.has(SubmitFlags::ANY_TAG) => {
+                self.free_message(&message);
+                if !message.is_lost {
+                    let sender = message.submit.request;
+                    self.complete_request(message.sender, sender, Sent::Nothing, Payload::new(), blank(sender));
+                }
+                self.complete_request(rank, submit.request, Sent::Nothing, Payload::new(), blank(submit.request));
+            }
+            Some(message) => self.deliver(message, Posted { receiver: rank, submit, since: self.now }),
+            None => {
+                let fault = Fault::of_size(Category::InvalidArgument, submit.n.into(), 0);
+                self.fail_request(rank, submit.request, fault, "no probe has kept such a message");
+            }
+        }
+        Ok(())
+    }
+
+    /// A message that has waited meets what was posted for it.
+    fn deliver(&mut self, message: Message, posted: Posted) {
+        let Message { sender, submit: send, payload, is_lost, .. } = message;
+        if let Some(session) = self.session_mut(sender) {
+            session.requests.remove(&send.request);
+        }
+        if is_lost && let Some((fault, text)) = self.absence(sender) {
+            self.fail_request(posted.receiver, posted.submit.request, fault, &text);
+            return;
+        }
+        self.match_message(sender, send, payload, posted);
+    }
+
+    /// Tells a probe of a message.
+    fn found(&mut self, receiver: Rank, probe: &Submit, sender: Rank, send: &Submit) {
+        let number = self.members(send.communicator).and_then(|members| members.position(sender));
+        let source = Rank::new(number.unwrap_or_default() as u32);
+        let complete = Complete { source, tag: send.tag, bytes: send.send, ..blank(probe.request) };
+        self.complete_request(receiver, probe.request, Sent::Nothing, Payload::new(), complete);
+    }
+
+    /// Keeps a message for the receive that is to follow its probe.
+    fn keep(&mut self, sender: Rank, send: Submit, payload: Payload, posted: Posted) {
+        let Posted { receiver, submit: probe, since } = posted;
+        if self.kept.contains_key(&(receiver, probe.n)) {
+            // The rank gave the number twice: its earlier message is lost, and its sender is told.
+            let fault = Fault::new(Category::Protocol);
+            self.free_charge(sender, cost(&send, payload.len()));
+            self.fail_request(sender, send.request, fault, "the receiver kept two messages under one number");
+            self.fail_request(receiver, probe.request, fault, "two messages are kept under one number");
+            return;
+        }
+        if let Some(session) = self.session_mut(sender) {
+            session.requests.insert(send.request, Place::Kept);
+        }
+        self.found(receiver, &probe, sender, &send);
+        let message = Message { sender, submit: send, payload, is_lost: false, since };
+        self.kept.insert((receiver, probe.n), message);
+    }
+
+    /// A rank takes part no more: gives back what it kept, and what it had not sent whole of what others keep.
+    pub(super) fn kept_gone(&mut self, rank: Rank, communicator: Option<u64>, fault: Fault, text: &str) {
+        let has_gone = self.absence(rank).is_some();
+        let mut lost: Vec<Message> = Vec::new();
+        self.kept.retain(|(receiver, _), message| {
+            let in_question = communicator.is_none_or(|communicator| communicator == message.submit.communicator);
+            if *receiver == rank && in_question {
+                let payload = core::mem::take(&mut message.payload);
+                lost.push(Message { payload, ..*message });
+                return false;
+            }
+            if has_gone && message.sender == rank && (message.payload.len() as u64) < message.submit.send {
+                message.is_lost = true;
+            }
+            true
+        });
+        for message in lost.into_iter().filter(|message| !message.is_lost) {
+            self.free_message(&message);
+            self.fail_request(message.sender, message.submit.request, fault, text);
+        }
     }
 
     /// The rank of the world that has this number in a communicator.
@@ -89,7 +198,7 @@ impl Hub {
         rank.ok_or_else(|| broken("a rank that the communicator has not"))
     }
 
-    fn forget_empty(&mut self, communicator: u64, rank: Rank) {
+    pub(super) fn forget_empty(&mut self, communicator: u64, rank: Rank) {
         if self.mail.get(&(communicator, rank)).is_some_and(Mailbox::is_empty) {
             self.mail.remove(&(communicator, rank));
         }
@@ -97,9 +206,12 @@ impl Hub {
 
     /// A send has met its receive.
     fn match_message(&mut self, sender: Rank, send: Submit, payload: Payload, posted: Posted) {
-        let Posted { receiver, submit: receive } = posted;
+        let Posted { receiver, submit: receive, .. } = posted;
         if let Some(session) = self.session_mut(receiver) {
             session.requests.remove(&receive.request);
+        }
+        if matches!(CallCode::from_code(receive.call), Some(CallCode::Mprobe | CallCode::Improbe)) {
+            return self.keep(sender, send, payload, posted);
         }
         let charge = cost(&send, payload.len());
         if send.send > self.config.max_message {
@@ -121,11 +233,12 @@ impl Hub {
         if send.send > receive.receive {
             self.free_charge(sender, charge);
             let text = format!(
-                "the message from rank {sender} with tag {} has {} bytes, this receive takes {}{}",
+                "the message from rank {sender} with tag {}{} has {} bytes, and the receive of rank {receiver}{} takes {}",
                 send.tag,
-                send.send,
-                receive.receive,
                 self.site_of(sender, send.site),
+                send.send,
+                self.site_of(receiver, receive.site),
+                receive.receive,
             );
             let fault = Fault::of_size(Category::Truncated, send.send, receive.receive);
             self.fail_request(receiver, receive.request, fault, &text);
@@ -166,6 +279,7 @@ impl Hub {
             group,
             signature,
             root: 0,
+            results: Results::None,
             tag: send.tag,
             participants: alloc::vec![Participant::default(), Participant::default()],
             arrived: 0,
@@ -179,9 +293,11 @@ impl Hub {
             drained: 0,
             unopened: VecDeque::new(),
             plan: Plan::Route,
+            error: Payload::new(),
             at_work: false,
             window: 0,
             reserved: 0,
+            since: self.now,
         });
         self.enrol(&mut operation, 0, sender, &send);
         self.enrol(&mut operation, 1, receiver, &receive);
@@ -227,13 +343,15 @@ impl Hub {
                 self.forget_empty(communicator, dest);
                 self.fail_request(rank, request, fault, "the send was cancelled");
             }
-            Place::Posted { communicator, source, tag, order } => {
+            Place::Posted { communicator, source, tag, order, is_probe } => {
                 if let Some(mailbox) = self.mail.get_mut(&(communicator, rank)) {
-                    mailbox.remove_posted(source, tag, order);
+                    mailbox.remove_posted(source, tag, order, is_probe);
                 }
                 self.forget_empty(communicator, rank);
                 self.fail_request(rank, request, fault, "the receive was cancelled");
             }
+            // Its receive is about to come.
+            Place::Kept => {}
         }
     }
 
@@ -270,8 +388,10 @@ impl Hub {
         payload: Payload,
         mut complete: Complete,
     ) {
+        let now = self.now;
         let Some(session) = self.session_mut(rank) else { return };
         session.requests.remove(&request);
+        session.last.answered(request, now);
         session.unsent_answers += 1;
         session.sequence = session.sequence.wrapping_add(1);
         complete.sequence = session.sequence;
@@ -280,16 +400,36 @@ impl Hub {
 
     /// Answers a request with a failure.
     pub(super) fn fail_request(&mut self, rank: Rank, request: RequestId, fault: Fault, text: &str) {
+        self.fail_request_with(rank, request, fault, text, &Payload::new());
+    }
+
+    /// Answers a request with a failure, for which the user's code has an error of its own. That is left out where it
+    /// does not fit the frame whole.
+    pub(super) fn fail_request_with(
+        &mut self,
+        rank: Rank,
+        request: RequestId,
+        fault: Fault,
+        text: &str,
+        error: &Payload,
+    ) {
+        let now = self.now;
         let Some(session) = self.session_mut(rank) else { return };
         session.requests.remove(&request);
+        session.last.answered(request, now);
         session.unsent_answers += 1;
         session.sequence = session.sequence.wrapping_add(1);
         let sequence = session.sequence;
         let max = session.hello.map_or(64, |hello| hello.max_payload as usize);
-        let Fault { category, rank: first, count, len, max: limit } = fault;
+        let Fault { category, rank: first, count, mut len, max: limit } = fault;
+        let mut payload = super::reason(text, max);
+        if !error.is_empty() && payload.len() == text.len() && text.len() + error.len() <= max.min(MAX_REASON_LEN) {
+            len = text.len() as u64;
+            payload = Payload::concat(&[payload, error.clone()]);
+        }
         let fail =
             Fail { request, sequence, acknowledged: 0, category, rank: first, count, len, max: limit, queue_limit: 0 };
-        self.send(rank, Down::Fail(fail), super::reason(text, max), Sent::Nothing);
+        self.send(rank, Down::Fail(fail), payload, Sent::Nothing);
     }
 
     pub(super) fn too_large(&self, len: u64) -> Refusal {
@@ -299,13 +439,25 @@ impl Hub {
     }
 
     fn datatypes_differ(&self, sender: Rank, send: &Submit, receiver: Rank, receive: &Submit) -> String {
-        let name = |code| Datatype::from_code(code).map_or(String::from("?"), |datatype| format!("{datatype}"));
+        let what = |submit: &Submit, bytes: u64, most: &str| match Datatype::from_code(submit.datatype) {
+            Some(Datatype::Object) => String::from("an object"),
+            Some(datatype) => format!("{most}{} x {datatype}", bytes / datatype.size().max(1) as u64),
+            None => String::from("?"),
+        };
+        // A receive of any length takes as many bytes as there are numbers.
+        let takes = if receive.receive >= self.config.max_message {
+            Datatype::from_code(receive.datatype).map_or(String::from("?"), |datatype| match datatype {
+                Datatype::Object => String::from("an object"),
+                datatype => format!("{datatype}"),
+            })
+        } else {
+            what(receive, receive.receive, "at most ")
+        };
         format!(
-            "rank {sender} sends {} (tag {}){} and rank {receiver} receives {}{}",
-            name(send.datatype),
+            "rank {sender} sends {} (tag {}){} and rank {receiver} receives {takes}{}",
+            what(send, send.send, ""),
             send.tag,
             self.site_of(sender, send.site),
-            name(receive.datatype),
             self.site_of(receiver, receive.site),
         )
     }

@@ -1,7 +1,6 @@
-//! The operations that users add to a hub, and the work that the hub hands to its driver.
+//! The operations that users add to a hub.
 
 use alloc::borrow::ToOwned;
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -9,12 +8,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::Display;
 
-use crate::payload::{LARGE, Payload, Pool};
+use crate::payload::Payload;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Category, Fault};
-use crate::operation::{BuiltinFold, Fold, Input, fold_range, scratch_len};
+use crate::datatype::Element;
+use crate::operation::{BuiltinFold, Columns, ColumnsOf, Fold, FoldOf, fold_tree};
 use crate::rank::Rank;
 
 /// A user-defined operation at the hub: all inputs in, all outputs out.
@@ -31,8 +30,45 @@ pub trait Apply: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The text reaches every participant, whose request fails with `Remote`.
-    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Payload)>) -> Result<Vec<(Rank, Payload)>, String>;
+    /// It reaches every participant, whose request fails with `Remote`. A text will do.
+    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Payload)>) -> Result<Vec<(Rank, Payload)>, ApplyError>;
+}
+
+/// Why a user's operation failed: a text for people, and what a program can make of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApplyError {
+    /// For people; longer than a frame may be, it is cut.
+    pub text: String,
+    /// The error itself, as postcard; empty if there is no more than the text. It is left out where it does not fit a frame
+    /// beside the text.
+    pub encoded: Payload,
+}
+
+impl ApplyError {
+    /// That of an error of the user's.
+    pub fn new<E: Display + Serialize + ?Sized>(error: &E) -> Self {
+        // One that does not encode still has its text.
+        let encoded = postcard::to_allocvec(error).unwrap_or_default();
+        Self { text: error.to_string(), encoded: encoded.into() }
+    }
+}
+
+impl From<String> for ApplyError {
+    fn from(text: String) -> Self {
+        Self { text, encoded: Payload::new() }
+    }
+}
+
+impl From<&str> for ApplyError {
+    fn from(text: &str) -> Self {
+        Self::from(text.to_owned())
+    }
+}
+
+impl Display for ApplyError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 /// What a typed user operation is called with.
@@ -55,13 +91,13 @@ where
     P: DeserializeOwned,
     I: DeserializeOwned,
     O: Serialize,
-    E: Display,
+    E: Display + Serialize,
 {
-    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Payload)>) -> Result<Vec<(Rank, Payload)>, String> {
+    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Payload)>) -> Result<Vec<(Rank, Payload)>, ApplyError> {
         let mut parameters: Option<(Rank, Payload, P)> = None;
         let mut values = Vec::with_capacity(inputs.len());
         for (rank, bytes) in inputs {
-            let undecodable = |error: &dyn Display| format!("the input of rank {rank} does not decode: {error}");
+            let undecodable = |error: &dyn Display| undecodable(rank, error);
             let (its, rest) = postcard::take_from_bytes::<P>(&bytes).map_err(|error| undecodable(&error))?;
             let its_bytes = bytes.slice(..bytes.len() - rest.len());
             match postcard::take_from_bytes::<I>(rest) {
@@ -72,22 +108,54 @@ where
             match &parameters {
                 None => parameters = Some((rank, its_bytes, its)),
                 Some((first, bytes, _)) if *bytes != its_bytes => {
-                    return Err(format!("ranks {first} and {rank} gave different parameters"));
+                    return Err(format!("ranks {first} and {rank} gave different parameters").into());
                 }
                 Some(_) => {}
             }
         }
         let Some((_, _, parameters)) = parameters else {
-            return Err("the operation has no source, so nobody gave parameters".to_owned());
+            return Err("the operation has no source, so nobody gave parameters".into());
         };
-        let outputs = (self.function)(Applied { parameters, destinations }, values).map_err(|e| e.to_string())?;
+        let outputs =
+            (self.function)(Applied { parameters, destinations }, values).map_err(|error| ApplyError::new(&error))?;
         outputs
             .into_iter()
             .map(|(rank, output)| match postcard::to_allocvec(&output) {
                 Ok(bytes) => Ok((rank, bytes.into())),
-                Err(error) => Err(format!("the output for rank {rank} does not encode: {error}")),
+                Err(error) => Err(format!("the output for rank {rank} does not encode: {error}").into()),
             })
             .collect()
+    }
+}
+
+fn undecodable(rank: Rank, error: &dyn Display) -> ApplyError {
+    format!("the input of rank {rank} does not decode: {error}").into()
+}
+
+/// A function that makes one value of two.
+struct Reduce<F, T> {
+    function: F,
+    value: core::marker::PhantomData<fn(T) -> T>,
+}
+
+impl<F, T> Apply for Reduce<F, T>
+where
+    F: Fn(T, T) -> T + Send + Sync,
+    T: Serialize + DeserializeOwned,
+{
+    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Payload)>) -> Result<Vec<(Rank, Payload)>, ApplyError> {
+        let mut values: Vec<T> = Vec::with_capacity(inputs.len());
+        for (rank, bytes) in inputs {
+            match postcard::take_from_bytes(&bytes) {
+                Ok((value, [])) => values.push(value),
+                Ok((_, rest)) => return Err(undecodable(rank, &format_args!("{} bytes are left over", rest.len()))),
+                Err(error) => return Err(undecodable(rank, &error)),
+            }
+        }
+        let value = fold_tree(values, &self.function).ok_or("the operation has no source, so there is no value")?;
+        let bytes = postcard::to_allocvec(&value).map_err(|error| format!("the result does not encode: {error}"))?;
+        let bytes = Payload::from(bytes);
+        Ok(destinations.iter().map(|rank| (*rank, bytes.clone())).collect())
     }
 }
 
@@ -95,10 +163,58 @@ where
 #[derive(Debug, Serialize, Deserialize)]
 pub struct TypedInput<P, I>(pub P, pub I);
 
+/// Most bytes of an element that a user's [`Fold`] or [`Columns`] combines: one fits the smallest window.
+pub const MAX_ELEMENT: u64 = 256;
+
+/// What is known under a name.
+#[derive(Clone)]
+pub(super) enum Registered {
+    Apply(Arc<dyn Apply>),
+    Fold(Arc<dyn Fold>),
+    Columns(Arc<dyn Columns>),
+}
+
+/// How the elements of all ranks become one.
+#[derive(Clone)]
+pub(super) enum Combine {
+    Builtin(BuiltinFold),
+    /// The user's, and its name.
+    Fold(Arc<dyn Fold>, Arc<str>),
+    Columns(Arc<dyn Columns>, Arc<str>),
+}
+
+impl Combine {
+    pub(super) fn element_size(&self) -> usize {
+        match self {
+            Self::Builtin(fold) => fold.element_size(),
+            Self::Fold(fold, _) => fold.element_size(),
+            Self::Columns(columns, _) => columns.element_size(),
+        }
+    }
+
+    /// The name of the user's code.
+    pub(super) fn name(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Builtin(_) => None,
+            Self::Fold(_, name) | Self::Columns(_, name) => Some(name),
+        }
+    }
+}
+
+impl core::fmt::Debug for Combine {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Builtin(fold) => write!(f, "{fold:?}"),
+            Self::Fold(_, name) => write!(f, "Fold({name})"),
+            Self::Columns(_, name) => write!(f, "Columns({name})"),
+        }
+    }
+}
+
 /// The user-defined operations that a hub knows, by name and version.
 #[derive(Clone, Default)]
 pub struct Registry {
-    operations: BTreeMap<String, (u32, Arc<dyn Apply>)>,
+    operations: BTreeMap<String, (u32, Registered)>,
 }
 
 impl core::fmt::Debug for Registry {
@@ -115,11 +231,93 @@ impl Registry {
 
     /// Adds `operation`, in place of an earlier one of that name, whatever its version.
     pub fn insert(&mut self, name: &str, version: u32, operation: Arc<dyn Apply>) {
+        self.add(name, version, Registered::Apply(operation));
+    }
+
+    /// Adds a fold, which combines buffers of elements range by range, two ranks' at a time, in the shape of every fold: the
+    /// hub holds a window of each, however long they are. Its elements have at most [`MAX_ELEMENT`] bytes.
+    pub fn insert_fold(&mut self, name: &str, version: u32, fold: impl Fold + 'static) {
+        self.add(name, version, Registered::Fold(Arc::new(fold)));
+    }
+
+    /// Adds a fold of functions on elements of `N` numbers each: `combine` makes one element of two, that of lower ranks
+    /// first; `finish` is called once for each element, when all ranks are in it.
+    ///
+    /// ```
+    /// use edgempi_core::hub::Registry;
+    ///
+    /// let mut operations = Registry::new();
+    /// // Ranks give value x weight and weight, beside each other; they get the mean, and the weight of all.
+    /// operations.insert_fold_fn(
+    ///     "weighted mean",
+    ///     1,
+    ///     |[a, v]: [f32; 2], [b, w]: [f32; 2]| [a + b, v + w],
+    ///     |[sum, weight]| [sum / weight, weight],
+    /// );
+    /// ```
+    pub fn insert_fold_fn<T: Element, const N: usize>(
+        &mut self,
+        name: &str,
+        version: u32,
+        combine: impl Fn([T; N], [T; N]) -> [T; N] + Send + Sync + 'static,
+        finish: impl Fn([T; N]) -> [T; N] + Send + Sync + 'static,
+    ) {
+        self.insert_fold(name, version, FoldOf::new(combine, finish));
+    }
+
+    /// Adds arithmetic that needs the values of all ranks at once, range by range. Its elements have at most
+    /// [`MAX_ELEMENT`] bytes.
+    pub fn insert_columns(&mut self, name: &str, version: u32, columns: impl Columns + 'static) {
+        self.add(name, version, Registered::Columns(Arc::new(columns)));
+    }
+
+    /// Adds a function that makes one element of the elements of all ranks at one place, in the group's order, which it may
+    /// reorder.
+    ///
+    /// ```
+    /// use edgempi_core::hub::Registry;
+    ///
+    /// let mut operations = Registry::new();
+    /// // A few ranks that lie, or fail, move a median little.
+    /// operations.insert_columns_fn("median", 1, |values: &mut [f32]| {
+    ///     values.sort_by(f32::total_cmp);
+    ///     values[values.len() / 2]
+    /// });
+    /// ```
+    pub fn insert_columns_fn<T: Element>(
+        &mut self,
+        name: &str,
+        version: u32,
+        function: impl Fn(&mut [T]) -> T + Send + Sync + 'static,
+    ) {
+        self.insert_columns(name, version, ColumnsOf::new(function));
+    }
+
+    /// Adds a function that makes one value of two, of any serde type: the hub calls it with values in the group's order, in
+    /// the shape of [`fold_tree`]. It has to be associative; commutative it need not be.
+    ///
+    /// ```
+    /// use edgempi_core::hub::Registry;
+    ///
+    /// let mut operations = Registry::new();
+    /// operations.insert_reduce("longest", 1, |a: String, b: String| if a.len() >= b.len() { a } else { b });
+    /// ```
+    pub fn insert_reduce<T: Serialize + DeserializeOwned + 'static>(
+        &mut self,
+        name: &str,
+        version: u32,
+        function: impl Fn(T, T) -> T + Send + Sync + 'static,
+    ) {
+        self.insert(name, version, Arc::new(Reduce { function, value: core::marker::PhantomData }));
+    }
+
+    fn add(&mut self, name: &str, version: u32, operation: Registered) {
         self.operations.insert(name.to_owned(), (version, operation));
     }
 
     /// Adds a function on serde values: it gets the call and each source's input in the group's order, and returns an
-    /// output for each destination. An error is told to every participant, as its text.
+    /// output for each destination. An error is told to every participant: its text, and what a program can turn into the
+    /// error again. A `String` or `&str` will do.
     ///
     /// ```
     /// use edgempi_core::Rank;
@@ -141,13 +339,13 @@ impl Registry {
         P: DeserializeOwned + 'static,
         I: DeserializeOwned + 'static,
         O: Serialize + 'static,
-        E: Display + 'static,
+        E: Display + Serialize + 'static,
     {
         self.insert(name, version, Arc::new(Typed { function, types: core::marker::PhantomData }));
     }
 
     /// The operation, or what the hub has instead.
-    pub(super) fn find(&self, name: &str, version: u32) -> Result<Arc<dyn Apply>, String> {
+    pub(super) fn find(&self, name: &str, version: u32) -> Result<Registered, String> {
         match self.operations.get(name) {
             Some((its, operation)) if *its == version => Ok(operation.clone()),
             Some((its, _)) => Err(format!("the hub has version {its} of it")),
@@ -160,136 +358,4 @@ impl Registry {
             }
         }
     }
-}
-
-/// Arithmetic or user code that the hub wants done, on whatever thread the driver likes.
-pub struct Work {
-    pub(super) operation: u64,
-    pub(super) job: Job,
-}
-
-pub(super) enum Job {
-    Fold { fold: BuiltinFold, inputs: Vec<Vec<Payload>>, len: usize },
-    Apply { apply: Arc<dyn Apply>, name: Arc<str>, destinations: Box<[Rank]>, inputs: Vec<(Rank, Payload)> },
-}
-
-/// The result of a [`Work`], to be handed back to the hub.
-#[derive(Debug)]
-pub struct Done {
-    pub(super) operation: u64,
-    pub(super) result: Result<Output, (Fault, String)>,
-}
-
-#[derive(Debug)]
-pub(super) enum Output {
-    /// The result, and the memory that the pieces of the inputs were in.
-    Folded(Payload, Vec<Vec<Payload>>),
-    /// One output for each destination, in the group's order.
-    Applied(Vec<Payload>),
-}
-
-/// What stays with the driver while a [`Work`] runs, for the case that it never returns.
-#[derive(Clone, Debug)]
-pub struct Ticket {
-    operation: u64,
-    name: Arc<str>,
-}
-
-impl Ticket {
-    /// The work panicked, saying `message`.
-    pub fn panicked(self, message: &str) -> Done {
-        let text = format!("operation \"{}\" panicked at the hub: {message}", self.name);
-        Done { operation: self.operation, result: Err((Fault::new(Category::Remote), text)) }
-    }
-}
-
-impl Work {
-    /// Whether it runs code of the user's, which may take its time or panic.
-    pub fn is_user_code(&self) -> bool {
-        matches!(self.job, Job::Apply { .. })
-    }
-
-    /// How many bytes it reads.
-    pub fn size(&self) -> usize {
-        match &self.job {
-            Job::Fold { inputs, len, .. } => inputs.len() * len,
-            Job::Apply { inputs, .. } => inputs.iter().map(|(_, bytes)| bytes.len()).sum(),
-        }
-    }
-
-    /// What to keep in case [`run`](Self::run) panics.
-    pub fn ticket(&self) -> Ticket {
-        let name = match &self.job {
-            Job::Fold { .. } => Arc::default(),
-            Job::Apply { name, .. } => name.clone(),
-        };
-        Ticket { operation: self.operation, name }
-    }
-
-    /// Does it.
-    pub fn run(self) -> Done {
-        self.run_in(&mut Pool::new(0))
-    }
-
-    /// Does it, with memory of a pool.
-    pub fn run_in(self, pool: &mut Pool) -> Done {
-        let result = match self.job {
-            Job::Fold { fold, mut inputs, len } => {
-                let out = fold_pieces(&fold, &inputs, len, pool);
-                inputs.iter_mut().for_each(Vec::clear);
-                Ok(Output::Folded(out, inputs))
-            }
-            Job::Apply { apply, name, destinations, inputs } => {
-                let remote = |text| (Fault::new(Category::Remote), format!("operation \"{name}\" failed: {text}"));
-                match apply.apply(&destinations, inputs) {
-                    Ok(outputs) => assign(&destinations, outputs).map(Output::Applied).map_err(remote),
-                    Err(text) => Err(remote(text)),
-                }
-            }
-        };
-        Done { operation: self.operation, result }
-    }
-}
-
-impl core::fmt::Debug for Work {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Work").field("operation", &self.operation).field("size", &self.size()).finish()
-    }
-}
-
-/// Folds the first `len` bytes of all inputs.
-fn fold_pieces(fold: &BuiltinFold, inputs: &[Vec<Payload>], len: usize, pool: &mut Pool) -> Payload {
-    /// For so many ranks it is done on the stack.
-    const FEW: usize = 16;
-    let mut few: [Input<'_, Payload>; FEW];
-    let mut many: Vec<Input<'_, Payload>>;
-    let readers = if inputs.len() <= FEW {
-        few = core::array::from_fn(|index| Input::new(inputs.get(index).map_or(&[], Vec::as_slice), 0));
-        few.get_mut(..inputs.len()).unwrap_or_default()
-    } else {
-        many = inputs.iter().map(|pieces| Input::new(pieces, 0)).collect();
-        &mut many
-    };
-    let (mut out, mut scratch) = (pool.room(len), pool.room(scratch_len(fold, inputs.len()).max(LARGE)));
-    fold_range(fold, readers, &mut out, &mut scratch);
-    fold.finish(&mut out);
-    pool.fill(scratch);
-    pool.fill(out)
-}
-
-/// Puts the outputs into the order of the destinations.
-fn assign(destinations: &[Rank], outputs: Vec<(Rank, Payload)>) -> Result<Vec<Payload>, String> {
-    let mut assigned: BTreeMap<Rank, Payload> = BTreeMap::new();
-    for (rank, bytes) in outputs {
-        if !destinations.contains(&rank) {
-            return Err(format!("it returned an output for rank {rank}, which is no destination"));
-        }
-        if assigned.insert(rank, bytes).is_some() {
-            return Err(format!("it returned two outputs for rank {rank}"));
-        }
-    }
-    destinations
-        .iter()
-        .map(|rank| assigned.remove(rank).ok_or_else(|| format!("it returned no output for rank {rank}")))
-        .collect()
 }

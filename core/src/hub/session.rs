@@ -44,6 +44,17 @@ impl Hub {
         }
     }
 
+    /// Whether somebody looks for this world.
+    pub(super) fn check_world(&self, who: &str, world: &[u8]) -> Result<(), Refusal> {
+        if world == self.config.world.as_bytes() {
+            return Ok(());
+        }
+        let (theirs, ours) = (named(&String::from_utf8_lossy(world)), named(&self.config.world));
+        let text =
+            format!("the hub serves {ours}, {who} looks for {theirs}; start every rank with the same EDGEMPI_WORLD");
+        Err((Fault::of_size(Category::WrongWorld, 0, 0), text))
+    }
+
     pub(super) fn on_hello(&mut self, peer: PeerId, hello: Hello, world: &[u8]) -> Result<(), Refusal> {
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.max_reason = hello.max_payload as usize;
@@ -52,13 +63,7 @@ impl Hub {
             Err((Fault::of_size(Category::WrongWorld, len.into(), max.into()), text))
         };
         let size = self.config.size;
-        if world != self.config.world.as_bytes() {
-            let (theirs, ours) = (named(&String::from_utf8_lossy(world)), named(&self.config.world));
-            let text = format!(
-                "the hub serves {ours}, this rank looks for {theirs}; start every rank with the same EDGEMPI_WORLD"
-            );
-            return wrong(0, 0, text);
-        }
+        self.check_world("this rank", world)?;
         if hello.size != size {
             return wrong(
                 hello.size,
@@ -166,6 +171,8 @@ impl Hub {
                 }
             }
             Timer::Deserted => self.still_deserted(),
+            Timer::Deadlock => self.end_deadlocks(),
+            Timer::Slow => self.tell_slow_calls(),
             Timer::Silence(rank) => {
                 let Some(session) = self.session(rank) else { return };
                 let Life::Alive(peer) = session.life else { return };
@@ -263,6 +270,7 @@ impl Hub {
             session.names.groups.clear();
             session.notice.clear();
         }
+        self.suspect_deadlock();
     }
 
     /// Fails the operations that `concerns` picks, for everybody in them.
@@ -281,6 +289,7 @@ impl Hub {
     /// A rank takes part no more, in one communicator or in all: fails the messages to it, those that it has not sent
     /// whole, and the receives that nobody can serve any more.
     pub(super) fn mail_gone(&mut self, rank: Rank, communicator: Option<u64>, fault: Fault, text: &str) {
+        self.kept_gone(rank, communicator, fault, text);
         let in_question = |held: u64| communicator.is_none_or(|communicator| communicator == held);
         let boxes: Vec<(u64, Rank)> = self.mail.keys().filter(|(held, _)| in_question(*held)).copied().collect();
         for (communicator, dest) in boxes {
@@ -346,6 +355,6 @@ impl Hub {
 }
 
 /// A world by its name, which may be empty.
-fn named(world: &str) -> String {
+pub(super) fn named(world: &str) -> String {
     if world.is_empty() { "a world without a name".to_owned() } else { format!("world \"{world}\"") }
 }

@@ -165,7 +165,7 @@ impl<'a, S: AsRef<[u8]>> Input<'a, S> {
     }
 
     /// Copies the next `block.len()` bytes to `block`. Bytes that it hasn't got count as 0.
-    fn read(&mut self, mut block: &mut [u8]) {
+    pub(crate) fn read(&mut self, mut block: &mut [u8]) {
         while !block.is_empty() {
             let front = self.front();
             let count = if front.is_empty() { block.len() } else { front.len().min(block.len()) };

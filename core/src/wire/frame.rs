@@ -1,7 +1,7 @@
 //! The frames between a rank and the hub, as two enums: [`Up`] and [`Down`].
 
 use super::field::{as_field, header};
-use super::{DecodeError, Hello, PREFIX_LEN, Reject, Welcome};
+use super::{DecodeError, Hello, Inquire, PREFIX_LEN, Reject, Report, Welcome};
 use crate::error::{Category, Fault};
 use crate::rank::{Rank, Tag};
 use crate::request::RequestId;
@@ -69,7 +69,7 @@ impl SubmitFlags {
     pub const UNLIMITED: Self = Self(16);
     /// A receive from any source.
     pub const ANY_SOURCE: Self = Self(32);
-    /// A receive of any tag.
+    /// A receive of any tag; where a probe has kept the message, it is discarded, whatever it is.
     pub const ANY_TAG: Self = Self(64);
 
     /// No flag at all.
@@ -247,7 +247,8 @@ header! {
 }
 
 header! {
-    /// A request has failed. The payload says why, for people.
+    /// A request has failed. The payload says why, for people. Where the user's code at the hub returned an error of its own
+    /// (category [`Remote`](Category::Remote)), `len` may say where that text ends: behind it is the error, as postcard.
     Fail {
         /// The request.
         request: RequestId,
@@ -261,7 +262,7 @@ header! {
         rank: Rank,
         /// How many ranks it concerns.
         count: u32,
-        /// The size that was asked for.
+        /// The size that was asked for; of [`Remote`](Category::Remote) the length of the text, if an error is behind it.
         len: u64,
         /// The size that is allowed.
         max: u64,
@@ -273,13 +274,40 @@ header! {
 impl Fail {
     /// The failure, apart from its request.
     pub fn fault(&self) -> Fault {
-        Fault { category: self.category, rank: self.rank, count: self.count, len: self.len, max: self.max }
+        let len = if self.category == Category::Remote { 0 } else { self.len };
+        Fault { category: self.category, rank: self.rank, count: self.count, len, max: self.max }
+    }
+
+    /// How many bytes of a payload of `payload` bytes are text.
+    pub fn text_len(&self, payload: usize) -> usize {
+        match usize::try_from(self.len) {
+            Ok(len) if self.category == Category::Remote && (1..payload).contains(&len) => len,
+            _ => payload,
+        }
     }
 }
 
 header! {
     /// The rank gives a request up. The hub still answers it, with Complete if that was too late.
     Cancel {
+        /// The request.
+        request: RequestId,
+    }
+}
+
+header! {
+    /// The rank makes its calls from one thread alone, and that thread waits for this request: until it is answered, the
+    /// rank makes no other call. The payload is empty.
+    Blocked {
+        /// The request.
+        request: RequestId,
+    }
+}
+
+header! {
+    /// The rank takes back a send or a receive that nobody has matched. The hub answers it with Fail, or as ever if that
+    /// was too late.
+    Withdraw {
         /// The request.
         request: RequestId,
     }
@@ -353,6 +381,8 @@ frames! {
     Up {
         /// The first frame.
         Hello(Hello) = 1,
+        /// The first frame of somebody who is no rank, and only asks.
+        Inquire(Inquire) = 4,
         /// A number for something long.
         Name(Name) = 8,
         /// A call.
@@ -363,12 +393,16 @@ frames! {
         Credit(Credit) = 12,
         /// A call given up.
         Cancel(Cancel) = 15,
+        /// A message or a receive taken back.
+        Withdraw(Withdraw) = 16,
         /// Are you there?
         Ping(Ping) = 20,
         /// I am.
         Pong(Ping) = 21,
         /// The last frame.
         Goodbye(Goodbye) = 30,
+        /// The rank's one thread waits.
+        Blocked(Blocked) = 0x81,
     }
 }
 
@@ -379,6 +413,8 @@ frames! {
         Welcome(Welcome) = 2,
         /// The rank is not, or no longer, in.
         Reject(Reject) = 3,
+        /// A piece of the answer to an inquiry.
+        Report(Report) = 5,
         /// A part of a result begins.
         Part(Part) = 10,
         /// Bytes of a result.

@@ -67,6 +67,29 @@ impl Hello {
 }
 
 header! {
+    /// The first frame of somebody who asks how a world is. Its payload is the world's name. Reports are the answer, then
+    /// Goodbye.
+    Inquire {
+        /// [`MAGIC`].
+        magic: u32,
+        /// [`VERSION`] of whoever asks.
+        version: u16,
+    }
+}
+
+header! {
+    /// A piece of a report on the world; the payload is its bytes from `offset`.
+    Report {
+        /// The version of what the bytes mean.
+        version: u16,
+        /// Where in the report the payload begins.
+        offset: u32,
+        /// Bytes of the whole report.
+        len: u32,
+    }
+}
+
+header! {
     /// The hub's answer to a Hello that it accepts: its limits.
     Welcome {
         /// [`VERSION`] of the hub.

@@ -16,10 +16,10 @@ mod tests;
 pub use field::DecodeError;
 pub(crate) use field::as_field;
 pub use frame::{
-    Cancel, Complete, Credit, Data, Down, Fail, Goodbye, GoodbyeReason, Layout, Name, NameKind, Part, Ping, Prefix,
-    Submit, SubmitFlags, Up,
+    Blocked, Cancel, Complete, Credit, Data, Down, Fail, Goodbye, GoodbyeReason, Layout, Name, NameKind, Part, Ping,
+    Prefix, Submit, SubmitFlags, Up, Withdraw,
 };
-pub use hello::{Hello, MAGIC, RankKind, Reject, VERSION, Welcome};
+pub use hello::{Hello, Inquire, MAGIC, RankKind, Reject, Report, VERSION, Welcome};
 
 /// Bytes of a frame before its header.
 pub const PREFIX_LEN: usize = 6;
@@ -39,6 +39,9 @@ pub const OPTIONAL: u8 = 0x80;
 
 /// The kind of the first frame that a rank sends, in every version of the protocol.
 pub const HELLO: u8 = 1;
+
+/// The kind of the first frame of somebody who only asks how the world is.
+pub const INQUIRE: u8 = 4;
 
 /// Most payload bytes of a frame from a peer that has not said Hello.
 pub const MAX_HELLO_PAYLOAD: u32 = 256;

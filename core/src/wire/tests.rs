@@ -34,6 +34,7 @@ fn ups() -> Golden<Up> {
             }),
             "012505000000454d5049010003000000040000000100040000010000000100000001000002000030750000"
         ),
+        ("inquire", 3, Up::Inquire(Inquire { magic: MAGIC, version: 1 }), "040603000000454d50490100"),
         ("name_group", 16, Up::Name(Name { kind: NameKind::Group, id: 7 }), "080310000000010700"),
         ("name_operation", 9, Up::Name(Name { kind: NameKind::Operation, id: 8 }), "080309000000020800"),
         ("name_site", 12, Up::Name(Name { kind: NameKind::Site, id: 9 }), "08030c000000030900"),
@@ -73,6 +74,8 @@ fn ups() -> Golden<Up> {
             "0c1800000000050002000600000000100000000000000020000000000000"
         ),
         ("cancel", 0, Up::Cancel(Cancel { request: REQUEST }), "0f040000000005000200"),
+        ("blocked", 0, Up::Blocked(Blocked { request: REQUEST }), "81040000000005000200"),
+        ("withdraw", 0, Up::Withdraw(Withdraw { request: REQUEST }), "10040000000005000200"),
         ("ping", 0, Up::Ping(Ping { acknowledged: 77 }), "1404000000004d000000"),
         ("pong", 0, Up::Pong(Ping { acknowledged: 78 }), "1504000000004e000000"),
         ("goodbye", 0, Up::Goodbye(Goodbye { reason: GoodbyeReason::Dropped }), "1e010000000001"),
@@ -102,6 +105,7 @@ fn downs() -> Golden<Down> {
             Down::Reject(Reject { category: Category::WrongWorld, len: 8, max: 4 }),
             "031214000000520008000000000000000400000000000000"
         ),
+        ("report", 9, Down::Report(Report { version: 1, offset: 16, len: 25 }), "050a0900000001001000000019000000"),
         (
             "part",
             0,
@@ -150,6 +154,23 @@ fn downs() -> Golden<Down> {
                 queue_limit: 5000
             }),
             "0e2e1e000000050002000b0000000a00000014000200000003000000040000000000000005000000000000008813000000000000"
+        ),
+        (
+            // Nine bytes of text, then the error of the user's code.
+            "fail with an error",
+            12,
+            Down::Fail(Fail {
+                request: REQUEST,
+                sequence: 11,
+                acknowledged: 10,
+                category: Category::Remote,
+                rank: Rank::new(0),
+                count: 0,
+                len: 9,
+                max: 0,
+                queue_limit: 5000
+            }),
+            "0e2e0c000000050002000b0000000a00000046000000000000000000090000000000000000000000000000008813000000000000"
         ),
         ("ping", 0, Down::Ping(Ping { acknowledged: 77 }), "1404000000004d000000"),
         ("pong", 0, Down::Pong(Ping { acknowledged: 78 }), "1504000000004e000000"),
@@ -225,8 +246,8 @@ macro_rules! pinned {
                 for kind in 0..=255 {
                     let read = $frame::decode(kind, &[]);
                     match kind {
-                        OPTIONAL.. => assert_eq!(read, Ok(None)),
                         kind if known.contains(&kind) => assert!(read.is_err()),
+                        OPTIONAL.. => assert_eq!(read, Ok(None)),
                         kind => assert_eq!(read, Err(DecodeError::Kind(kind))),
                     }
                 }

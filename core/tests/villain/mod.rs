@@ -13,7 +13,7 @@ use edgempi_core::hub::{self, Applied, Hub, PeerId, Registry};
 use edgempi_core::request::{CallCode, CommunicatorId, Receive};
 use edgempi_core::wire::{
     Cancel, Complete, Credit, Data, Down, Fail, Goodbye, GoodbyeReason, Hello, MAX_HEAD_LEN, Name, NameKind, Ping,
-    Prefix, Submit, SubmitFlags, Up,
+    Prefix, Submit, SubmitFlags, Up, Withdraw,
 };
 use edgempi_core::{
     ANY_SOURCE, ANY_TAG, Call, Category, Datatype, Group, Instant, Rank, ReduceOp, RequestId, SplitRequest,
@@ -145,7 +145,9 @@ impl Villain {
             }
             16 => {
                 let request = some_request(self, random);
-                self.say(world, Up::Cancel(Cancel { request }), Vec::new());
+                let is_gentle = random.below(3) == 0;
+                let frame = if is_gentle { Up::Withdraw(Withdraw { request }) } else { Up::Cancel(Cancel { request }) };
+                self.say(world, frame, Vec::new());
             }
             17 => self.say(world, Up::Ping(Ping { acknowledged: 0 }), Vec::new()),
             18 => match random.below(15) {

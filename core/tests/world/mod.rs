@@ -82,6 +82,26 @@ impl World {
         world
     }
 
+    /// A world with small frames and windows, different for each rank, so that short messages are long ones.
+    pub fn small(size: u32) -> Self {
+        let mut config = hub::Config::new(size);
+        (config.max_payload, config.window, config.queue_size) = (4096, 8192, 16 * 1024);
+        Self::with(config, Registry::new(), |rank, config| {
+            config.max_payload = if rank % 2 == 0 { 1000 } else { 4000 };
+            config.open_parts = 1 + (rank % 3) as u16;
+        })
+    }
+
+    /// A world of boards: frames and windows of a few hundred bytes, and one part open at a time.
+    pub fn boards(size: u32) -> Self {
+        let mut config = hub::Config::new(size);
+        (config.max_payload, config.window, config.queue_size) = (512, 1024, 1024);
+        Self::with(config, Registry::new(), |rank, config| {
+            config.max_payload = if rank % 2 == 0 { 192 } else { 256 };
+            (config.open_parts, config.receive_window) = (1, 320);
+        })
+    }
+
     pub fn join(&mut self, config: Config) -> usize {
         let peer = self.hub.connect(self.now);
         self.nodes.push(Node::new(self.now, peer, config));

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use edgempi_core::endpoint::{Config, Content, Event, Incoming, Outgoing, Reach};
 use edgempi_core::hub::PeerId;
-use edgempi_core::request::{CommunicatorId, NameIds, NewNames, Parts, Sent, Slot, Submission};
+use edgempi_core::request::{CallCode, CommunicatorId, NameIds, NewNames, Parts, Sent, Slot, Submission};
 use edgempi_core::wire::{Down, GoodbyeReason, Layout, MAX_HEAD_LEN, PREFIX_LEN, Prefix};
 use edgempi_core::{Call, Endpoint, Fault, Group, Instant, Rank, Ranks, RequestId};
 
@@ -22,6 +22,8 @@ struct Held {
     operation: Vec<u8>,
     site: Vec<u8>,
     cancelled: bool,
+    /// Where the result goes, of a call whose result takes the place of what it gives: over so many bytes of that.
+    over: Option<usize>,
 }
 
 impl Held {
@@ -30,6 +32,10 @@ impl Held {
         let own = self.own;
         match layout {
             Layout::Empty => {}
+            Layout::Single if self.over.is_some() => {
+                self.parts[0][..payload.len()].copy_from_slice(&payload);
+                self.over = Some(payload.len());
+            }
             Layout::Single => self.received[0] = payload,
             Layout::Equal => {
                 let block = payload.len() / (self.received.len() - 1);
@@ -57,6 +63,8 @@ pub struct Node {
     size: u32,
     held: HashMap<RequestId, Held>,
     pub outcomes: HashMap<RequestId, Outcome>,
+    /// What was behind the text of a failure.
+    pub errors: HashMap<RequestId, Vec<u8>>,
     /// Sends whose bytes the hub has room for.
     pub owned: Vec<RequestId>,
     pub to_hub: VecDeque<Frame>,
@@ -76,6 +84,8 @@ pub struct Node {
     window: usize,
     /// Whether Submits say that the result may come at any pace.
     pub unlimited: bool,
+    /// Whether results take the place of what is sent.
+    pub in_place: bool,
 }
 
 impl Node {
@@ -87,6 +97,7 @@ impl Node {
             size: config.size,
             held: HashMap::new(),
             outcomes: HashMap::new(),
+            errors: HashMap::new(),
             owned: Vec::new(),
             to_hub: VecDeque::new(),
             to_rank: VecDeque::new(),
@@ -101,6 +112,7 @@ impl Node {
             site: None,
             window: config.receive_window as usize,
             unlimited: false,
+            in_place: false,
         }
     }
 
@@ -140,7 +152,7 @@ impl Node {
             operation = [&version.to_le_bytes(), name.as_bytes()].concat();
         }
         let n = match ask.call {
-            Call::Send { .. } | Call::Recv { .. } | Call::Free => 0,
+            call if !CallCode::of(&call).is_collective() => 0,
             Call::User { .. } if names.group != 0 => {
                 let key =
                     group_bytes.iter().fold(1u16, |hash, byte| hash.wrapping_mul(31).wrapping_add((*byte).into()));
@@ -157,7 +169,8 @@ impl Node {
             names.site = self.names;
             names.new.site = true;
         }
-        let submission = Submission::new(communicator, &ask.call, ask.datatype, sent, ask.receive, false, names, n)?;
+        let submission =
+            Submission::new(communicator, &ask.call, ask.datatype, sent, ask.receive, self.in_place, names, n)?;
         let submission = if self.unlimited { submission.unlimited() } else { submission };
         let request = self.endpoint.submit(&submission)?;
         let role = submission.role();
@@ -171,6 +184,7 @@ impl Node {
             operation,
             site: self.site.unwrap_or_default().into(),
             cancelled: false,
+            over: (self.in_place && role.down == Parts::One).then_some(0),
         };
         self.held.insert(request, held);
         Ok(request)
@@ -182,6 +196,11 @@ impl Node {
             held.cancelled = true;
             self.endpoint.cancel(request);
         }
+    }
+
+    /// A request is withdrawn, if it still runs.
+    pub fn withdraw(&mut self, request: RequestId) {
+        self.endpoint.withdraw(request);
     }
 
     /// Requests that nobody has answered or given up.
@@ -241,14 +260,15 @@ impl Node {
                 return;
             }
         };
-        let mut text = String::new();
+        let (mut text, mut error) = (String::new(), Vec::new());
         match incoming {
             Incoming::Nothing => assert!(payload.is_empty()),
             Incoming::Payload { request, part, offset, len } => {
                 assert_eq!(payload.len(), len);
                 let held = self.held.get_mut(&request).unwrap();
                 assert!(!held.cancelled);
-                held.received[part as usize][offset..offset + len].copy_from_slice(&payload);
+                let place = if held.over.is_some() { &mut held.parts[0] } else { &mut held.received[part as usize] };
+                place[offset..offset + len].copy_from_slice(&payload);
                 if self.window < u32::MAX as usize {
                     self.endpoint.grant(request, part, offset + len + self.window);
                 }
@@ -257,26 +277,37 @@ impl Node {
                 assert_eq!(payload.len(), len);
                 self.held.get_mut(&request).unwrap().unpack(layout, payload);
             }
-            Incoming::Reason { .. } => text = String::from_utf8(payload).unwrap(),
+            Incoming::Reason { len, text: end } => {
+                assert_eq!(payload.len(), len);
+                let mut payload = payload;
+                error = payload.split_off(end);
+                text = String::from_utf8(payload).unwrap();
+            }
             Incoming::Discard { len } => assert_eq!(payload.len(), len),
         }
-        self.hear(text);
+        self.hear(text, error);
     }
 
-    /// What the last frame has led to; the text is what it said.
-    fn hear(&mut self, text: String) {
+    /// What the last frame has led to; the text is what it said, with the error behind it.
+    fn hear(&mut self, text: String, error: Vec<u8>) {
         match self.endpoint.poll_event() {
             None | Some(Event::Welcome(_)) => {}
             Some(Event::Part { request, part, len }) => {
                 let held = self.held.get_mut(&request).unwrap();
-                held.received[part as usize] = vec![0; len];
+                match &mut held.over {
+                    Some(over) => *over = len,
+                    None => held.received[part as usize] = vec![0; len],
+                }
                 if self.window < u32::MAX as usize {
                     self.endpoint.grant(request, part, self.window.min(len));
                 }
             }
             Some(Event::Complete { request, status }) => {
                 let held = self.held.remove(&request).unwrap();
-                let mut parts = held.received;
+                let mut parts = match held.over {
+                    Some(len) => vec![held.parts[0][..len].to_vec()],
+                    None => held.received,
+                };
                 if held.role_down == Parts::None {
                     parts.clear();
                 }
@@ -284,6 +315,7 @@ impl Node {
             }
             Some(Event::Fail { request, fault }) => {
                 self.held.remove(&request);
+                self.errors.insert(request, error);
                 assert!(self.outcomes.insert(request, Outcome::Failed { fault, text }).is_none());
             }
             Some(Event::Released { request }) => {

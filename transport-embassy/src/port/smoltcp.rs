@@ -20,6 +20,7 @@ pub struct SmoltcpPort<'s, 'd> {
 /// Why a [`SmoltcpPort`] is over.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SmoltcpError {
     /// The connection was reset, or has never been there.
     Reset,

@@ -2,7 +2,11 @@
 
 mod buffers;
 mod communicators;
+mod modes;
 mod objects;
+mod peers;
+mod persistent;
+mod probe;
 mod transfer;
 mod user;
 
@@ -20,6 +24,9 @@ use crate::request::{OnDrop, Request};
 
 pub use buffers::IntoBuffer;
 pub use objects::Objects;
+pub use peers::{IntoDest, IntoSource};
+pub use persistent::SendReceive;
+pub use probe::Message;
 
 /// A communicator (MPI 4.1, chapter 7): ranks, and the calls between them.
 ///
@@ -114,6 +121,12 @@ fn whole<T: Element>(completion: Completion) -> Result<Vec<T>, Error> {
     };
     // Whoever started the call chose the type, so this can only be that type.
     storage.into_any().downcast::<Vec<T>>().map(|elements| *elements).map_err(|_| Error::Finalized)
+}
+
+/// The elements of a result that came in parts, by the ranks that gave them.
+fn in_parts<T: Element>(completion: Completion) -> Result<Vec<Vec<T>>, Error> {
+    let Inbound::Parts(parts) = completion.buffers.inbound else { return Err(Error::Finalized) };
+    parts.into_any().downcast::<Vec<Vec<T>>>().map(|parts| *parts).map_err(|_| Error::Finalized)
 }
 
 impl std::fmt::Debug for Comm {

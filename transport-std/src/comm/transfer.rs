@@ -55,7 +55,7 @@ fn start<'a>(comm: &Comm, call: Call<'a>, datatype: Datatype, buffers: Buffers<'
         Ok(inbound) => inbound,
         Err(error) => return Request::refused(error),
     };
-    let at_most = matches!(call, Call::Recv { .. } | Call::User { .. });
+    let at_most = matches!(call, Call::Recv { .. } | Call::Mrecv { .. } | Call::User { .. });
     let receives = !matches!(role.down, Parts::None);
     let expected = match (receives, at_most) {
         (false, _) => Receive::Exactly(0),
@@ -63,6 +63,9 @@ fn start<'a>(comm: &Comm, call: Call<'a>, datatype: Datatype, buffers: Buffers<'
         (true, false) => Receive::Exactly(room),
     };
     let own = own_block(comm, &call, &send);
+    if let Some(own) = own.as_ref().filter(|own| own.len() != room) {
+        return Request::refused(truncated(own.len(), room));
+    }
     let call = match owned(comm, call) {
         Ok(call) => call,
         Err(error) => return Request::refused(error),
@@ -83,8 +86,7 @@ fn start<'a>(comm: &Comm, call: Call<'a>, datatype: Datatype, buffers: Buffers<'
             let part = place.get_mut(..received.len()).ok_or(Error::Finalized)?;
             part.copy_from_slice(&received);
         } else if let Some(own) = own {
-            let part = place.get_mut(..own.len());
-            part.ok_or_else(|| Error::invalid("the root's block does not fit its buffer"))?.copy_from_slice(&own);
+            place.get_mut(..own.len()).ok_or(Error::Finalized)?.copy_from_slice(&own);
         }
         Ok(status)
     })
@@ -97,19 +99,13 @@ fn staging(comm: &Comm, call: &Call<'_>, role: Role, send: &[u8], room: usize) -
         Parts::None => Inbound::Nothing,
         Parts::One => Inbound::Whole { storage: Box::new(Vec::<u8>::new()), open: true },
         Parts::EachOther => {
-            if !room.is_multiple_of(size) {
-                return Err(Error::invalid(format!("{room} bytes can not hold one block from each of {size} ranks")));
+            let exchanges = matches!(call, Call::Alltoall | Call::Alltoallv);
+            let needed = if exchanges { send.len() } else { send.len().saturating_mul(size) };
+            if room != needed {
+                return Err(truncated(needed, room));
             }
             let block = room / size;
-            let own = match call {
-                Call::Alltoall => send.get(rank * block..(rank + 1) * block),
-                _ => send.get(..block),
-            };
-            let given = if matches!(call, Call::Alltoall) { send.len() / size } else { send.len() };
-            let Some(own) = own.filter(|_| given == block) else {
-                let text = format!("this rank gives blocks of {given} bytes and has room for blocks of {block}");
-                return Err(Error::invalid(text));
-            };
+            let own = &send[if exchanges { rank * block } else { 0 }..][..block];
             let mut all = vec![0u8; room];
             all[rank * block..][..block].copy_from_slice(own);
             Inbound::Blocks(Box::new(all))
@@ -117,10 +113,16 @@ fn staging(comm: &Comm, call: &Call<'_>, role: Role, send: &[u8], room: usize) -
     })
 }
 
+/// What a call brings does not fit its buffer.
+fn truncated(len: usize, room: usize) -> Error {
+    let reason = format!("the call brings {len} bytes, and its buffer has room for {room}");
+    Error::Truncated { len: len as u64, max: room as u64, reason }
+}
+
 /// What the root of a scatter keeps of its own data.
 fn own_block(comm: &Comm, call: &Call<'_>, send: &[u8]) -> Option<Vec<u8>> {
     match call {
-        Call::Scatter { root } if *root == comm.rank() => {
+        Call::Scatter { root } | Call::Scatterv { root } if *root == comm.rank() => {
             let block = send.len() / comm.size() as usize;
             send.get(comm.rank().index() * block..)?.get(..block).map(<[u8]>::to_vec)
         }
@@ -129,20 +131,8 @@ fn own_block(comm: &Comm, call: &Call<'_>, send: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn owned(comm: &Comm, call: Call<'_>) -> Result<OwnedCall, Error> {
-    let builtin = match call {
-        Call::Barrier => Call::Barrier,
-        Call::Split => Call::Split,
-        Call::Free => Call::Free,
-        Call::Bcast { root } => Call::Bcast { root },
-        Call::Gather { root } => Call::Gather { root },
-        Call::Scatter { root } => Call::Scatter { root },
-        Call::Allgather => Call::Allgather,
-        Call::Alltoall => Call::Alltoall,
-        Call::Reduce { root, op } => Call::Reduce { root, op },
-        Call::Allreduce { op } => Call::Allreduce { op },
-        Call::Send { dest, tag } => Call::Send { dest, tag },
-        Call::Recv { source, tag } => Call::Recv { source, tag },
-        Call::User { name, version, group } => return OwnedCall::user(group, comm.size(), name, version),
-    };
-    Ok(OwnedCall::Builtin(builtin))
+    match call {
+        Call::User { name, version, group } => OwnedCall::user(group, comm.size(), name, version),
+        _ => call.builtin().map(OwnedCall::Builtin).ok_or(Error::Finalized),
+    }
 }

@@ -16,9 +16,11 @@
 //! | `EDGEMPI_WAIT` | `30s` | how long to wait for the hub and for the other ranks: 30s, 2min, 500ms, or seconds |
 //! | `EDGEMPI_MSG_SIZE` | `4GiB` | largest message: 64MiB, 1GiB, or bytes |
 //! | `EDGEMPI_QUEUE_SIZE` | `4MiB` | bytes of one rank that the hub holds before another rank asks for them |
-//! | `EDGEMPI_PROTO` | `auto` | link to the hub: tcp, unix (Linux, hub on the same machine), or auto: unix where it leads to the hub, else tcp |
+//! | `EDGEMPI_PROTO` | `auto` | link to the hub: tcp, unix (Linux, hub on the same machine), or auto: unix where it leads to a hub of the same user or root, else tcp |
 //! | `EDGEMPI_WORLD` | none | name of the world, the same on all its ranks; keeps two jobs on one hub port apart |
 //! | `EDGEMPI_SPIN` | `50us` | how long whoever waits looks for frames, giving way to others in between, before it sleeps: 50us, 1ms, or seconds; 0 saves the most power |
+//! | `EDGEMPI_THREADS` | `multiple` | threads that make calls in this process: single lets the hub fail what it waits for in a deadlock; multiple is any number |
+//! | `EDGEMPI_SLOW` | `60s` | how long a call waits for other ranks before the hub says so; 0 is never |
 //!
 //! ```
 //! use edgempi::config::{Config, Field, Origin};
@@ -42,12 +44,12 @@ use std::time::Duration;
 use edgempi_core::Rank;
 
 pub use error::ConfigError;
-pub use parse::Address;
 #[cfg(feature = "bridge")]
 pub(crate) use parse::split_address;
+pub use parse::{Address, Threads};
 use parse::{
     parse_addr, parse_bytes, parse_duration, parse_link, parse_listen, parse_message_size, parse_port, parse_rank,
-    parse_size, parse_world,
+    parse_size, parse_threads, parse_world,
 };
 pub use setting::{Field, Origin, SETTINGS, Setting};
 pub use unknown::unknown_variables;
@@ -125,6 +127,16 @@ impl Config {
         self.set(Field::Spin, humantime::format_duration(spin).to_string())
     }
 
+    /// Whether all calls of this process come from one thread.
+    pub fn threads(self, threads: Threads) -> Self {
+        self.set(Field::Threads, threads.to_string())
+    }
+
+    /// How long a call waits for other ranks before the hub of this process says so; zero is never.
+    pub fn slow(self, slow: Duration) -> Self {
+        self.set(Field::Slow, humantime::format_duration(slow).to_string())
+    }
+
     fn set(mut self, field: Field, text: String) -> Self {
         self.given[field as usize] = Some(text);
         self
@@ -166,6 +178,8 @@ impl Config {
         let proto = reader.read(Field::Proto, |text| parse_link(text, links));
         let world = reader.read(Field::World, parse_world);
         let spin = reader.read(Field::Spin, parse_duration);
+        let threads = reader.read(Field::Threads, parse_threads);
+        let slow = reader.read(Field::Slow, parse_duration);
         let rows = reader.rows;
         let origins = std::array::from_fn(|index| rows.get(index).map_or(Origin::Default, |row| row.origin));
         let outcome = (|| {
@@ -182,6 +196,8 @@ impl Config {
                 proto: proto?,
                 world: world?,
                 spin: spin?,
+                threads: threads?,
+                slow: slow?,
                 origins,
             };
             resolved.check_rank()?;
@@ -236,6 +252,10 @@ pub struct Resolved {
     pub world: String,
     /// How long whoever waits looks for frames before it sleeps.
     pub spin: Duration,
+    /// Whether all calls of this process come from one thread.
+    pub threads: Threads,
+    /// How long a call waits for other ranks before a hub of this process says so; zero is never.
+    pub slow: Duration,
     origins: [Origin; SETTINGS.len()],
 }
 
@@ -387,7 +407,9 @@ mod tests {
             .queue_size(0)
             .proto("unix")
             .world("job 1")
-            .spin(Duration::from_micros(7));
+            .spin(Duration::from_micros(7))
+            .threads(Threads::Single)
+            .slow(Duration::from_secs(3));
         let wrong: Vec<_> = SETTINGS.iter().flat_map(|setting| setting.variables).map(|name| (*name, "?")).collect();
         let resolved = resolve(&config, &wrong).unwrap();
         assert_eq!(resolved.hub().to_string(), "hub.example:7001");
@@ -397,6 +419,7 @@ mod tests {
         assert_eq!((resolved.message_size, resolved.queue_size), (10, 0));
         assert_eq!((resolved.proto.as_str(), resolved.world.as_str()), ("unix", "job 1"));
         assert_eq!((resolved.origin(Field::World), resolved.spin), (Origin::Code, Duration::from_micros(7)));
+        assert_eq!((resolved.threads, resolved.slow), (Threads::Single, Duration::from_secs(3)));
     }
 
     #[test]

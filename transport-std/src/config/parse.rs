@@ -35,6 +35,34 @@ impl std::net::ToSocketAddrs for Address {
     }
 }
 
+/// Which threads of a process make calls (MPI 4.1, chapter 11.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Threads {
+    /// Any number of threads and tasks, at any time (`MPI_THREAD_MULTIPLE`).
+    #[default]
+    Multiple,
+    /// One thread alone. While it waits in [`Request::wait`](crate::Request::wait), this rank makes no other call, and
+    /// says so to the hub: where ranks then wait for each other, their calls fail with
+    /// [`Error::Deadlock`](crate::Error::Deadlock) instead of waiting for ever.
+    Single,
+}
+
+impl fmt::Display for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Multiple => "multiple",
+            Self::Single => "single",
+        })
+    }
+}
+
+pub(super) fn parse_threads(text: &str) -> Result<Threads, String> {
+    [Threads::Multiple, Threads::Single]
+        .into_iter()
+        .find(|threads| threads.to_string() == text)
+        .ok_or_else(|| "single (one thread makes all calls) or multiple".into())
+}
+
 pub(super) fn parse_addr(text: &str) -> Result<Option<(String, Option<u16>)>, String> {
     if text.is_empty() {
         return Ok(None);

@@ -28,6 +28,10 @@ pub enum Field {
     World,
     /// How long to look for frames before sleeping.
     Spin,
+    /// Whether all calls of this process come from one thread.
+    Threads,
+    /// How long a call waits before the hub says so.
+    Slow,
 }
 
 impl Field {
@@ -117,7 +121,7 @@ pub const SETTINGS: &[Setting] = &[
         method: "proto",
         variables: &["EDGEMPI_PROTO"],
         default: "auto",
-        meaning: "link to the hub: tcp, unix (Linux, hub on the same machine), or auto: unix where it leads to the hub, else tcp",
+        meaning: "link to the hub: tcp, unix (Linux, hub on the same machine), or auto: unix where it leads to a hub of the same user or root, else tcp",
     },
     Setting {
         field: Field::World,
@@ -133,6 +137,21 @@ pub const SETTINGS: &[Setting] = &[
         default: "50us",
         meaning: "how long whoever waits looks for frames, giving way to others in between, before it sleeps: \
                   50us, 1ms, or seconds; 0 saves the most power",
+    },
+    Setting {
+        field: Field::Threads,
+        method: "threads",
+        variables: &["EDGEMPI_THREADS"],
+        default: "multiple",
+        meaning: "threads that make calls in this process: single lets the hub fail what it waits for in a deadlock; \
+                  multiple is any number",
+    },
+    Setting {
+        field: Field::Slow,
+        method: "slow",
+        variables: &["EDGEMPI_SLOW"],
+        default: "60s",
+        meaning: "how long a call waits for other ranks before the hub says so; 0 is never",
     },
 ];
 

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::panic::Location;
 use std::sync::Arc;
 
+use edgempi_core::request::CallCode;
 use edgempi_core::{Call, RequestId, Source, TagSelector};
 
 use crate::pending::Pending;
@@ -27,36 +28,21 @@ pub(super) enum Called {
     User(u16),
 }
 
+impl Called {
+    pub(super) fn is_collective(self) -> bool {
+        match self {
+            Self::Builtin(call) => CallCode::of(&call).is_collective(),
+            Self::User(_) => true,
+        }
+    }
+}
+
 impl Held {
     /// The call, its ranks and its place in the source. `name` is that of a user's operation.
     pub(super) fn describe(&self, name: impl FnOnce(u16) -> String) -> String {
         let mut text = match self.called {
             Called::User(number) => format!("operation \"{}\"", name(number)),
-            Called::Builtin(call) => match call {
-                Call::Barrier => "barrier".to_owned(),
-                Call::Bcast { root } => format!("bcast(root {root})"),
-                Call::Gather { root } => format!("gather(root {root})"),
-                Call::Scatter { root } => format!("scatter(root {root})"),
-                Call::Allgather => "allgather".to_owned(),
-                Call::Alltoall => "alltoall".to_owned(),
-                Call::Reduce { root, op } => format!("reduce(root {root}, {op})"),
-                Call::Allreduce { op } => format!("allreduce({op})"),
-                Call::Send { dest, tag } => format!("send(to {dest}, tag {tag})"),
-                Call::Recv { source, tag } => {
-                    let source = match source {
-                        Source::Any => "anybody".to_owned(),
-                        Source::Rank(rank) => rank.to_string(),
-                    };
-                    let tag = match tag {
-                        TagSelector::Any => "any tag".to_owned(),
-                        TagSelector::Tag(tag) => format!("tag {tag}"),
-                    };
-                    format!("recv(from {source}, {tag})")
-                }
-                Call::Split => "split".to_owned(),
-                Call::Free => "free".to_owned(),
-                Call::User { name, .. } => format!("operation \"{name}\""),
-            },
+            Called::Builtin(call) => describe(&call),
         };
         if self.communicator != 0 {
             // Writing to a string does not fail.
@@ -64,5 +50,35 @@ impl Held {
         }
         let _ = write!(text, " at {}", self.site);
         text
+    }
+}
+
+fn describe(call: &Call<'_>) -> String {
+    let name = CallCode::of(call).as_str();
+    match *call {
+        Call::Bcast { root }
+        | Call::Gather { root }
+        | Call::Scatter { root }
+        | Call::Gatherv { root }
+        | Call::Scatterv { root } => format!("{name}(root {root})"),
+        Call::Reduce { root, op } => format!("{name}(root {root}, {op})"),
+        Call::Send { dest, tag } | Call::Ssend { dest, tag } | Call::Rsend { dest, tag } => {
+            format!("{name}(to {dest}, tag {tag})")
+        }
+        Call::Recv { source, tag } | Call::Probe { source, tag, .. } | Call::Mprobe { source, tag, .. } => {
+            let source = match source {
+                Source::Any => "anybody".to_owned(),
+                Source::Rank(rank) => rank.to_string(),
+            };
+            let tag = match tag {
+                TagSelector::Any => "any tag".to_owned(),
+                TagSelector::Tag(tag) => format!("tag {tag}"),
+            };
+            format!("{name}(from {source}, {tag})")
+        }
+        _ => match call.op() {
+            Some(op) => format!("{name}({op})"),
+            None => name.to_owned(),
+        },
     }
 }

@@ -1,14 +1,16 @@
 //! Drives a hub: its listener, its links, its work.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgempi_core::hub::{self, Event, Hub, HubStatus, PeerId, Registry};
+use edgempi_core::hub::{self, Event, Hub, HubStatus, PeerId, Registry, Snapshot};
 use edgempi_core::payload::{Payload, Pool, Room};
 use edgempi_core::wire::{Down, MAX_HEAD_LEN, Prefix};
 use edgempi_core::{Instant, wire};
+
+use tracing::level_filters::LevelFilter;
 
 use super::worker::Workers;
 use super::{Engine, FIRST_LINK_KEY, FIRST_LISTENER_KEY, Traffic};
@@ -37,6 +39,16 @@ const SWEPT: usize = 16;
 
 /// How long to wait when the system refuses connections, because too many files are open, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Tells people of something that they would miss. A program without a log has stderr.
+fn warn(text: &str) {
+    if LevelFilter::current() == LevelFilter::OFF {
+        // A stderr that nobody reads is no reason to stop.
+        let _ = writeln!(io::stderr().lock(), "edgempi: {text}");
+    } else {
+        tracing::warn!(target: HUB, "{text}");
+    }
+}
 
 /// Under which name the log tells of ranks.
 const HUB: &str = "edgempi::hub";
@@ -147,6 +159,7 @@ impl HubDriver {
         self.next_key += 1;
         let link = Watched::new(link, self.poller.clone(), key)?;
         let peer = self.hub.connect(now);
+        self.hub.name_peer(peer, &link.describe());
         tracing::debug!(?peer, from = link.describe(), "link up");
         let connection = Connection {
             key,
@@ -223,6 +236,10 @@ impl HubDriver {
 
     pub(crate) fn status(&self) -> HubStatus {
         self.hub.status()
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.hub.snapshot()
     }
 
     /// Stops although ranks still need the hub.
@@ -319,6 +336,7 @@ impl HubDriver {
                     tracing::warn!(target: HUB, "rank {rank} has failed: {reason}");
                     self.report.failed.push((rank, reason));
                 }
+                Event::Slow { text } => warn(&text),
                 _ => {}
             }
             self.clock(now);

@@ -25,14 +25,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use edgempi_core::RequestId;
 use edgempi_core::wire::GoodbyeReason;
+use edgempi_core::{Rank, RequestId};
 use polling::Poller;
 
 use crate::error::Error;
 use crate::request::block_until;
 use crate::signal::Signal;
 pub(crate) use hub::HubDriver;
+pub(crate) use payload::Reason;
 pub(crate) use rank::RankDriver;
 pub(crate) use state::{Asked, OwnedCall, State, StateGuard};
 use token::Token;
@@ -296,8 +297,14 @@ pub(crate) trait Drive: Send + Sync {
     fn submit(&self, asked: Asked) -> Result<RequestId, Error>;
     /// Gives a request up.
     fn cancel(&self, request: RequestId);
+    /// Takes a send or a receive back if nobody has matched it; returns this rank in the world, whom the failure names then.
+    fn withdraw(&self, request: RequestId) -> Result<Rank, Error>;
     /// Moves frames on this thread until `done`, or for as long as is worth it: then the caller sleeps.
     fn spin(&self, done: &dyn Fn() -> bool);
+    /// The caller sleeps now, until this request is answered.
+    fn blocked(&self, request: RequestId) {
+        let _ = request;
+    }
 }
 
 impl Drive for Engine {
@@ -313,8 +320,21 @@ impl Drive for Engine {
         self.kick();
     }
 
+    fn withdraw(&self, request: RequestId) -> Result<Rank, Error> {
+        let own = self.state().withdraw(request)?;
+        self.kick();
+        Ok(own)
+    }
+
     fn spin(&self, done: &dyn Fn() -> bool) {
         self.wait_in_turn(done);
+    }
+
+    fn blocked(&self, request: RequestId) {
+        let tells = self.state().blocked(request);
+        if tells {
+            self.kick();
+        }
     }
 }
 

@@ -5,13 +5,13 @@ use std::panic::Location;
 use std::sync::{Arc, MutexGuard};
 
 use edgempi_core::endpoint::{Config, Event, Incoming};
-use edgempi_core::request::{CommunicatorId, NameIds, Parts, Receive, Sent, Slot, Submission};
+use edgempi_core::request::{CallCode, CommunicatorId, NameIds, Parts, Receive, Sent, Slot, Submission};
 use edgempi_core::wire::{GoodbyeReason, MAX_OPERATION_LEN, Prefix};
-use edgempi_core::{Call, Category, Datatype, Endpoint, Fault, Group, Instant, Rank, Ranks, RequestId, Status};
+use edgempi_core::{Call, Category, Datatype, Endpoint, Fault, Group, Instant, Rank, Ranks, RequestId, Source, Status};
 
 use super::held::{Called, Held};
 use super::names::{MAX_BYTES, Names};
-use super::payload::Refused;
+use super::payload::{Reason, Refused};
 use crate::error::Error;
 use crate::pending::Pending;
 use crate::signal::Signal;
@@ -137,6 +137,8 @@ impl Drop for StateGuard<'_> {
 
 /// The state of a rank.
 pub(crate) struct State {
+    /// This rank, in the world.
+    own: Rank,
     pub(super) endpoint: Endpoint<Vec<Slot>>,
     requests: Vec<Option<Held>>,
     names: Names,
@@ -154,6 +156,8 @@ pub(crate) struct State {
     pub(crate) joined: Signal<Result<(), Error>>,
     pub(crate) ended: Signal<Result<(), Error>>,
     leaving: bool,
+    /// Whether all calls come from one thread, so that none comes while it waits.
+    pub(crate) calls_from_one_thread: bool,
     resolutions: Vec<Resolution>,
     /// What is dropped once the state is unlocked: its waker may be the last of a task, which then drops anything.
     dropped: Vec<Arc<Pending>>,
@@ -176,6 +180,7 @@ impl State {
     ) -> Self {
         config.world_len = world.len() as u32;
         Self {
+            own: config.rank,
             endpoint: Endpoint::new(now, config, vec![Slot::FREE; slots]),
             requests: Vec::new(),
             names: Names::default(),
@@ -188,6 +193,7 @@ impl State {
             joined: Signal::new(),
             ended: Signal::new(),
             leaving: false,
+            calls_from_one_thread: false,
             resolutions: Vec::new(),
             dropped: Vec::new(),
         }
@@ -215,7 +221,7 @@ impl State {
             OwnedCall::Builtin(call) => Called::Builtin(*call),
             OwnedCall::User { .. } => Called::User(names.operation),
         };
-        let is_collective = !matches!(plain, Call::Send { .. } | Call::Recv { .. } | Call::Free);
+        let is_collective = CallCode::of(&plain).is_collective();
         let is_freed = matches!(plain, Call::Free);
         let group = match &call {
             OwnedCall::User { group, .. } => group.as_slice(),
@@ -233,7 +239,7 @@ impl State {
                 self.late.push(pending);
                 return Ok(RequestId::NONE);
             }
-            Err(fault) => return Err(Error::from_hub(fault, String::new())),
+            Err(fault) => return Err(Error::from_hub(fault, Reason::default())),
         };
         if is_collective {
             self.names.start(communicator.id, group);
@@ -314,6 +320,24 @@ impl State {
         self.endpoint.cancel(id);
     }
 
+    /// Takes a send or a receive back if nobody has matched it; returns this rank.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if it is a collective, and has not ended.
+    pub(crate) fn withdraw(&mut self, id: RequestId) -> Result<Rank, Error> {
+        if let Some(Some(held)) = self.requests.get(id.index())
+            && held.id == id
+            && held.called.is_collective()
+        {
+            let text =
+                "a collective can not be cancelled: drop its request, and where it borrows its buffer it fails on all";
+            return Err(Error::invalid(text));
+        }
+        self.endpoint.withdraw(id);
+        Ok(self.own)
+    }
+
     /// Takes in the head of a frame.
     pub(super) fn handle_frame(&mut self, now: Instant, prefix: Prefix, header: &[u8]) -> Result<Incoming, Fault> {
         // The frame may open one more part of a message.
@@ -327,6 +351,15 @@ impl State {
             self.resolve(pending, Err(Error::InvalidArgument { reason }));
         }
         self.cancel(id);
+    }
+
+    /// The thread that waits for this request sleeps. Returns whether the hub is to be told.
+    pub(crate) fn blocked(&mut self, id: RequestId) -> bool {
+        let tells = self.calls_from_one_thread && self.find(id).is_some_and(|pending| !pending.is_resolved());
+        if tells {
+            self.endpoint.blocked(id);
+        }
+        tells
     }
 
     pub(crate) fn leave(&mut self, reason: GoodbyeReason) {
@@ -349,7 +382,7 @@ impl State {
     }
 
     /// What the last frame was about, now that its payload has been taken.
-    fn handle_event(&mut self, event: Event, reason: String) {
+    fn handle_event(&mut self, event: Event, reason: Reason) {
         match event {
             Event::Welcome(_) => self.resolutions.push(Resolution::Joined(Ok(()))),
             Event::Part { request, part, len } => {
@@ -378,7 +411,7 @@ impl State {
                 self.dropped.extend(pending);
             }
             Event::Rejected(Fault { category, .. }) => {
-                let address = self.hub.clone();
+                let (address, reason) = (self.hub.clone(), reason.text);
                 self.lose(&Error::Refused { category, address, reason });
             }
             Event::Goodbye(GoodbyeReason::Finished) => {
@@ -394,10 +427,10 @@ impl State {
 
     /// A payload is in its place, or was not what its request can take: now for what its frame means. Returns whether
     /// that ends the link.
-    pub(crate) fn finish(&mut self, payload: Result<String, Refused>) -> bool {
+    pub(crate) fn finish(&mut self, payload: Result<Reason, Refused>) -> bool {
         let reason = payload.unwrap_or_else(|Refused { request, reason }| {
             self.refuse(request, reason);
-            String::new()
+            Reason::default()
         });
         if let Some(event) = self.endpoint.poll_event() {
             self.handle_event(event, reason);
@@ -465,29 +498,37 @@ fn check_names(group: &[u8], operation: &[u8]) -> Result<(), Error> {
 fn invalid(fault: Fault, call: &Call<'_>, datatype: Datatype, communicator: CommunicatorId) -> Error {
     let Fault { category, len, max, .. } = fault;
     let CommunicatorId { size, rank, .. } = communicator;
-    match (category, call) {
-        (Category::InvalidArgument, Call::Reduce { op, .. } | Call::Allreduce { op }) if !datatype.accepts(*op) => {
+    if category != Category::InvalidArgument {
+        return Error::from_hub(fault, Reason::default());
+    }
+    let nobody = |rank: Rank, what: &str| {
+        Error::invalid(format!("there is no rank {rank} {what}: ranks go from 0 to {}", size.saturating_sub(1)))
+    };
+    match *call {
+        _ if call.op().is_some_and(|op| !datatype.accepts(op)) => {
+            let op = call.op().map(|op| op.to_string()).unwrap_or_default();
             Error::invalid(format!("{op} is not defined on {datatype} (MPI 4.1, chapter 6.9.2)"))
         }
-        (Category::InvalidArgument, Call::User { .. }) => {
+        Call::User { .. } => {
             Error::invalid(format!("rank {rank} is neither source nor destination of the operation's group"))
         }
-        (Category::InvalidArgument, Call::Send { dest, .. }) if dest.get() >= size => {
-            Error::invalid(format!("there is no rank {dest} to send to: ranks go from 0 to {}", size - 1))
+        Call::Send { dest, .. } | Call::Ssend { dest, .. } | Call::Rsend { dest, .. } if dest.get() >= size => {
+            nobody(dest, "to send to")
         }
-        (Category::InvalidArgument, Call::Recv { .. }) => {
-            Error::invalid(format!("there is no rank {len} to receive from: ranks go from 0 to {}", size - 1))
+        Call::Recv { source: Source::Rank(source), .. }
+        | Call::Probe { source: Source::Rank(source), .. }
+        | Call::Mprobe { source: Source::Rank(source), .. } => nobody(source, "to receive from"),
+        Call::Bcast { root }
+        | Call::Gather { root }
+        | Call::Scatter { root }
+        | Call::Gatherv { root }
+        | Call::Scatterv { root }
+        | Call::Reduce { root, .. }
+            if root.get() >= size =>
+        {
+            nobody(root, "to be the root")
         }
-        (
-            Category::InvalidArgument,
-            Call::Bcast { root } | Call::Gather { root } | Call::Scatter { root } | Call::Reduce { root, .. },
-        ) if root.get() >= size => {
-            Error::invalid(format!("there is no rank {root} to be the root: ranks go from 0 to {}", size - 1))
-        }
-        (Category::InvalidArgument, _) => {
-            Error::invalid(format!("{len} bytes can not be divided into one block for each of {max} ranks"))
-        }
-        _ => Error::from_hub(fault, String::new()),
+        _ => Error::invalid(format!("{len} bytes can not be divided into one block for each of {max} ranks")),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Links: how frames get from one process to another. One file a transport, one trait.
 //!
 //! `EDGEMPI_PROTO` says which: `tcp`, `unix` (Linux, where rank and hub share a machine), or `auto`, which takes the
-//! latter where it leads to the hub. A hub and a rank in one process share memory, whatever it says. Links of a
-//! program's own can not be plugged in yet.
+//! latter where it leads to a hub of the same user or root. A hub and a rank in one process share memory, whatever it
+//! says. Links of a program's own can not be plugged in yet.
 
 mod files;
 mod memory;

@@ -107,7 +107,12 @@ pub(crate) fn connect(address: &Address, proto: &str, wait: Duration) -> Result<
 fn try_connect(address: &Address, proto: &str, left: Duration) -> io::Result<Box<dyn Link>> {
     #[cfg(target_os = "linux")]
     if proto != super::TCP {
-        match try_connect_here(address) {
+        // Who says `unix` knows whose hub it is; who says nothing may find a stranger there, and has the port to turn to.
+        let owner = match proto {
+            super::UNIX => unix::Owner::Anybody,
+            _ => unix::Owner::Trusted(rustix::process::geteuid()),
+        };
+        match try_connect_here(address, owner) {
             Err(error) if proto == super::UNIX => return Err(error),
             Err(_) => {}
             Ok(link) => return Ok(link),
@@ -120,10 +125,10 @@ fn try_connect(address: &Address, proto: &str, left: Duration) -> io::Result<Box
 
 /// Connects by the Unix socket beside the address' candidates.
 #[cfg(target_os = "linux")]
-fn try_connect_here(address: &Address) -> io::Result<Box<dyn Link>> {
+fn try_connect_here(address: &Address, owner: unix::Owner) -> io::Result<Box<dyn Link>> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for candidate in (address.host.as_str(), address.port).to_socket_addrs()? {
-        match unix::connect(candidate).and_then(unix::link) {
+        match unix::connect(candidate, owner).and_then(unix::link) {
             Ok(link) => return Ok(Box::new(link)),
             Err(error) => last = error,
         }

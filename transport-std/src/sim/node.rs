@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use edgempi_core::Payload;
 use edgempi_core::endpoint::Config;
 use edgempi_core::wire::{MAX_HEAD_LEN, PREFIX_LEN, Ping, Prefix, Up};
-use edgempi_core::{Instant, RequestId, Status};
+use edgempi_core::{Instant, Rank, RequestId, Status};
 
 use super::generator::Generator;
 use super::orders::{Desk, Order};
@@ -122,6 +122,12 @@ impl Drive for Node {
     fn cancel(&self, request: RequestId) {
         self.state().cancel(request);
         self.desk.order(Order::Transmit(self.number));
+    }
+
+    fn withdraw(&self, request: RequestId) -> Result<Rank, Error> {
+        let own = self.state().withdraw(request)?;
+        self.desk.order(Order::Transmit(self.number));
+        Ok(own)
     }
 
     /// Time stands still while a rank runs.

@@ -1,5 +1,6 @@
 //! `edgempi hub`: a hub as a process of its own, for a world without a rank that outlives the others.
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use edgempi::Error;
 use edgempi::config::{Config, Field, Origin};
-use edgempi::hub::{Registry, Report, Server};
+use edgempi::hub::{Registry, Report, Server, inquire};
 
 use crate::{say, signals};
 
@@ -22,7 +23,8 @@ use crate::{say, signals};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     edgempi hub --size 4 --listen 0.0.0.0   one world, of ranks on any machine\n  \
-    edgempi hub --size 4 --forever          world after world, of ranks on this machine\n\n\
+    edgempi hub --size 4 --forever          world after world, of ranks on this machine\n  \
+    edgempi hub --status 192.0.2.1:61642    what the ranks of a running world do\n\n\
     RUST_LOG=warn leaves out who comes and goes, RUST_LOG=debug says more.")]
 pub struct Arguments {
     /// How many ranks the world has [default: EDGEMPI_SIZE]
@@ -33,6 +35,15 @@ pub struct Arguments {
     /// [default: EDGEMPI_LISTEN, or 127.0.0.1, with EDGEMPI_PORT]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
+
+    /// Ask the hub at this address how its world is, and print that: its ranks and what each does, operations in flight
+    /// and who is missing, what waits unmatched, what the hub holds. The world's name is that of EDGEMPI_WORLD
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["size", "listen", "forever"])]
+    status: Option<String>,
+
+    /// Print it as JSON, for scripts
+    #[arg(long, requires = "status")]
+    json: bool,
 
     /// Go on with a new world when one has ended, instead of exiting; only a signal ends the hub
     #[arg(long)]
@@ -54,8 +65,32 @@ impl Arguments {
     }
 }
 
+/// Asks a hub how its world is, and returns the exit code.
+fn print_status(address: &str, json: bool) -> u8 {
+    // Whoever asks is no rank; the environment may well say which one would be.
+    let config = Config::new().addr(address).size(1).rank(0);
+    let snapshot = match inquire(&config) {
+        Ok(snapshot) => snapshot,
+        Err(error) => {
+            say(&error);
+            return if let Error::Config(_) = error { 2 } else { 1 };
+        }
+    };
+    let text = if json { serde_json::to_string_pretty(&snapshot) } else { Ok(snapshot.to_string()) };
+    match text.map_err(io::Error::from).and_then(|text| writeln!(io::stdout().lock(), "{text}")) {
+        Ok(()) => 0,
+        Err(error) => {
+            say(format_args!("the status can not be printed: {error}"));
+            1
+        }
+    }
+}
+
 /// Serves, and returns the exit code.
 pub fn execute(arguments: &Arguments) -> u8 {
+    if let Some(address) = &arguments.status {
+        return print_status(address, arguments.json);
+    }
     let config = arguments.config();
     let world = match config.resolve(edgempi::link::NAMES) {
         Err(error) => {

@@ -69,8 +69,9 @@ pub struct Arguments {
     #[arg(long, value_name = "PROFILE", requires = "example")]
     profile: Option<String>,
 
-    /// Start so many emulated boards, too; their ranks come after those of this machine. Needs QEMU and, once, a
-    /// compiler for boards, which are installed where that is possible
+    /// Start so many emulated boards, too, which run the firmware application that has the example's name: it needs
+    /// --example. Their ranks come after those of this machine. Needs QEMU and, once, a compiler for boards, which are
+    /// installed where that is possible
     #[arg(long, value_name = "N", requires = "example", default_value_t = 0)]
     firmware: u32,
 

@@ -111,7 +111,7 @@ fn parse(line: &str) -> Option<Other> {
         name,
         ranks: words.next()?.parse().ok()?,
         bytes: words.next()?.parse().ok()?,
-        median_us: words.next()?.parse().ok().filter(|median: &f64| *median > 0.0)?,
+        median_us: words.next()?.parse().ok().filter(|median: &f64| median.is_normal() && *median > 0.0)?,
     })
 }
 
@@ -125,6 +125,14 @@ mod tests {
         assert_eq!(other, Other { name: "allreduce".to_owned(), ranks: 4, bytes: 2048, median_us: 40.25 });
         for line in ["", "allreduce", "allreduce 4 2048", "allreduce 4 2048 fast 1", "allreduce 4 2048 0 1"] {
             assert_eq!(parse(line), None, "{line}");
+        }
+    }
+
+    /// A picture that is to show them is never finished.
+    #[test]
+    fn a_time_without_end_or_next_to_none_is_no_figure() {
+        for median in ["inf", "NaN", "1e-320", "-1"] {
+            assert_eq!(parse(&format!("allreduce 4 2048 {median}")), None, "{median}");
         }
     }
 }

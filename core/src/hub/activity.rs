@@ -1,0 +1,105 @@
+//! What each rank did last, in a few bytes, and in words.
+
+use alloc::format;
+use alloc::string::String;
+use core::time::Duration;
+
+use super::Hub;
+use super::peer::Life;
+use crate::rank::Rank;
+use crate::request::{CallCode, RequestId};
+use crate::time::Instant;
+use crate::wire::{Submit, SubmitFlags};
+
+/// After so long without a word a rank counts as silent in what people read. Hosts say something every ten seconds.
+const SILENT: Duration = Duration::from_secs(20);
+
+/// A rank's last call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LastCall {
+    /// Its [`CallCode`]; 0 if there was none.
+    call: u8,
+    name: u16,
+    site: u16,
+    pub(super) request: RequestId,
+    pub(super) at: Instant,
+    /// When it was answered, or its sender done with it.
+    pub(super) ended: Option<Instant>,
+}
+
+impl Default for LastCall {
+    fn default() -> Self {
+        Self { call: 0, name: 0, site: 0, request: RequestId::NONE, at: Instant::ZERO, ended: None }
+    }
+}
+
+impl LastCall {
+    pub(super) fn new(submit: &Submit, now: Instant) -> Self {
+        // Of a send that comes whole its rank has been done since it left.
+        let is_done = submit.call == CallCode::Send as u8 && submit.flags.has(SubmitFlags::EAGER);
+        Self {
+            call: submit.call,
+            name: submit.name,
+            site: submit.site,
+            request: submit.request,
+            at: now,
+            ended: is_done.then_some(now),
+        }
+    }
+
+    pub(super) fn answered(&mut self, request: RequestId, now: Instant) {
+        if self.request == request {
+            self.ended.get_or_insert(now);
+        }
+    }
+}
+
+impl Hub {
+    /// The last call of a rank, with its place in the source; as much as is still known of it.
+    pub(super) fn describe_last(&self, rank: Rank) -> Option<String> {
+        let session = self.session(rank)?;
+        let last = session.last;
+        if last.ended.is_none()
+            && let Some(text) = self.describe_request(rank, last.request)
+        {
+            return Some(text);
+        }
+        let call = CallCode::from_code(last.call)?;
+        let name = session.names.operations.get(&last.name).filter(|_| last.name != 0);
+        let what = match name {
+            Some((version, name)) => format!("operation \"{name}\" version {version}"),
+            None => String::from(call.as_str()),
+        };
+        Some(format!("{what}{}", self.site_of(rank, last.site)))
+    }
+
+    /// How a rank that others wait for is: "silent for 31 s", "last seen in barrier at main.rs:9:5, finished 58 s ago".
+    pub(super) fn describe_activity(&self, rank: Rank) -> String {
+        let Some(session) = self.session(rank) else { return String::new() };
+        match &session.life {
+            Life::Awaited => return String::from("not here yet"),
+            Life::Failed(why) => return format!("failed: {why}"),
+            Life::Finished(_) => return String::from("finalized"),
+            Life::Alive(_) => {}
+        }
+        let silence = self.now.since(session.last_heard);
+        let silent = if silence >= SILENT { format!("silent for {}; ", seconds(silence)) } else { String::new() };
+        let doing = match (self.describe_last(rank), session.last.ended) {
+            (None, _) => String::from("has made no call"),
+            (Some(call), Some(ended)) => {
+                format!("last seen in {call}, finished {} ago", seconds(self.now.since(ended)))
+            }
+            (Some(call), None) => format!("for {} in {call}", seconds(self.now.since(session.last.at))),
+        };
+        format!("{silent}{doing}")
+    }
+}
+
+/// "58 s", or "0.2 s" of a short time.
+pub(super) fn seconds(duration: Duration) -> String {
+    if duration < Duration::from_secs(10) {
+        let tenths = duration.as_millis() / 100;
+        return format!("{}.{} s", tenths / 10, tenths % 10);
+    }
+    format!("{} s", duration.as_secs())
+}

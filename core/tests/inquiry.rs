@@ -1,0 +1,128 @@
+//! How a world is, for whoever asks its hub: what they read, and what it may cost.
+
+mod world;
+
+use std::time::Duration;
+
+use edgempi_core::hub::{self, Registry, SNAPSHOT_VERSION, Snapshot};
+use edgempi_core::wire::{Down, Inquire, MAGIC, Up, VERSION};
+use edgempi_core::{Call, Category, Datatype, Payload, ReduceOp};
+use world::{Ask, Stranger, World, ask, barrier, recv, send};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Asks, and hears all that the hub says to it.
+fn inquire(world: &mut World, name: &[u8]) -> Vec<(Down, Payload)> {
+    let mut stranger = Stranger::connect(world);
+    stranger.say(world, Up::Inquire(Inquire { magic: MAGIC, version: VERSION }), name);
+    assert!(world.hub.wants_close(stranger.peer));
+    world.hub.disconnect(world.now, stranger.peer);
+    stranger.said
+}
+
+/// The whole of it, from its pieces, and how many bytes that is.
+fn snapshot(world: &mut World) -> (Snapshot, usize) {
+    let said = inquire(world, b"");
+    let (last, pieces) = said.split_last().expect("it answers");
+    assert!(matches!(last, (Down::Goodbye(_), _)), "{said:?}");
+    let mut bytes = Vec::new();
+    for (frame, piece) in pieces {
+        let Down::Report(report) = frame else { panic!("{frame:?}") };
+        assert_eq!((report.version, report.offset as usize), (SNAPSHOT_VERSION, bytes.len()));
+        bytes.extend_from_slice(piece);
+        assert!(bytes.len() <= report.len as usize && piece.len() <= 64 * 1024);
+    }
+    (Snapshot::from_bytes(&bytes).expect("it is a snapshot"), bytes.len())
+}
+
+#[test]
+fn a_world_that_is_stuck_is_told_rank_by_rank() {
+    let mut world = World::with(hub::Config::new(3), Registry::new(), |_, config| config.max_silence = Duration::ZERO);
+    for node in &mut world.nodes {
+        node.site = Some("main.rs:12:5");
+    }
+    let peer = world.nodes[0].peer;
+    world.hub.name_peer(peer, "192.0.2.7:4711");
+    for rank in 0..3 {
+        world.ask(rank, barrier());
+    }
+    world.settle();
+    world.wait(SECOND);
+    let sum = || Ask { datatype: Datatype::F32, ..ask(Call::Allreduce { op: ReduceOp::Sum }, vec![0; 400], 400) };
+    let request = world.ask(0, sum());
+    world.nodes[0].endpoint.blocked(request);
+    world.ask(1, send(2, 9, "hello"));
+    world.ask(1, recv(2, 7, 8));
+    world.settle();
+    world.wait(11 * SECOND);
+    let (snapshot, _) = snapshot(&mut world);
+    let text = snapshot.to_string();
+    let expected = [
+        "a world without a name of 3 ranks: 3 here, 0 finished, 0 failed",
+        "  rank 0 (host, 192.0.2.7:4711, heard 11 s ago): for 11 s in allreduce(SUM, 100 x f32) at main.rs:12:5, \
+         its one thread waits",
+        "  rank 1 (host, heard 11 s ago): for 11 s in recv(from rank 2, tag 7) at main.rs:12:5; 2 requests are open",
+        "  rank 2 (host, heard 12 s ago): last seen in barrier at main.rs:12:5, finished 12 s ago",
+        "operations in flight: 1",
+        "  allreduce(SUM, 100 x f32) at main.rs:12:5: gathering for 11 s, 1 of 3 have come; \
+         missing 1 (for 11 s in recv(from rank 2, tag 7) at main.rs:12:5), \
+         2 (last seen in barrier at main.rs:12:5, finished 12 s ago); 400 of 400 bytes received, 0 sent",
+        "unmatched sends and receives: 2",
+    ];
+    for (line, expected) in text.lines().zip(&expected) {
+        assert_eq!(line, *expected, "\n{text}");
+    }
+    assert!(text.contains("  rank 1: recv(from rank 2, tag 7) at main.rs:12:5, for 11 s"), "{text}");
+    assert!(text.contains("  rank 1: send(to rank 2, tag 9, 5 x u8) at main.rs:12:5, for 11 s"), "{text}");
+    assert!(text.contains("held: 917 of 1073741824 bytes queued, 0 of "), "{text}");
+}
+
+#[test]
+fn who_names_another_world_is_turned_away() {
+    let mut config = hub::Config::new(2);
+    config.world = "this".into();
+    let mut world = World::with(config, Registry::new(), |_, config| config.world_len = 0);
+    let said = inquire(&mut world, b"that");
+    let [(Down::Reject(reject), text)] = said.as_slice() else { panic!("{said:?}") };
+    assert_eq!(reject.category, Category::WrongWorld);
+    let text = String::from_utf8_lossy(text);
+    assert!(text.starts_with("the hub serves world \"this\", whoever asks looks for world \"that\""), "{text}");
+}
+
+#[test]
+fn who_asks_too_often_is_turned_away_for_a_moment() {
+    let mut world = World::new(2);
+    snapshot(&mut world);
+    let said = inquire(&mut world, b"");
+    let [(Down::Reject(reject), text)] = said.as_slice() else { panic!("{said:?}") };
+    assert_eq!(reject.category, Category::Timeout);
+    assert_eq!(&text[..], b"the hub has just been asked; ask again in 50 ms");
+    world.now = world.now + Duration::from_millis(50);
+    snapshot(&mut world);
+    world.assert_usable();
+}
+
+#[test]
+fn a_large_world_is_told_in_part() {
+    let mut config = hub::Config::new(3000);
+    config.slow = None;
+    let mut world = World::with(config, Registry::new(), |_, config| config.max_silence = Duration::ZERO);
+    for rank in 0..3000 {
+        world.ask(rank, recv((rank as u32 + 1) % 3000, 5, 8));
+    }
+    world.settle();
+    let (snapshot, len) = snapshot(&mut world);
+    assert!(len < 1 << 20, "{len} bytes");
+    assert_eq!((snapshot.ranks.len(), snapshot.ranks_left_out), (1024, 3000 - 1024));
+    assert_eq!((snapshot.unmatched.len(), snapshot.unmatched_left_out), (256, 3000 - 256));
+    assert!(snapshot.to_string().contains("\n  and 1976 more ranks\n"));
+}
+
+#[test]
+fn who_asks_in_another_version_is_told_so() {
+    let mut world = World::new(1);
+    let mut stranger = Stranger::connect(&mut world);
+    stranger.say(&mut world, Up::Inquire(Inquire { magic: MAGIC, version: VERSION + 1 }), b"");
+    let (fault, _) = stranger.rejection().expect("it is turned away");
+    assert_eq!(fault.category, Category::Version);
+}

@@ -1,0 +1,73 @@
+//! Calls in which one rank's buffer reaches all, or nothing does.
+
+use edgempi_core::request::{Receive, Sent};
+use edgempi_core::{Call, Datatype, Element, Rank};
+
+use super::IntoBuffer;
+use crate::buffers::{Inbound, Outbound};
+use crate::comm::{Comm, Started, whole};
+use crate::engine::OwnedCall;
+use crate::request::{OnDrop, Request};
+
+impl Comm {
+    /// Waits until every rank has come here (MPI 4.1, chapter 6.3).
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(2)?;
+    /// let first = worlds[0].comm().barrier();
+    /// assert!(!first.test(), "rank 1 has not come");
+    /// let second = worlds[1].comm().barrier();
+    /// first.wait()?;
+    /// second.wait()?;
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn barrier(&self) -> Request<'static, ()> {
+        self.start(self.nothing(Call::Barrier, Datatype::Object), OnDrop::Detach, |_| Ok(()))
+    }
+
+    /// Copies the root's `data` over every other rank's (MPI 4.1, chapter 6.4). All lengths must be equal: one that is
+    /// not the root's is [`Error::Truncated`](crate::Error::Truncated).
+    ///
+    /// Resolves at the root when the hub has the data, elsewhere when they have come. Ranks that do not know the length
+    /// use [`Objects::bcast`](super::Objects::bcast).
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(2)?;
+    /// let root = worlds[0].comm().bcast(0, vec![1.0f32, 2.0, 3.0]);
+    /// let other = worlds[1].comm().bcast(0, vec![0.0f32; 3]);
+    /// assert_eq!(other.wait()?, [1.0, 2.0, 3.0]);
+    /// assert_eq!(root.wait()?, [1.0, 2.0, 3.0], "the root gets its own back");
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn bcast<T: Element>(&self, root: impl Into<Rank>, data: impl IntoBuffer<T>) -> Request<'static, Vec<T>> {
+        let (root, data) = (root.into(), data.into_buffer());
+        let len = size_of_val(data.as_slice());
+        let is_root = root == self.rank();
+        self.start(
+            Started {
+                call: OwnedCall::Builtin(Call::Bcast { root }),
+                datatype: T::DATATYPE,
+                sent: Sent::Equal(if is_root { len } else { 0 }),
+                receive: Receive::Exactly(if is_root { 0 } else { len }),
+                outbound: if is_root { Outbound::InPlace } else { Outbound::Nothing },
+                inbound: Inbound::Whole { storage: Box::new(data), open: false },
+            },
+            OnDrop::Detach,
+            whole,
+        )
+    }
+
+    /// [`bcast`](Self::bcast) from a slice, or into one.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`allreduce_in_place`](Self::allreduce_in_place).
+    #[track_caller]
+    pub fn bcast_in_place<'a, T: Element>(&self, root: impl Into<Rank>, data: &'a mut [T]) -> Request<'a, ()> {
+        let mut request = self.bcast(root, &*data);
+        request.cancel_on_drop();
+        request.map(move |received| data.copy_from_slice(&received))
+    }
+}

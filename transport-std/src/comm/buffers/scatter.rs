@@ -1,0 +1,159 @@
+//! Calls that hand out blocks of one rank.
+
+use edgempi_core::request::{Receive, Sent};
+use edgempi_core::{Call, Element, Rank};
+
+use super::total;
+use crate::buffers::{Inbound, Outbound, sized};
+use crate::comm::{Comm, Started, whole};
+use crate::engine::OwnedCall;
+use crate::error::Error;
+use crate::request::{OnDrop, Request};
+
+impl Comm {
+    /// Hands the root's `data` out in blocks of one length, in rank order (MPI 4.1, chapter 6.6). `data` is `Some` at
+    /// the root, with a length that size divides; what others give is ignored, and they need not know the length.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(3)?;
+    /// let requests: Vec<_> = worlds
+    ///     .iter()
+    ///     .map(|world| world.comm().scatter(0, (world.rank() == 0).then(|| vec![1u8, 2, 3, 4, 5, 6])))
+    ///     .collect();
+    /// let blocks = requests.into_iter().map(|request| request.wait()).collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(blocks, [[1, 2], [3, 4], [5, 6]]);
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn scatter<T: Element>(&self, root: impl Into<Rank>, data: Option<Vec<T>>) -> Request<'static, Vec<T>> {
+        self.scatter_reusing(Vec::new(), root, data)
+    }
+
+    /// As [`scatter`](Self::scatter), with the result in the memory of a vector that has done its service, if it is
+    /// large enough; see [`gather_reusing`](Self::gather_reusing).
+    #[track_caller]
+    pub fn scatter_reusing<T: Element>(
+        &self,
+        memory: Vec<T>,
+        root: impl Into<Rank>,
+        data: Option<Vec<T>>,
+    ) -> Request<'static, Vec<T>> {
+        let root = root.into();
+        if root != self.rank() {
+            return self.start(
+                Started {
+                    call: OwnedCall::Builtin(Call::Scatter { root }),
+                    datatype: T::DATATYPE,
+                    sent: Sent::Equal(0),
+                    receive: Receive::AtMost(self.message_size),
+                    outbound: Outbound::Nothing,
+                    inbound: Inbound::Whole { storage: Box::new(memory), open: true },
+                },
+                OnDrop::Detach,
+                whole,
+            );
+        }
+        let Some(data) = data else {
+            return Request::refused(Error::invalid("the root of a scatter has to give data"));
+        };
+        let block = match self.block_of(data.len()) {
+            Ok(block) => block,
+            Err(error) => return Request::refused(error),
+        };
+        let Some(mut own) = sized(memory, block) else {
+            return Request::refused(Error::invalid(format!("no memory for {block} elements")));
+        };
+        own.copy_from_slice(&data[self.rank().index() * block..][..block]);
+        self.start(
+            Started {
+                call: OwnedCall::Builtin(Call::Scatter { root }),
+                datatype: T::DATATYPE,
+                sent: Sent::Equal(size_of_val(data.as_slice())),
+                receive: Receive::Exactly(0),
+                outbound: Outbound::Whole(Box::new(data)),
+                inbound: Inbound::Whole { storage: Box::new(own), open: false },
+            },
+            OnDrop::Detach,
+            whole,
+        )
+    }
+
+    /// [`scatter`](Self::scatter) without a vector of its own: `data` has a block for each rank at the root, and stays as
+    /// it is there; elsewhere one block comes into it.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(2)?;
+    /// let (mut all, mut one) = ([1, 2, 3, 4], [0, 0]);
+    /// let requests = [worlds[0].comm().scatter_in_place(0, &mut all), worlds[1].comm().scatter_in_place(0, &mut one)];
+    /// for request in requests {
+    ///     request.wait()?;
+    /// }
+    /// assert_eq!((all, one), ([1, 2, 3, 4], [3, 4]));
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Besides those of every call: [`Error::Truncated`] if `data` has not just the length of the root's blocks.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`allreduce_in_place`](Self::allreduce_in_place).
+    #[track_caller]
+    pub fn scatter_in_place<'a, T: Element>(&self, root: impl Into<Rank>, data: &'a mut [T]) -> Request<'a, ()> {
+        let root = root.into();
+        let started = self.nothing(Call::Scatter { root }, T::DATATYPE);
+        if root != self.rank() {
+            let started = Started {
+                receive: Receive::Exactly(size_of_val(data)),
+                inbound: Inbound::Whole { storage: Box::new(data.to_vec()), open: false },
+                ..started
+            };
+            return self.start_into(started, data);
+        }
+        if let Err(error) = self.block_of(data.len()) {
+            return Request::refused(error);
+        }
+        let sent = Sent::Equal(size_of_val(data));
+        let started = Started { sent, outbound: Outbound::Whole(Box::new(data.to_vec())), ..started };
+        self.start(started, OnDrop::Cancel, |_| Ok(()))
+    }
+
+    /// As [`scatter`](Self::scatter), of blocks whose lengths may differ, which their receivers need not know (MPI 4.1,
+    /// chapter 6.6). `blocks` is `Some` at the root, with one for each rank; what others give is ignored.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(3)?;
+    /// let blocks = vec![vec![], vec![1.5f32], vec![2.5, 3.5]];
+    /// let requests: Vec<_> = worlds
+    ///     .iter()
+    ///     .map(|world| world.comm().scatterv(0, (world.rank() == 0).then(|| blocks.clone())))
+    ///     .collect();
+    /// let results = requests.into_iter().map(|request| request.wait()).collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(results, blocks);
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn scatterv<T: Element>(&self, root: impl Into<Rank>, blocks: Option<Vec<Vec<T>>>) -> Request<'static, Vec<T>> {
+        let root = root.into();
+        let started = self.nothing(Call::Scatterv { root }, T::DATATYPE);
+        if root != self.rank() {
+            let started = Started {
+                receive: Receive::AtMost(self.message_size),
+                inbound: Inbound::Whole { storage: Box::new(Vec::<T>::new()), open: true },
+                ..started
+            };
+            return self.start(started, OnDrop::Detach, whole);
+        }
+        let Some(mut blocks) = blocks else {
+            return Request::refused(Error::invalid("the root of a scatterv has to give blocks"));
+        };
+        let own = match self.take_own(&mut blocks) {
+            Ok(own) => own,
+            Err(error) => return Request::refused(error),
+        };
+        let sent = Sent::Varied(total(&blocks));
+        let started = Started { sent, outbound: Outbound::Parts(Box::new(blocks)), ..started };
+        self.start(started, OnDrop::Detach, move |_| Ok(own))
+    }
+}

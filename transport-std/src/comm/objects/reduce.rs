@@ -1,0 +1,195 @@
+//! Objects that are combined.
+
+use edgempi_core::operation::{Named, Reducer, Reduction, fold_tree};
+use edgempi_core::request::Receive;
+use edgempi_core::{Call, Group, Rank, Ranks};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Objects, element, encode, only_reduces};
+use crate::comm::{Started, whole};
+use crate::error::Error;
+use crate::request::{OnDrop, Request};
+
+impl Objects<'_> {
+    /// Combines every rank's value at the root (MPI 4.1, chapter 6.9.1), by a built-in op where the value is an element,
+    /// by a closure, which runs at the root, or by a function at the hub ([`Named`], which
+    /// [`Registry::insert_reduce`](crate::hub::Registry::insert_reduce) adds). `None` on the other ranks.
+    ///
+    /// The closure gets values in rank order, and has to be associative. All ranks give one, or all a built-in op. Write
+    /// the types of what it takes: they are not inferred, because a built-in op could stand there as well.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(3)?;
+    /// let words = ["to", "be", "or"];
+    /// let requests: Vec<_> = worlds
+    ///     .iter()
+    ///     .zip(words)
+    ///     .map(|(world, word)| world.comm().objects().reduce(0, word.to_owned(), |a: String, b: String| a + " " + &b))
+    ///     .collect();
+    /// let results = requests.into_iter().map(|request| request.wait()).collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(results, [Some("to be or".to_owned()), None, None]);
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn reduce<T>(&self, root: impl Into<Rank>, value: T, reducer: impl Reducer<T>) -> Request<'static, Option<T>>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        let root = root.into();
+        match reducer.into_reduction() {
+            Reduction::Builtin { op, datatype, encode, decode } => {
+                let receives = root == self.comm.rank();
+                let started = self.element(Call::Reduce { root, op }, datatype, encode(&value), receives);
+                self.comm.start(started, OnDrop::Detach, move |completion| match receives {
+                    true => element(completion, decode).map(Some),
+                    false => Ok(None),
+                })
+            }
+            Reduction::Named(named) => {
+                let root = [root];
+                let group = Group { sources: Ranks::All, destinations: Ranks::List(&root) };
+                self.named(named, group, &value)
+            }
+            Reduction::Function(function) => {
+                self.gather(root, &value).map(move |values| values.and_then(|values| fold_tree(values, function)))
+            }
+        }
+    }
+
+    /// Combines every rank's value at every rank (MPI 4.1, chapter 6.9.6), by a built-in op where the value is an
+    /// element, by a closure, which runs at every rank, or by a function at the hub ([`Named`]), which runs once. See
+    /// [`reduce`](Self::reduce) for what a closure has to be.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(3)?;
+    /// let requests: Vec<_> = worlds
+    ///     .iter()
+    ///     .map(|world| {
+    ///         let stars = "*".repeat(world.rank().index());
+    ///         world.comm().objects().allreduce(stars, |a: String, b: String| if a.len() >= b.len() { a } else { b })
+    ///     })
+    ///     .collect();
+    /// for request in requests {
+    ///     assert_eq!(request.wait()?, "**");
+    /// }
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn allreduce<T>(&self, value: T, reducer: impl Reducer<T>) -> Request<'static, T>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        match reducer.into_reduction() {
+            Reduction::Builtin { op, datatype, encode, decode } => {
+                let started = self.element(Call::Allreduce { op }, datatype, encode(&value), true);
+                self.comm.start(started, OnDrop::Detach, move |completion| element(completion, decode))
+            }
+            Reduction::Named(named) => {
+                let request = self.named(named, Group::ALL, &value);
+                request.and_then(|value| value.ok_or(Error::Finalized))
+            }
+            Reduction::Function(function) => {
+                let request = self.allgather(&value);
+                request.and_then(move |values| fold_tree(values, function).ok_or(Error::Finalized))
+            }
+        }
+    }
+
+    /// Combines every rank's `values` one by one, and hands the results out in rank order: `counts[r]` of them to rank r (MPI
+    /// 4.1, chapter 6.10.2). All ranks give as many values as the counts add up to, and the same counts. A closure runs at
+    /// the ranks, each for the results that it gets; see [`reduce`](Self::reduce) for what it has to be.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(2)?;
+    /// let join = |a: String, b: String| a + &b;
+    /// let first = worlds[0].comm().objects().reduce_scatter(["a", "b", "c"].map(str::to_owned).to_vec(), &[1, 2], join);
+    /// let second = worlds[1].comm().objects().reduce_scatter(["x", "y", "z"].map(str::to_owned).to_vec(), &[1, 2], join);
+    /// assert_eq!(first.wait()?, ["ax"]);
+    /// assert_eq!(second.wait()?, ["by", "cz"]);
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn reduce_scatter<T>(
+        &self,
+        values: Vec<T>,
+        counts: &[usize],
+        reducer: impl Reducer<T>,
+    ) -> Request<'static, Vec<T>>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        let own = match self.comm.own_count(values.len(), counts) {
+            Ok(own) => own,
+            Err(error) => return Request::refused(error),
+        };
+        match reducer.into_reduction() {
+            Reduction::Builtin { op, datatype, encode, decode } => {
+                let bytes = values.iter().flat_map(encode).collect();
+                let len = own * datatype.size();
+                let started = self.element(Call::ReduceScatter { op }, datatype, bytes, true);
+                let started = Started { receive: Receive::Exactly(len), ..started };
+                self.comm.start(started, OnDrop::Detach, move |completion| {
+                    let bytes = whole::<u8>(completion)?;
+                    let elements = bytes.get(..len).unwrap_or_default().chunks_exact(datatype.size().max(1));
+                    elements.map(|element| decode(element).ok_or(Error::Finalized)).collect()
+                })
+            }
+            Reduction::Named(named) => Request::refused(only_reduces(named)),
+            Reduction::Function(mut function) => {
+                let mut values = values.into_iter();
+                let blocks: Vec<Vec<T>> = counts.iter().map(|count| values.by_ref().take(*count).collect()).collect();
+                self.alltoall(&blocks).and_then(move |blocks| {
+                    let mut columns: Vec<_> = blocks.into_iter().map(Vec::into_iter).collect();
+                    let mut result = Vec::with_capacity(own);
+                    for _ in 0..own {
+                        let column: Option<Vec<T>> = columns.iter_mut().map(Iterator::next).collect();
+                        let folded = column.and_then(|column| fold_tree(column, &mut function));
+                        result.push(folded.ok_or_else(|| Error::Mismatch {
+                            reason: "the counts of a reduce_scatter differ between the ranks".to_owned(),
+                        })?);
+                    }
+                    match columns.iter_mut().all(|rest| rest.next().is_none()) {
+                        true => Ok(result),
+                        false => Err(Error::Mismatch {
+                            reason: "the counts of a reduce_scatter differ between the ranks".to_owned(),
+                        }),
+                    }
+                })
+            }
+        }
+    }
+
+    /// [`reduce_scatter`](Self::reduce_scatter) of one value for each rank: values r of all ranks, combined, reach rank r
+    /// (MPI 4.1, chapter 6.10.1).
+    ///
+    /// ```
+    /// use edgempi::Sum;
+    ///
+    /// # let worlds = edgempi::local(2)?;
+    /// let first = worlds[0].comm().objects().reduce_scatter_block(vec![1.5f64, 2.5], Sum);
+    /// let second = worlds[1].comm().objects().reduce_scatter_block(vec![10.0, 20.0], Sum);
+    /// assert_eq!((first.wait()?, second.wait()?), (11.5, 22.5));
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn reduce_scatter_block<T>(&self, values: Vec<T>, reducer: impl Reducer<T>) -> Request<'static, T>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        let counts = vec![1; self.comm.size() as usize];
+        self.reduce_scatter(values, &counts, reducer).and_then(|mut values| values.pop().ok_or(Error::Finalized))
+    }
+
+    /// The hub's function combines the values of a group's sources for its destinations.
+    #[track_caller]
+    fn named<T>(&self, named: Named, group: Group<'_>, value: &T) -> Request<'static, Option<T>>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        match encode(value) {
+            Ok(bytes) => self.comm.call_user(named, group, bytes),
+            Err(error) => Request::refused(error),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Waiting on a thread: for programs without an async runtime.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Instant;
+
+use edgempi_core::RequestId;
+
+use crate::engine::Drive;
+use crate::sim::forbid_blocking;
+use crate::sync::{self, AtomicBool, Ordering, Thread};
+
+thread_local! {
+    /// While this thread polls a future that it blocks for: the engine that the future waits for, if it has said so.
+    static WAITS_FOR: RefCell<Option<Option<Arc<dyn Drive>>>> = const { RefCell::new(None) };
+}
+
+/// A future that this thread polls has to wait for this engine. Of several the first is what the thread moves; the others
+/// have threads of their own.
+pub(super) fn waits_for(engine: &Arc<dyn Drive>) {
+    WAITS_FOR.with_borrow_mut(|waits| {
+        if let Some(waits @ None) = waits {
+            *waits = Some(engine.clone());
+        }
+    });
+}
+
+/// Polls a future, and finds out what engine it waits for.
+fn poll_blocking<F: Future>(
+    future: Pin<&mut F>,
+    context: &mut Context<'_>,
+) -> Result<F::Output, Option<Arc<dyn Drive>>> {
+    // Whoever blocks within a future has its own, and leaves this one as it was; a panic leaves none.
+    let outer = WAITS_FOR.replace(Some(None));
+    let polled = future.poll(context);
+    let engine = WAITS_FOR.replace(outer).flatten();
+    match polled {
+        Poll::Ready(output) => Ok(output),
+        Poll::Pending => Err(engine),
+    }
+}
+
+struct ThreadWaker {
+    thread: Thread,
+    woken: AtomicBool,
+}
+
+impl Wake for ThreadWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+/// Drives a future to its end on this thread: for programs without an async runtime.
+///
+/// Only futures that need no runtime of their own, such as those of this crate, get anywhere in it.
+///
+/// # Panics
+///
+/// If the future has to be waited for inside of a [simulation](crate::sim), whose ranks share one thread.
+#[track_caller]
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    block_for(future, None)
+}
+
+/// The same, for a future that is one request.
+#[track_caller]
+pub(super) fn block_for<F: Future>(future: F, request: Option<RequestId>) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    loop {
+        // Without a deadline there always is an output.
+        if let Some(output) = block(future.as_mut(), None, request) {
+            return output;
+        }
+    }
+}
+
+/// Drives a future on this thread until its end, or until `deadline`.
+#[track_caller]
+pub(crate) fn block_until<F: Future>(future: Pin<&mut F>, deadline: Option<Instant>) -> Option<F::Output> {
+    block(future, deadline, None)
+}
+
+/// The same; the engine is told, once, if this thread sleeps for `request`.
+#[track_caller]
+fn block<F: Future>(
+    mut future: Pin<&mut F>,
+    deadline: Option<Instant>,
+    mut request: Option<RequestId>,
+) -> Option<F::Output> {
+    let thread_waker = Arc::new(ThreadWaker { thread: sync::current(), woken: AtomicBool::new(false) });
+    let waker = Waker::from(thread_waker.clone());
+    let mut context = Context::from_waker(&waker);
+    loop {
+        thread_waker.woken.store(false, Ordering::Release);
+        let engine = match poll_blocking(future.as_mut(), &mut context) {
+            Ok(output) => return Some(output),
+            Err(engine) => engine,
+        };
+        forbid_blocking();
+        let is_woken = || thread_waker.woken.load(Ordering::Acquire);
+        if let Some(engine) = engine {
+            engine.spin(&|| is_woken() || deadline.is_some_and(|deadline| Instant::now() >= deadline));
+            if let Some(request) = request.filter(|_| !is_woken()) {
+                engine.blocked(request);
+            }
+            request = None;
+        }
+        while !is_woken() {
+            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                None => sync::park(),
+                Some(left) if left.is_zero() => return None,
+                Some(left) => sync::park_timeout(left),
+            }
+        }
+    }
+}

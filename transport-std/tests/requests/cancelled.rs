@@ -1,0 +1,178 @@
+//! Receives and sends that are taken back: in time, or too late, and nothing is lost.
+
+use super::*;
+
+#[test]
+fn a_receive_that_nobody_serves_gives_none_and_takes_no_message() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    for len in [1, LONG] {
+        assert_eq!(comms[0].recv::<u8>(1, 7).cancel().wait()?, None);
+        let sent = comms[1].send(0, 7, vec![5u8; len]);
+        assert_eq!(comms[0].recv::<u8>(1, 7).wait()?.0, vec![5u8; len]);
+        sent.wait()?;
+    }
+    finalize(worlds)
+}
+
+#[test]
+fn a_receive_into_borrowed_memory_leaves_it_alone() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    let mut memory = [1u8; 4];
+    assert_eq!(comms[0].recv_into(1, 7, &mut memory).cancel().wait()?, None);
+    assert_eq!(memory, [1; 4]);
+    finalize(worlds)
+}
+
+#[test]
+fn a_receive_that_has_its_message_gives_it() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    let receive = comms[0].recv::<u8>(1, 7).map(|(data, _)| data);
+    comms[1].send(0, 7, [5u8; 3]).wait()?;
+    // What comes behind it has come: so has it.
+    comms[1].send(0, 8, [0u8; 0]).wait()?;
+    comms[0].recv::<u8>(1, 8).wait()?;
+    assert_eq!(receive.cancel().wait()?, Some(vec![5; 3]));
+    finalize(worlds)
+}
+
+#[test]
+fn a_send_that_nobody_receives_gives_none_and_is_never_seen() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    let send = comms[1].send(0, 7, vec![1u8; LONG]);
+    assert_eq!(send.cancel().wait()?, None);
+    comms[1].send(0, 7, [2u8]).wait()?;
+    assert_eq!(comms[0].recv::<u8>(1, 7).wait()?.0, [2]);
+    finalize(worlds)
+}
+
+#[test]
+fn a_send_that_is_received_arrives_whole() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    let receive = comms[0].recv::<u8>(1, 7);
+    // The hub has the receive before the send.
+    comms[0].send(1, 1, [0u8; 0]).wait()?;
+    comms[1].recv::<u8>(0, 1).wait()?;
+    let send = comms[1].send(0, 7, vec![3u8; LONG]);
+    assert_eq!(send.cancel().wait()?, Some(()));
+    assert_eq!(receive.wait()?.0, vec![3u8; LONG]);
+    finalize(worlds)
+}
+
+#[test]
+fn a_standard_send_that_the_library_has_taken_is_delivered() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    let send = comms[1].send(0, 7, [4u8]);
+    assert_eq!(send.cancel().wait()?, Some(()));
+    assert_eq!(comms[0].recv::<u8>(1, 7).wait()?.0, [4]);
+    finalize(worlds)
+}
+
+#[test]
+fn a_synchronous_send_is_taken_back_however_short_it_is() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    assert_eq!(comms[1].ssend(0, 7, [1u8]).cancel().wait()?, None);
+    let receive = comms[0].recv::<u8>(1, 7);
+    comms[1].ssend(0, 7, [2u8]).wait()?;
+    assert_eq!(receive.wait()?.0, [2]);
+    finalize(worlds)
+}
+
+#[test]
+fn a_probe_that_finds_nothing_is_taken_back() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    assert_eq!(comms[0].probe(1, 7).cancel().wait()?, None);
+    assert!(comms[0].mprobe(1, 7).cancel().wait()?.is_none());
+    comms[1].send(0, 7, [3u8]).wait()?;
+    assert_eq!(comms[0].recv::<u8>(1, 7).wait()?.0, [3], "no probe keeps it");
+    finalize(worlds)
+}
+
+#[test]
+fn a_collective_refuses_and_goes_on() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    let refused = comms[0].allreduce([1], Sum).cancel();
+    assert!(refused.test(), "at once");
+    let error = refused.wait().expect_err("MPI forbids it");
+    assert!(matches!(&error, Error::InvalidArgument { reason } if reason.contains("collective")), "{error}");
+    assert_eq!(comms[1].allreduce([2], Sum).wait()?, [3]);
+    finalize(worlds)
+}
+
+#[test]
+fn a_message_is_never_lost_and_never_doubled_whoever_is_first() -> Result<(), Error> {
+    const MESSAGES: u32 = 500;
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    thread::scope(|scope| {
+        let sending = scope.spawn(|| (0..MESSAGES).try_for_each(|number| comms[1].send(0, 7, [number]).wait()));
+        let (mut in_time, mut next) = (0, 0);
+        while next < MESSAGES {
+            let receive = comms[0].recv::<u32>(1, 7);
+            if (in_time + next) % 3 == 0 {
+                thread::yield_now();
+            }
+            match receive.cancel().wait()? {
+                None => in_time += 1,
+                Some((data, _)) => {
+                    assert_eq!(data, [next], "they keep their order");
+                    next += 1;
+                }
+            }
+        }
+        sending.join().expect("nobody panics")
+    })?;
+    finalize(worlds)
+}
+
+#[test]
+fn long_sends_race_with_their_receives() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    thread::scope(|scope| -> Result<(), Error> {
+        let receiving = scope.spawn(|| -> Result<Vec<u8>, Error> {
+            let mut came = Vec::new();
+            loop {
+                let (data, _) = comms[0].recv::<u8>(1, 7).wait()?;
+                if data.is_empty() {
+                    return Ok(came);
+                }
+                assert_eq!((data.len(), data[LONG - 1]), (LONG, data[0]));
+                came.push(data[0]);
+            }
+        });
+        let mut sent = Vec::new();
+        for number in 1..20u8 {
+            if comms[1].send(0, 7, vec![number; LONG]).cancel().wait()?.is_some() {
+                sent.push(number);
+            }
+        }
+        comms[1].send(0, 7, [0u8; 0]).wait()?;
+        assert_eq!(receiving.join().expect("nobody panics")?, sent);
+        Ok(())
+    })?;
+    finalize(worlds)
+}
+
+#[test]
+fn a_rank_that_dies_is_told_as_a_failure() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let receive = worlds[0].comm().recv::<u8>(1, 7).cancel();
+    let late = worlds[0].comm().recv::<u8>(1, 8);
+    let [first, second] = <[World; 2]>::try_from(worlds).expect("two");
+    assert_eq!(receive.wait()?, None);
+    drop(second);
+    let error = late.wait().expect_err("nobody can serve it");
+    assert!(matches!(error, Error::RankFailed { .. } | Error::Disconnected { .. }), "{error}");
+    let error = first.comm().recv::<u8>(1, 9).cancel().wait().expect_err("it failed before it was cancelled");
+    assert!(matches!(error, Error::RankFailed { .. } | Error::Disconnected { .. }), "{error}");
+    Ok(())
+}
