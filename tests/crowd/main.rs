@@ -21,8 +21,8 @@ use hub::Hub;
 #[derive(Debug, Parser)]
 #[command(name = "crowd")]
 struct Arguments {
-    /// How many ranks
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [10, 100, 1000, 5000])]
+    /// How many ranks, or several such numbers with commas
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [10, 100, 1000, 5000], value_parser = clap::value_parser!(u32).range(1..))]
     ranks: Vec<u32>,
 
     /// Processes that the ranks are in
@@ -30,7 +30,7 @@ struct Arguments {
     processes: u32,
 
     /// How long all ranks but one wait, to see what the hub does meanwhile, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 3)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     wait: u64,
 
     /// Be some of the ranks: hub, size, the first of them, how many

@@ -18,15 +18,16 @@ use libraries::{Library, Missing};
 ///
 /// Each library measures by turns, and what is printed are medians over the turns, in microseconds, and ratios to Open
 /// MPI over TCP: below 1 is faster than it. Machines do something else now and then; more turns make up for that.
+/// The goals are ratios that the project has set itself: over TCP, and with what edgempi chooses by itself.
 #[derive(Debug, Parser)]
 #[command(name = "tests/versus/run", bin_name = "tests/versus/run")]
 struct Arguments {
     /// How many ranks, or several such numbers with commas
-    #[arg(short = 'n', long, value_name = "N", value_delimiter = ',', default_values_t = [2, 4, 8])]
+    #[arg(short = 'n', long, value_name = "N", value_delimiter = ',', default_values_t = [2, 4, 8], value_parser = clap::value_parser!(u32).range(2..=1024))]
     ranks: Vec<u32>,
 
     /// The largest size, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 8 << 20)]
+    #[arg(long, value_name = "BYTES", default_value_t = 8 << 20, value_parser = clap::value_parser!(u64).range(8..=1 << 32))]
     max: u64,
 
     /// Turns of each library

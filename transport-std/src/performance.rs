@@ -34,7 +34,8 @@
 //!
 //! `tests/versus/run -n 4 --turns 5` measures both by turns, and prints the ratio to Open MPI over TCP: below 1 is faster
 //! than it. The hub is in rank 0's process. The first ratio is over TCP, the second what one gets who sets nothing.
-//! Bytes are those of the vector, or what a rank gives to, or gets from, all others together.
+//! Bytes are those of the vector, or what a rank gives to, or gets from, all ranks together, itself too. Goals are what the
+//! project has set itself for the two ratios.
 //!
 //! | 4 ranks | bytes | Open MPI over TCP, µs | edgempi over TCP, µs | ratio | edgempi, µs | ratio | goals |
 //! |---|---|---|---|---|---|---|---|

@@ -423,3 +423,29 @@ fn figures_of_another_library_that_can_not_be_read_are_named_once() {
     assert!(said.starts_with("edgempi: `") && said.contains("line 1"), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
 }
+
+#[test]
+fn a_picture_that_can_not_be_written_is_refused_before_anything_is_measured() {
+    let directory = tempfile::tempdir().unwrap();
+    let picture = directory.path().join("missing").join("bench.svg");
+    let said = refused_bench(&["-n", "2", "--only", "barrier", "--plot", picture.to_str().unwrap()]);
+    assert!(said.starts_with("edgempi: can't write the picture to `"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn figures_of_another_number_of_ranks_are_no_ratios_and_not_in_the_picture() {
+    let directory = tempfile::tempdir().unwrap();
+    let (figures, picture) = (directory.path().join("figures.txt"), directory.path().join("bench.svg"));
+    let arguments =
+        ["bench", "-n", "2", "--only", "pingpong", "--sizes", "8", "--beside", figures.to_str().unwrap(), "--plot"];
+    for (line, has_pair) in [("pingpong 2 8 1.5 2.5\n", true), ("pingpong 4 8 1.5 2.5\n", false)] {
+        std::fs::write(&figures, format!("{line}allreduce 2 8 1.5 2.5\n")).unwrap();
+        let output = edgempi(&[&arguments[..], &[picture.to_str().unwrap()]].concat()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let drawn = std::fs::read_to_string(&picture).unwrap();
+        assert_eq!(drawn.contains("pingpong, other"), has_pair, "{line}");
+        assert!(!drawn.contains("allreduce"), "what was not measured has no place in the picture");
+        assert_eq!(stderr(&output).contains("there are no ratios"), !has_pair, "{output:?}");
+    }
+}

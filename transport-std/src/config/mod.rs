@@ -18,7 +18,7 @@
 //! | `EDGEMPI_QUEUE_SIZE` | `4MiB` | bytes of one rank that the hub holds before another rank asks for them |
 //! | `EDGEMPI_PROTO` | `auto` | link to the hub: tcp, unix (Linux, hub on the same machine), or auto: unix where it leads to a hub of the same user or root, else tcp |
 //! | `EDGEMPI_WORLD` | none | name of the world, the same on all its ranks; keeps two jobs on one hub port apart |
-//! | `EDGEMPI_SPIN` | `50us` | how long whoever waits looks for frames, giving way to others in between, before it sleeps; 0 saves the most power |
+//! | `EDGEMPI_SPIN` | `50us` | how long whoever waits looks for frames, giving way to others in between, before it sleeps: 50us, 1ms, or seconds; 0 saves the most power |
 //! | `EDGEMPI_THREADS` | `multiple` | threads that make calls in this process: single lets the hub fail what it waits for in a deadlock; multiple is any number |
 //! | `EDGEMPI_SLOW` | `60s` | how long a call waits for other ranks before the hub says so; 0 is never |
 //!

@@ -124,7 +124,7 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     parse_digits(text)
         .map(Duration::from_secs)
         .or_else(|| humantime::parse_duration(text).ok())
-        .ok_or_else(|| "a duration, such as 30s, 2min, 500ms or 30 (seconds)".into())
+        .ok_or_else(|| "a duration, such as 30s, 2min, 500ms, 50us or 30 (seconds)".into())
 }
 
 /// Bytes, with the binary units alone, because people disagree on what 1 MB is.
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn durations_and_sizes() {
         for (text, milliseconds) in
-            [("30s", 30_000), ("2min", 120_000), ("500ms", 500), ("7", 7_000), ("1m 1s", 61_000)]
+            [("30s", 30_000), ("2min", 120_000), ("500ms", 500), ("2000us", 2), ("7", 7_000), ("1m 1s", 61_000)]
         {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }

@@ -135,8 +135,8 @@ pub const SETTINGS: &[Setting] = &[
         method: "spin",
         variables: &["EDGEMPI_SPIN"],
         default: "50us",
-        meaning: "how long whoever waits looks for frames, giving way to others in between, before it sleeps; \
-                  0 saves the most power",
+        meaning: "how long whoever waits looks for frames, giving way to others in between, before it sleeps: \
+                  50us, 1ms, or seconds; 0 saves the most power",
     },
     Setting {
         field: Field::Threads,

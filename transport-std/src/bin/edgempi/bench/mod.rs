@@ -21,10 +21,12 @@ use workload::{NAMES, Workload};
 ///
 /// Either starts ranks on this machine (-n), or is itself one rank of a world that `edgempi run`, mpirun or srun starts.
 /// A line a workload and size: name, ranks, bytes, median and 99th percentile in microseconds, bytes on the links of
-/// all ranks together for one call. A call's time is that of its slowest rank, and every call begins after a barrier.
-/// Bytes are those of the vector (bcast, reduce, allreduce), what a rank gives to all others together (scatter,
-/// alltoall) or gets from them (gather, allgather); pingpong is there and back between ranks 0 and 1; object-allreduce is of one
-/// integer, object-bcast of a string.
+/// all ranks together for one call. A call's time is that of its slowest rank, and every call but a pingpong begins after
+/// a barrier. Bytes are those of the vector (bcast, reduce, allreduce), what a rank gives to all ranks together, itself too
+/// (scatter, alltoall), or gets from them (gather, allgather); pingpong is there and back between ranks 0 and 1;
+/// object-allreduce is of one integer, object-bcast of a string. Up to 4 KiB a call is made 2000 times, above 4 MiB 20
+/// times: there the 99th percentile is the longest. At the end a line a rank: processor time and peak memory of its
+/// process, the hub's too where it is in it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     edgempi bench -n 4\n  \
@@ -107,6 +109,9 @@ fn start(ranks: u32, arguments: &Arguments) -> Result<u8, BenchError> {
     if let Some(path) = &arguments.beside {
         report::read(path)?;
     }
+    if let Some(path) = &arguments.plot {
+        picture::check(path)?;
+    }
     let mut command: Vec<OsString> = vec![std::env::current_exe().map_err(BenchError::Myself)?.into(), "bench".into()];
     if arguments.sizes.is_empty() {
         command.extend(["--max".into(), arguments.max.to_string().into()]);
@@ -143,6 +148,9 @@ fn be_a_rank(arguments: &Arguments) -> Result<(), BenchError> {
         Some(path) if shows => report::read(path)?,
         _ => Vec::new(),
     };
+    if let (true, Some(path)) = (shows, &arguments.plot) {
+        picture::check(path)?;
+    }
     let plan = match plan(world.size(), arguments) {
         Ok(plan) => plan,
         // All ranks think so: it is no failure of any of them.
@@ -152,6 +160,16 @@ fn be_a_rank(arguments: &Arguments) -> Result<(), BenchError> {
         }
     };
     let mut report = Report::new(world.size(), other);
+    if let (true, Some(path)) = (shows, &arguments.beside) {
+        let has_pair = |(workload, bytes): &(Workload, usize)| report.beside(workload.name(), *bytes as u64).is_some();
+        if !plan.iter().any(has_pair) {
+            say(format!(
+                "`{}` has no figure of a name, a number of ranks ({}) and a size that are measured here: there are no ratios",
+                path.display(),
+                world.size()
+            ));
+        }
+    }
     let mut out = io::stdout().lock();
     if shows && !arguments.json {
         writeln!(out, "{}", report.heading())?;

@@ -20,6 +20,8 @@ pub enum ReportError {
     Line { path: String, line: usize, text: String },
     #[error("can't draw `{path}`: {reason}")]
     Draw { path: String, reason: String },
+    #[error("can't write the picture to `{path}`: {error}")]
+    Picture { path: String, error: io::Error },
 }
 
 /// A figure of another library.
@@ -56,18 +58,20 @@ impl Report {
     pub fn line(&self, figure: &Figure) -> String {
         let Figure { name, ranks, bytes, median_us, p99_us, moved } = figure;
         let mut line = format!("{name:<16} {ranks:>3} {bytes:>10} {median_us:>12.2} {p99_us:>12.2} {moved:>12.0}");
-        if let Some(other) = self.beside(figure) {
+        if let Some(other) = self.beside(name, *bytes) {
             let _ = write!(line, " {:>7.2}", median_us / other.median_us);
         }
         line
     }
 
     /// What the other library takes for the same.
-    fn beside(&self, figure: &Figure) -> Option<&Other> {
-        let is_same = |other: &&Other| {
-            (other.name.as_str(), other.ranks, other.bytes) == (figure.name, figure.ranks, figure.bytes)
-        };
-        self.other.iter().find(is_same)
+    pub fn beside(&self, name: &str, bytes: u64) -> Option<&Other> {
+        self.beside_all(name).find(|other| other.bytes == bytes)
+    }
+
+    /// What the other library takes for this call among as many ranks, size by size.
+    pub fn beside_all(&self, name: &str) -> impl Iterator<Item = &Other> {
+        self.other.iter().filter(move |other| other.name == name && other.ranks == self.ranks)
     }
 
     /// What the ranks have cost, a comment line each.
