@@ -30,7 +30,7 @@ impl Comm {
     /// not the root's is [`Error::Truncated`](crate::Error::Truncated).
     ///
     /// Resolves at the root when the hub has the data, elsewhere when they have come. Ranks that do not know the length
-    /// use [`Objects::bcast`](super::Objects::bcast).
+    /// use [`Objects::bcast`](crate::Objects::bcast).
     ///
     /// ```
     /// # let worlds = edgempi::local(2)?;
