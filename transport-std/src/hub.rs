@@ -94,7 +94,7 @@ impl Stop {
     /// How the world that is being served is; `None` while none is. See [`inquire`] for a hub in another process.
     pub fn snapshot(&self) -> Option<Snapshot> {
         let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-        engine.and_then(|engine| engine.hub().as_ref().map(HubDriver::snapshot))
+        engine.and_then(|engine| engine.hub_snapshot())
     }
 }
 

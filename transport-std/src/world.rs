@@ -317,7 +317,7 @@ impl World {
     /// How the world is, as the hub in this process sees it: its ranks and what each waits for, operations in flight; `None`
     /// if the hub is in another process, which [`hub::inquire`](crate::hub::inquire) asks.
     pub fn hub_snapshot(&self) -> Option<hub::Snapshot> {
-        self.engine.hub().as_ref().map(HubDriver::snapshot)
+        self.engine.hub_snapshot()
     }
 
     /// Leaves the world (MPI 4.1, chapter 11.2): lets what was started come to its end, says goodbye, and waits until all

@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use edgempi::config::{Config, Threads};
 use edgempi::{Builder, Comm, Error, Sum, World};
@@ -217,6 +217,29 @@ fn a_hub_tells_nobody_who_names_another_world() {
     assert_eq!((code, told.as_str()), (Some(1), ""));
     assert!(errors.contains("the hub serves world \"this\", whoever asks looks for world \"that\""), "{errors}");
     assert_eq!(status(&hub.address, "auto", "this", &[]).0, Some(0));
+}
+
+#[test]
+fn a_hub_in_this_process_knows_how_long_a_call_has_waited_although_nothing_happens() {
+    let config = Config::new().rank(0).size(1).listen("127.0.0.1:0");
+    let server = edgempi::hub::Server::bind(&config, edgempi::hub::Registry::new()).unwrap();
+    let (stop, address) = (server.stop(), server.local_addr().to_string());
+    let serving = thread::spawn(move || server.serve());
+    let world = Builder::new().config(Config::new().rank(0).size(1).addr(&address)).init().wait().unwrap();
+    let waiting = world.comm().recv::<u8>(0, 7);
+    let begun = Instant::now();
+    loop {
+        let told = stop.snapshot().expect("it serves");
+        if told.unmatched.iter().any(|receive| receive.ms >= 100) {
+            break;
+        }
+        // Less than until the next sign of life.
+        assert!(begun.elapsed() < Duration::from_secs(2), "{told}");
+        thread::yield_now();
+    }
+    drop(waiting);
+    world.finalize().wait().unwrap();
+    serving.join().unwrap().unwrap();
 }
 
 #[test]

@@ -20,6 +20,7 @@ use super::{Hub, PeerId, Refusal, cut};
 use crate::error::{Category, Fault};
 use crate::payload::Payload;
 use crate::rank::Rank;
+use crate::time::Instant;
 use crate::wire::{Down, Goodbye, GoodbyeReason, RankKind, Report};
 
 /// The version of what the bytes of a [`Snapshot`] mean.
@@ -188,7 +189,7 @@ impl Hub {
             return Err((Fault::new(Category::Timeout), text));
         }
         self.next_inquiry = self.now + PAUSE;
-        let encoded = postcard::to_allocvec(&self.snapshot());
+        let encoded = postcard::to_allocvec(&self.snapshot(self.now));
         let bytes = encoded.map_err(|error| (Fault::new(Category::Protocol), error.to_string()))?;
         let whole = Payload::from(bytes);
         // A megabyte at most.
@@ -207,8 +208,9 @@ impl Hub {
         Ok(())
     }
 
-    /// How the world is.
-    pub fn snapshot(&self) -> Snapshot {
+    /// How the world is at `now`: where nothing happens, nobody else tells the hub how late it is.
+    pub fn snapshot(&mut self, now: Instant) -> Snapshot {
+        self.now = now;
         let (ranks, ranks_left_out) = self.rank_snapshots();
         let operations =
             self.operations.values().take(MAX_OPERATIONS).map(|operation| self.operation_snapshot(operation));

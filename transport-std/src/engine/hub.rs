@@ -238,8 +238,8 @@ impl HubDriver {
         self.hub.status()
     }
 
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        self.hub.snapshot()
+    pub(crate) fn snapshot(&mut self, now: Instant) -> Snapshot {
+        self.hub.snapshot(now)
     }
 
     /// Stops although ranks still need the hub.

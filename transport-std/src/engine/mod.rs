@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use edgempi_core::hub::Snapshot;
 use edgempi_core::wire::GoodbyeReason;
 use edgempi_core::{Rank, RequestId};
 use polling::Poller;
@@ -206,6 +207,12 @@ impl Engine {
             hub.shut_down(now);
         }
         self.wake();
+    }
+
+    /// How the world is, if the hub is here.
+    pub(crate) fn hub_snapshot(&self) -> Option<Snapshot> {
+        let now = self.now();
+        self.hub().as_mut().map(|hub| hub.snapshot(now))
     }
 
     /// Sends what there is to send, unless somebody else is at it and will.
