@@ -4,7 +4,7 @@ mod world;
 
 use edgempi_core::request::{CommunicatorId, Receive};
 use edgempi_core::{
-    Call, Category, Datatype, Rank, ReduceOp, Source, SplitRequest, SplitResult, Tag, TagSelector, hub,
+    Call, Category, Color, Datatype, Rank, ReduceOp, Source, SplitRequest, SplitResult, Tag, TagSelector, hub,
 };
 use world::{Ask, World};
 
@@ -15,6 +15,10 @@ fn ask(call: Call<'static>, send: Vec<u8>, receive: Receive) -> Ask<'static> {
 }
 
 fn split(color: Option<u32>, key: i32) -> Ask<'static> {
+    split_by(color.map(Color::Number), key)
+}
+
+fn split_by(color: Option<Color>, key: i32) -> Ask<'static> {
     let bytes = SplitRequest { color, key }.to_bytes().to_vec();
     Ask { datatype: Datatype::Object, ..ask(Call::Split, bytes, Receive::Exactly(SplitResult::LEN)) }
 }
