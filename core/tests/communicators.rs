@@ -3,10 +3,10 @@
 mod world;
 
 use edgempi_core::request::{CommunicatorId, Receive};
+use edgempi_core::wire::RankKind;
 use edgempi_core::{
     Call, Category, Color, Datatype, Rank, ReduceOp, Source, SplitRequest, SplitResult, Tag, TagSelector, hub,
 };
-use edgempi_core::wire::RankKind;
 use world::{Ask, World};
 
 const WORLD: u64 = 0;
@@ -200,13 +200,10 @@ fn a_rank_that_dies_takes_its_communicators_along() {
 fn ranks_part_by_kind_which_the_hub_knows() {
     let config = hub::Config::new(5);
     let kinds = [RankKind::Host, RankKind::Board, RankKind::Host, RankKind::Virtual, RankKind::Board];
-    let mut world =
-        World::with(config, hub::Registry::new(), |rank, config| config.kind = kinds[rank as usize]);
+    let mut world = World::with(config, hub::Registry::new(), |rank, config| config.kind = kinds[rank as usize]);
     let outcomes = world.all(|_| split_by(Some(Color::Kind), 0));
-    let places: Vec<_> = outcomes
-        .iter()
-        .map(|outcome| SplitResult::from_bytes(outcome.bytes().try_into().expect("16 bytes")))
-        .collect();
+    let places: Vec<_> =
+        outcomes.iter().map(|outcome| SplitResult::from_bytes(outcome.bytes().try_into().expect("16 bytes"))).collect();
     let shape: Vec<_> = places.iter().map(|place| (place.rank.get(), place.size)).collect();
     assert_eq!(shape, [(0, 2), (0, 2), (1, 2), (0, 1), (1, 2)]);
     assert_eq!((places[0].id, places[1].id), (places[2].id, places[4].id));
@@ -261,7 +258,8 @@ fn a_rank_asks_alone_who_is_in_a_communicator() {
 #[test]
 fn a_list_of_members_that_no_frame_holds_is_refused() {
     let mut world = World::with(hub::Config::new(40), hub::Registry::new(), |_, config| config.max_payload = 64);
-    let members = Ask { datatype: Datatype::Object, parts: vec![], ..ask(Call::Members, vec![], Receive::Exactly(160)) };
+    let members =
+        Ask { datatype: Datatype::Object, parts: vec![], ..ask(Call::Members, vec![], Receive::Exactly(160)) };
     let told = world.ask(0, members);
     world.settle();
     assert_eq!(world.outcome(0, told).fault().0.category, Category::TooLarge);

@@ -37,13 +37,13 @@ pub fn comm_self() -> Result<Comm, Error> {
 
 /// The communicator in `place`, which is started if there is none. `rank` is that of the process in its world.
 pub(crate) fn get_or_start(place: &Mutex<Option<Comm>>, rank: Rank) -> Result<Comm, Error> {
-    let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(comm) = &*place {
-        return Ok(comm.clone());
-    }
     if is_simulating() {
         let reason = "a simulation has no world beside its own: split(Some(rank), 0) gives a communicator of one rank";
         return Err(Error::invalid(reason));
+    }
+    let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(comm) = &*place {
+        return Ok(comm.clone());
     }
     let missing = || Error::invalid("a world of one rank without that rank");
     let world = Builder::new().local(1)?.pop().ok_or_else(missing)?;
