@@ -11,3 +11,12 @@ fn requests() {
         assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), (said.as_str(), ""), "{ended:#?}");
     }
 }
+
+#[test]
+fn collectives() {
+    for size in [1, 2, 4, 5] {
+        let ended = run(size, "collectives", &[]).succeeded();
+        let said = format!("[0] {} numbers in order, in {size} ranges\n", 1000 * size);
+        assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), (said.as_str(), ""), "{ended:#?}");
+    }
+}

@@ -235,6 +235,32 @@ fn pair_reduce_gives_the_lower_rank_of_each_pair_the_sum() {
 }
 
 #[test]
+fn operations_of_ones_own_run_on_any_number_of_ranks() {
+    for size in [1, 2, 4, 5] {
+        for (name, said) in [
+            ("own_reduce", "from ".to_owned()),
+            ("own_fold", format!("the first mean of {size} ranks is ")),
+            ("tree_allreduce", format!("the tree over {size} ranks adds up as the hub does: ")),
+            ("own_hub", format!("rank 0: operation \"withdraw\" failed: {}000 were asked for", size)),
+        ] {
+            let ended = run(size, name, &[]).succeeded();
+            let lines = ended.sorted();
+            assert!(lines.len() == 1 && lines[0].contains(&said), "{name}: {ended:#?}");
+            assert_eq!(ended.stderr, "", "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_hub_of_ones_own_starts_its_ranks_and_ends() {
+    for size in ["1", "2", "4", "5"] {
+        let ended = Process::start(command(program("own_hub"), &[size])).end().succeeded();
+        let refused = format!("rank 0: operation \"withdraw\" failed: {size}000 were asked for and 900 are left\n");
+        assert_eq!(ended.stdout, format!("{refused}hub: {size} ranks have finished\n"));
+    }
+}
+
+#[test]
 fn an_operation_that_a_hub_of_its_own_does_not_know_fails_by_name() {
     let hub = HubProcess::start(2, &[]);
     for process in ranks(&hub.address, 2, "pair_reduce", &[]) {

@@ -90,7 +90,8 @@
 //!
 //! The hub compares what the participants of a collective say: the call, its root, datatype, count, reduce op, or the
 //! operation's name and version. The first that says something else fails it with `Mismatch` for everybody, with both
-//! sides in the text. A rank that was done already, a root that gave and went on, say, is told by the next collective
+//! sides in the text; with `Truncated`, and both sides as well, where all they differ in is how much the root of a bcast or
+//! scatter gives, or that of a gather receives. A rank that was done already, a root that gave and went on, say, is told by the next collective
 //! or receive that it starts; a collective then fails for all of its participants. The communicator is usable
 //! afterwards. Where the datatypes of a message differ the receive fails, and the send if it has not resolved.
 //!

@@ -94,10 +94,13 @@ pub enum Incoming {
         /// How many bytes.
         len: usize,
     },
-    /// A reason for people, about the event that follows: UTF-8, unless the hub is broken.
+    /// A reason, about the event that follows.
     Reason {
         /// How many bytes.
         len: usize,
+        /// How many of them, from the front, are a text for people: UTF-8, unless the hub is broken. What is behind it is
+        /// the error of the user's code at the hub, as postcard.
+        text: usize,
     },
     /// Bytes that nobody wants any more.
     Discard {
@@ -552,12 +555,12 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             Down::Reject(reject) => {
                 self.phase = Phase::Closed;
                 self.event = Some(Event::Rejected(reject.fault()));
-                Some(Incoming::Reason { len })
+                Some(Incoming::Reason { len, text: len })
             }
             Down::Goodbye(goodbye) => {
                 self.phase = Phase::Closed;
                 self.event = Some(Event::Goodbye(goodbye.reason));
-                Some(Incoming::Reason { len })
+                Some(Incoming::Reason { len, text: len })
             }
             _ if !greeted => None,
             // Only whoever asks is told.
@@ -579,7 +582,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
                     return Some(Incoming::Discard { len });
                 }
                 self.finish(index, Event::Fail { request: fail.request, fault: fail.fault() });
-                Some(Incoming::Reason { len })
+                Some(Incoming::Reason { len, text: fail.text_len(len) })
             }
         }
     }

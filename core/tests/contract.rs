@@ -103,7 +103,7 @@ fn a_request_that_has_ended_keeps_its_name_until_its_event_has_been_taken() {
             max: 0,
             queue_limit: 0,
         };
-        assert_eq!(hear(&mut endpoint, Down::Fail(fail), 100), Incoming::Reason { len: 100 });
+        assert_eq!(hear(&mut endpoint, Down::Fail(fail), 100), Incoming::Reason { len: 100, text: 100 });
         assert_eq!(endpoint.submit(&barrier).unwrap_err().category, Category::TooManyRequests);
         endpoint.cancel(request);
         assert!(endpoint.poll_transmit(Instant::ZERO, &mut [0; MAX_HEAD_LEN], Reach::Everything, |_| 0).is_none());

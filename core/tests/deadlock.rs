@@ -6,6 +6,7 @@ mod world;
 use std::time::Duration;
 
 use edgempi_core::hub::{self, Registry};
+use edgempi_core::request::Receive;
 use edgempi_core::{Call, Category, Datatype, Rank, ReduceOp, RequestId, Source, Tag, TagSelector};
 use proptest::prelude::*;
 use world::{Ask, Random, World, ask, barrier, bcast, recv, send};
@@ -54,7 +55,7 @@ fn two_that_receive_from_each_other_are_told_both_receives() {
     for (rank, request) in requests.into_iter().enumerate() {
         assert_eq!(
             told(&world, rank, request),
-            "deadlock: rank 0 waits in recv(from rank 1, tag 5) at zero.rs:10:3 for rank 1; \
+            "ranks wait for each other for ever: rank 0 waits in recv(from rank 1, tag 5) at zero.rs:10:3 for rank 1; \
              rank 1 waits in recv(from rank 0, tag 6) at one.rs:20:3 for rank 0"
         );
     }
@@ -89,7 +90,10 @@ fn who_waits_for_itself_is_told_so() {
     let request = block(&mut world, 0, send(0, 1, large()));
     world.wait(MOMENT);
     let text = told(&world, 0, request);
-    assert_eq!(text, "deadlock: rank 0 waits in send(to rank 0, tag 1, 5000 x u8) at zero.rs:10:3 for itself");
+    assert_eq!(
+        text,
+        "ranks wait for each other for ever: rank 0 waits in send(to rank 0, tag 1, 5000 x u8) at zero.rs:10:3 for itself"
+    );
 }
 
 #[test]
@@ -104,7 +108,7 @@ fn a_receive_from_anybody_is_stuck_only_with_everybody() {
     world.wait(MOMENT);
     assert_eq!(
         told(&world, 0, any),
-        "deadlock: rank 0 waits in recv(from any rank, any tag) at zero.rs:10:3 for a message from any of rank 1, \
+        "ranks wait for each other for ever: rank 0 waits in recv(from any rank, any tag) at zero.rs:10:3 for a message from any of rank 1, \
          which all wait, too; rank 1 waits in recv(from rank 0, tag 1) at one.rs:20:3 for rank 0"
     );
     told(&world, 1, one);
@@ -150,6 +154,71 @@ fn a_rank_that_calls_although_it_said_it_waits_is_not_stuck() {
     assert!(!world.is_done(0, zero) && !world.is_done(1, one));
 }
 
+/// A send that is done when somebody receives it, however short it is.
+fn ssend(dest: u32, tag: u32, bytes: impl Into<Vec<u8>>) -> Ask<'static> {
+    ask(Call::Ssend { dest: Rank::new(dest), tag: Tag(tag) }, bytes.into(), 0)
+}
+
+/// A call that asks for a message and takes no bytes.
+fn without_bytes(call: Call<'static>) -> Ask<'static> {
+    Ask { parts: Vec::new(), ..ask(call, Vec::new(), 0) }
+}
+
+#[test]
+fn two_that_send_to_each_other_before_they_receive() {
+    let mut world = world(2);
+    let requests = [block(&mut world, 0, ssend(1, 5, "a")), block(&mut world, 1, ssend(0, 5, "b"))];
+    world.wait(MOMENT);
+    for (rank, request) in requests.into_iter().enumerate() {
+        let text = told(&world, rank, request);
+        assert!(text.contains("rank 0 waits in ssend(to rank 1, tag 5, 1 x u8) at zero.rs:10:3 for rank 1"), "{text}");
+    }
+    world.assert_usable();
+    // A standard send is done before.
+    let requests = [block(&mut world, 0, send(1, 5, "a")), block(&mut world, 1, send(0, 5, "b"))];
+    world.wait(MOMENT);
+    assert!(!world.is_done(0, requests[0]) && !world.is_done(1, requests[1]), "nobody has received them");
+    for rank in 0..2 {
+        let received = world.ask(rank, recv(1 - rank as u32, 5, 8));
+        world.settle();
+        assert_eq!(world.outcome(rank, received).bytes().len(), 1);
+    }
+    world.assert_usable();
+}
+
+#[test]
+fn who_looks_for_a_message_of_a_rank_that_waits_for_it() {
+    let mut world = world(2);
+    let probe = Call::Probe { source: Source::Rank(Rank::new(1)), tag: TagSelector::Any, wait: true };
+    let requests = [block(&mut world, 0, without_bytes(probe)), block(&mut world, 1, recv(0, 6, 8))];
+    world.wait(MOMENT);
+    let text = told(&world, 0, requests[0]);
+    assert!(text.contains("rank 0 waits in probe(from rank 1, any tag) at zero.rs:10:3 for rank 1"), "{text}");
+    told(&world, 1, requests[1]);
+    world.assert_usable();
+}
+
+#[test]
+fn a_message_that_a_stuck_rank_keeps_can_be_received_once_it_has_been_told() {
+    let mut world = world(2);
+    let sending = block(&mut world, 1, ssend(0, 3, "kept"));
+    let source = Source::Rank(Rank::new(1));
+    let probe = Call::Mprobe { source, tag: TagSelector::Any, wait: true, message: 1 };
+    let found = world.ask(0, without_bytes(probe));
+    world.settle();
+    assert!(world.is_done(0, found) && !world.is_done(1, sending));
+    let other = block(&mut world, 0, recv(1, 4, 8));
+    world.wait(MOMENT);
+    let text = told(&world, 0, other);
+    assert!(text.contains("rank 1 waits in ssend(to rank 0, tag 3, 4 x u8) at one.rs:20:3 for rank 0"), "{text}");
+    let kept = Ask { receive: Receive::AtMost(8), ..without_bytes(Call::Mrecv { message: 1, discard: false }) };
+    let kept = world.ask(0, kept);
+    world.settle();
+    assert_eq!(world.outcome(0, kept).bytes(), b"kept");
+    assert!(world.is_done(1, sending));
+    world.assert_usable();
+}
+
 #[test]
 fn a_long_cycle_is_told_in_part_and_fails_all_of_it() {
     let mut world = World::new(40);
@@ -167,6 +236,7 @@ fn a_long_cycle_is_told_in_part_and_fails_all_of_it() {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Send { to: usize, tag: u32, len: usize, waits: bool },
+    Ssend { to: usize, tag: u32, len: usize },
     Recv { from: Option<usize>, tag: Option<u32>, waits: bool },
     Barrier,
     Bcast { root: usize, len: usize },
@@ -176,7 +246,8 @@ enum Step {
 fn step(size: usize) -> impl Strategy<Value = Step> {
     let len = prop_oneof![Just(3_usize), Just(5000)];
     (0..10, 0..size, 0..2_u32, len, any::<bool>()).prop_map(move |(kind, rank, tag, len, waits)| match kind {
-        0..3 => Step::Send { to: rank, tag, len, waits: true },
+        0 => Step::Ssend { to: rank, tag, len },
+        1 | 2 => Step::Send { to: rank, tag, len, waits: true },
         3 => Step::Send { to: rank, tag, len, waits },
         4 | 5 => Step::Recv { from: Some(rank), tag: Some(tag), waits: true },
         6 => Step::Recv { from: None, tag: if waits { None } else { Some(tag) }, waits: true },
@@ -198,6 +269,7 @@ impl Step {
     fn ask(self, rank: usize) -> Ask<'static> {
         match self {
             Step::Send { to, tag, len, .. } => send(to as u32, tag, vec![1; len]),
+            Step::Ssend { to, tag, len } => ssend(to as u32, tag, vec![1; len]),
             Step::Recv { from, tag, .. } => {
                 let source = from.map_or(Source::Any, |from| Source::Rank(Rank::new(from as u32)));
                 recv(source, tag.map_or(TagSelector::Any, |tag| TagSelector::Tag(Tag(tag))), 1 << 20)
@@ -211,7 +283,7 @@ impl Step {
     }
 
     fn is_collective(self) -> bool {
-        !matches!(self, Step::Send { .. } | Step::Recv { .. })
+        !matches!(self, Step::Send { .. } | Step::Ssend { .. } | Step::Recv { .. })
     }
 }
 
@@ -293,7 +365,7 @@ impl<'p> Threads<'p> {
             let has = |rank: usize| set >> rank & 1 == 1;
             let hopeless = |rank: usize| match self.waits(rank) {
                 None => false,
-                Some((Step::Send { to, .. }, ..)) => has(to),
+                Some((Step::Send { to, .. } | Step::Ssend { to, .. }, ..)) => has(to),
                 Some((Step::Recv { from: Some(from), .. }, ..)) => has(from),
                 Some((Step::Recv { from: None, .. }, ..)) => {
                     (0..size).all(|other| other == rank || self.threads[other].is_gone || has(other))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use edgempi_core::Payload;
 use edgempi_core::endpoint::EAGER_OVERHEAD;
-use edgempi_core::hub::{self, Apply, Hub, PeerId, Registry, Work};
+use edgempi_core::hub::{self, Apply, ApplyError, Hub, PeerId, Registry, Work};
 use edgempi_core::request::CallCode;
 use edgempi_core::wire::{Cancel, Down, MAX_HEAD_LEN, Name, NameKind, Prefix, Submit, SubmitFlags, Up};
 use edgempi_core::{Category, Color, Instant, Rank, SplitRequest, SplitResult, Tag};
@@ -48,7 +48,7 @@ static ALLOCATOR: Counting = Counting;
 struct Count;
 
 impl Apply for Count {
-    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Payload)>) -> Result<Vec<(Rank, Payload)>, String> {
+    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Payload)>) -> Result<Vec<(Rank, Payload)>, ApplyError> {
         Ok(destinations.iter().map(|rank| (*rank, vec![inputs.len() as u8].into())).collect())
     }
 }

@@ -22,12 +22,15 @@ enum Step {
     Exchange { seed: usize },
     Reduce { root: u32, len: usize },
     Allreduce { len: usize, integers: bool },
+    Scan { len: usize, exclusive: bool },
+    ReduceScatter { seed: usize },
+    Gatherv { root: u32, seed: usize },
     Message { from: u32, to: u32, len: usize },
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let len = prop_oneof![3 => 0_usize..200, 2 => 200_usize..3000, 1 => 3000_usize..12_000];
-    (0..10, 0_u32..9, 0_u32..9, len, any::<bool>()).prop_map(|(kind, root, to, len, integers)| match kind {
+    (0..13, 0_u32..9, 0_u32..9, len, any::<bool>()).prop_map(|(kind, root, to, len, integers)| match kind {
         0 => Step::Barrier,
         1 => Step::Bcast { root, len },
         2 => Step::Gather { root, len },
@@ -37,6 +40,9 @@ fn step() -> impl Strategy<Value = Step> {
         6 => Step::Exchange { seed: len },
         7 => Step::Reduce { root, len },
         8 => Step::Allreduce { len, integers },
+        9 => Step::Scan { len, exclusive: integers },
+        10 => Step::ReduceScatter { seed: len },
+        11 => Step::Gatherv { root, seed: len },
         _ => Step::Message { from: root, to, len },
     })
 }
@@ -49,6 +55,15 @@ fn block(at: usize, from: u32, to: u32, len: usize) -> Vec<u8> {
 /// How much `from` gives `to` in an exchange of blocks of different lengths.
 fn share(seed: usize, from: u32, to: u32) -> usize {
     (seed * 7 + from as usize * 13 + to as usize * 29) % 5 * seed / 3
+}
+
+/// The bytes of some ranks, combined by exclusive or.
+fn combined(at: usize, ranks: std::ops::Range<u32>, len: usize) -> Vec<u8> {
+    let mut result = vec![0; len];
+    for from in ranks {
+        result.iter_mut().zip(block(at, from, 0, len)).for_each(|(to, byte)| *to ^= byte);
+    }
+    result
 }
 
 fn float(at: usize, rank: u32, k: usize) -> f32 {
@@ -102,6 +117,22 @@ impl Step {
             Step::Allreduce { len, integers: true } => {
                 vec![ask(Call::Allreduce { op: ReduceOp::Bxor }, block(at, rank, 0, len), len)]
             }
+            Step::Scan { len, exclusive } => {
+                let op = ReduceOp::Bxor;
+                let call = if exclusive { Call::Exscan { op } } else { Call::Scan { op } };
+                let receive = if exclusive && rank == 0 { 0 } else { len };
+                vec![ask(call, block(at, rank, 0, len), receive)]
+            }
+            Step::ReduceScatter { seed } => {
+                let len = (0..size).map(|to| share(seed, 0, to)).sum();
+                let call = Call::ReduceScatter { op: ReduceOp::Bxor };
+                vec![ask(call, block(at, rank, 0, len), share(seed, 0, rank))]
+            }
+            Step::Gatherv { root, seed } => {
+                let root = Rank::new(root % size);
+                let receive = Receive::AtMost(if root == rank { 1 << 30 } else { 0 });
+                vec![Ask { receive, ..ask(Call::Gatherv { root }, block(at, rank, 0, share(seed, rank, 0)), 0) }]
+            }
             Step::Message { from, to, len } => {
                 let (from, to) = (from % size, to % size);
                 let mut asks = Vec::new();
@@ -140,12 +171,19 @@ impl Step {
             Step::Reduce { .. } => vec![vec![]],
             Step::Allreduce { len, integers: false } => vec![vec![sum(len)]],
             Step::Allreduce { len, integers: true } => {
-                let mut result = vec![0; len];
-                for from in 0..size {
-                    result.iter_mut().zip(block(at, from, 0, len)).for_each(|(to, byte)| *to ^= byte);
-                }
-                vec![vec![result]]
+                vec![vec![combined(at, 0..size, len)]]
             }
+            Step::Scan { exclusive: true, .. } if rank == 0 => vec![vec![]],
+            Step::Scan { len, exclusive } => vec![vec![combined(at, 0..rank + u32::from(!exclusive), len)]],
+            Step::ReduceScatter { seed } => {
+                let start: usize = (0..rank).map(|to| share(seed, 0, to)).sum();
+                let len = (0..size).map(|to| share(seed, 0, to)).sum();
+                vec![vec![combined(at, 0..size, len)[start..][..share(seed, 0, rank)].to_vec()]]
+            }
+            Step::Gatherv { root, seed } if root % size == rank => {
+                vec![others(&|from| block(at, from, 0, share(seed, from, 0)))]
+            }
+            Step::Gatherv { .. } => vec![vec![]],
             Step::Message { from, to, len } => {
                 let (from, to) = (from % size, to % size);
                 let mut parts = Vec::new();

@@ -131,6 +131,67 @@ fn an_error_reaches_every_participant_those_who_only_give_too() {
     world.assert_usable();
 }
 
+/// An error of the user's own; its text says what its field is.
+#[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
+struct Refusal(Vec<u8>);
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes are too many", self.0.len())
+    }
+}
+
+/// A world whose ranks 1 and 2 take small frames; the parameter says how long the error is.
+fn refusing() -> World {
+    let mut registry = Registry::new();
+    registry.insert_fn("refuse", 1, |call: Applied<'_, u16>, _: Vec<(Rank, ())>| {
+        Err::<Vec<(Rank, ())>, _>(Refusal(vec![0xff; call.parameters.into()]))
+    });
+    World::with(hub::Config::new(3), registry, |rank, config| {
+        config.max_payload = [1 << 18, 200, 64][rank as usize];
+    })
+}
+
+#[test]
+fn an_error_of_the_users_own_reaches_whoever_has_room_for_it_and_its_text_everybody() {
+    let mut world = refusing();
+    // One that fits all, two that do not, and one that is longer than any reason.
+    for (len, receivers) in [(3u16, 3), (100, 2), (1000, 1), (4096, 0)] {
+        let requests = [0, 1, 2].map(|rank| world.ask(rank, call("refuse", 1, ALL, len, ())));
+        world.settle();
+        let text = format!("operation \"refuse\" failed: {len} bytes are too many");
+        for (rank, request) in requests.into_iter().enumerate() {
+            let (fault, said) = world.outcome(rank, request).fault();
+            assert_eq!(fault, edgempi_core::Fault::new(Category::Remote));
+            assert_eq!(said, text, "rank {rank}");
+            let error = &world.nodes[rank].errors[&request];
+            let decoded = (!error.is_empty()).then(|| postcard::from_bytes::<Refusal>(error).unwrap());
+            let expected = (rank < receivers).then(|| Refusal(vec![0xff; len.into()]));
+            assert_eq!(decoded, expected, "rank {rank}, {len} bytes");
+        }
+        world.assert_usable();
+    }
+}
+
+#[test]
+fn a_late_participant_gets_the_error_of_the_users_own_too() {
+    const TO_ALL: Group<'static> = Group::new(&[R0], &[R0, R1, R2]);
+    let mut world = refusing();
+    let early = world.ask(0, call("refuse", 1, TO_ALL, 5u16, ()));
+    world.settle();
+    assert!(world.is_done(0, early));
+    let late = [1, 2].map(|rank| {
+        let ask = call("refuse", 1, TO_ALL, 5u16, ());
+        world.ask(rank, Ask { parts: Vec::new(), ..ask })
+    });
+    world.settle();
+    for (rank, request) in [(0, early), (1, late[0]), (2, late[1])] {
+        let error = &world.nodes[rank].errors[&request];
+        assert_eq!(postcard::from_bytes::<Refusal>(error).unwrap(), Refusal(vec![0xff; 5]), "rank {rank}");
+    }
+    world.assert_usable();
+}
+
 #[test]
 fn a_panic_fails_its_operation_on_every_participant_and_nothing_else() {
     let mut world = world(4);

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use edgempi::hub::Apply;
+use edgempi::hub::{Apply, ApplyError};
 use edgempi::{Communicator, Datatype, Group, Operation, Rank, Ranks, Sum, World};
 use edgempi_core::{Buffers, Call};
 use zerocopy::IntoBytes;
@@ -264,7 +264,7 @@ impl Apply for First {
         &self,
         destinations: &[Rank],
         inputs: Vec<(Rank, edgempi_core::Payload)>,
-    ) -> Result<Vec<(Rank, edgempi_core::Payload)>, String> {
+    ) -> Result<Vec<(Rank, edgempi_core::Payload)>, ApplyError> {
         Ok(destinations.iter().map(|to| (*to, inputs[0].1.clone())).collect())
     }
 }

@@ -23,6 +23,8 @@ struct Stranger {
     /// What the hub says goes to a rank, too, that said nothing of all this.
     rank: Endpoint<[Slot; 8]>,
     is_in: bool,
+    /// It only asked how the world is, and is no rank.
+    has_asked: bool,
     is_out: bool,
 }
 
@@ -33,7 +35,7 @@ impl Stranger {
         let mut head = [0; MAX_HEAD_LEN];
         // It has greeted.
         while rank.poll_transmit(now, &mut head, Reach::Everything, |_| 0).is_some() {}
-        Self { peer: hub.connect(now), rank, is_in: false, is_out: false }
+        Self { peer: hub.connect(now), rank, is_in: false, has_asked: false, is_out: false }
     }
 
     fn hear(&mut self, hub: &mut Hub, now: Instant) {
@@ -42,7 +44,12 @@ impl Stranger {
             match frame {
                 Down::Welcome(_) => assert!(!std::mem::replace(&mut self.is_in, true), "welcome twice"),
                 Down::Reject(_) => self.is_out = true,
+                Down::Goodbye(_) if self.has_asked => self.is_out = true,
                 Down::Goodbye(_) => assert!(self.is_in),
+                Down::Report(_) => {
+                    assert!(!self.is_in, "a rank does not ask");
+                    self.has_asked = true;
+                }
                 _ => assert!(self.is_in, "{frame:?} for a stranger"),
             }
             let mut head = [0; MAX_HEAD_LEN];

@@ -250,8 +250,8 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
                 let blocks = layout == Layout::Equal;
                 Destination::Request { request, place: Place { blocks, part: 0, offset: 0 } }
             }
-            Incoming::Reason { .. } => {
-                self.reason.clear();
+            Incoming::Reason { text, .. } => {
+                self.reason.expect(text);
                 Destination::Reason
             }
             Incoming::Nothing | Incoming::Discard { .. } => Destination::Nowhere,

@@ -60,7 +60,7 @@ impl<const N: usize, const SCRATCH: usize> Memory<N, SCRATCH> {
             scratch: [0; SCRATCH],
             names: [NameEntry::FREE; NAMES],
             sites: [NameEntry::FREE; SITES],
-            reason: Reason { len: 0, bytes: [0; REASON] },
+            reason: Reason { len: 0, most: 0, bytes: [0; REASON] },
         }
     }
 
@@ -109,21 +109,25 @@ pub(crate) struct Parts<'m> {
 /// The hub's last words.
 pub(crate) struct Reason {
     len: u8,
+    /// What comes after so many bytes is not for people, or too much.
+    most: u8,
     bytes: [u8; REASON],
 }
 
 impl Reason {
-    pub(crate) fn clear(&mut self) {
+    /// A text of so many bytes comes.
+    pub(crate) fn expect(&mut self, text: usize) {
         self.len = 0;
+        self.most = text.min(REASON) as u8;
     }
 
     /// Where the next bytes go; empty once it is full.
     pub(crate) fn space(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(usize::from(self.len)..).unwrap_or_default()
+        self.bytes.get_mut(usize::from(self.len)..usize::from(self.most)).unwrap_or_default()
     }
 
     pub(crate) fn advance(&mut self, n: usize) {
-        self.len = (usize::from(self.len) + n).min(REASON) as u8;
+        self.len = (usize::from(self.len) + n).min(self.most.into()) as u8;
     }
 
     pub(crate) fn as_str(&self) -> &str {

@@ -4,9 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use edgempi_core::{Category, Fault, Rank};
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::config::ConfigError;
+use crate::engine::Reason;
 
 /// Why a call, a rank or a hub failed. Match on the variants; print them for people.
 ///
@@ -173,11 +175,14 @@ pub enum Error {
         /// What.
         reason: String,
     },
-    /// The user's code at the hub failed or panicked.
+    /// The user's code at the hub failed or panicked. [`remote`](Self::remote) is the error that it returned.
     #[error("{reason}")]
+    #[non_exhaustive]
     Remote {
         /// What it said.
         reason: String,
+        /// The error that it returned, as postcard; empty after a panic, or if it did not fit a frame beside the text.
+        encoded: Vec<u8>,
     },
     /// The hub has no such operation.
     #[error("{reason}")]
@@ -250,8 +255,76 @@ impl Error {
         }
     }
 
+    /// The error that the user's code at the hub returned, on every rank of the call. `None` if that code panicked or was
+    /// not reached, if this is another error, if the bytes are no `E` (they are checked as far as postcard can tell, so
+    /// ask for the type that the operation returns), or if text and error together are more than a frame of this rank
+    /// takes (4 KiB at most).
+    ///
+    /// ```
+    /// use edgempi::hub::{Applied, Registry};
+    /// use edgempi::{Builder, Group, Operation, Rank};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// /// What can go wrong at the hub; ranks match on it.
+    /// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    /// enum Refusal {
+    ///     OverBudget { asked: u32, left: u32 },
+    /// }
+    ///
+    /// impl std::fmt::Display for Refusal {
+    ///     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    ///         let Self::OverBudget { asked, left } = self;
+    ///         write!(f, "{asked} were asked for and {left} are left")
+    ///     }
+    /// }
+    ///
+    /// struct Spend;
+    ///
+    /// impl Operation for Spend {
+    ///     const NAME: &'static str = "spend";
+    ///     type Parameters = ();
+    ///     type Input = u32;
+    ///     type Output = u32;
+    ///
+    ///     fn parameters(&self) {}
+    ///
+    ///     fn group(&self) -> Group<'_> {
+    ///         Group::ALL
+    ///     }
+    /// }
+    ///
+    /// fn spend(call: Applied<'_, ()>, wishes: Vec<(Rank, u32)>) -> Result<Vec<(Rank, u32)>, Refusal> {
+    ///     let asked = wishes.iter().map(|(_, wish)| wish).sum();
+    ///     let left = 100u32.checked_sub(asked).ok_or(Refusal::OverBudget { asked, left: 100 })?;
+    ///     Ok(call.destinations.iter().map(|rank| (*rank, left)).collect())
+    /// }
+    ///
+    /// let mut operations = Registry::new();
+    /// operations.insert_fn(Spend::NAME, Spend::VERSION, spend);
+    /// let worlds = Builder::new().operations(operations).local(2)?;
+    /// let requests: Vec<_> = worlds.iter().map(|world| world.comm().apply(&Spend, Some(&60))).collect();
+    /// for request in requests {
+    ///     let error = request.wait().unwrap_err();
+    ///     assert_eq!(error.to_string(), "operation \"spend\" failed: 120 were asked for and 100 are left");
+    ///     assert_eq!(error.remote(), Some(Refusal::OverBudget { asked: 120, left: 100 }));
+    /// }
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    pub fn remote<E: DeserializeOwned>(&self) -> Option<E> {
+        let Self::Remote { encoded, .. } = self else { return None };
+        // Nothing at all is no error, whatever type has no bytes.
+        if encoded.is_empty() {
+            return None;
+        }
+        match postcard::take_from_bytes(encoded) {
+            Ok((error, [])) => Some(error),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
     /// What the hub said of a request.
-    pub(crate) fn from_hub(fault: Fault, text: String) -> Self {
+    pub(crate) fn from_hub(fault: Fault, reason: Reason) -> Self {
+        let Reason { text, error } = reason;
         let Fault { category, rank, count: _, len, max } = fault;
         let reason = if text.is_empty() { fault.to_string() } else { text };
         match category {
@@ -267,7 +340,7 @@ impl Error {
             Category::InvalidArgument => Self::InvalidArgument { reason },
             Category::Timeout => Self::Timeout { reason },
             Category::Cancelled => Self::Cancelled { rank, reason },
-            Category::Remote => Self::Remote { reason },
+            Category::Remote => Self::Remote { reason, encoded: error },
             Category::UnknownOperation => Self::UnknownOperation { reason },
             _ => Self::Protocol { reason },
         }

@@ -10,7 +10,8 @@ use edgempi_core::endpoint;
 
 #[doc(inline)]
 pub use edgempi_core::hub::{
-    Applied, Apply, Held, HubStatus, OperationSnapshot, RankSnapshot, RankState, Registry, Snapshot, Unmatched,
+    Applied, Apply, ApplyError, Held, HubStatus, OperationSnapshot, RankSnapshot, RankState, Registry, Snapshot,
+    Unmatched,
 };
 
 pub use crate::inquiry::inquire;

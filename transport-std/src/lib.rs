@@ -176,8 +176,11 @@
 //!
 //! # Operations of one's own
 //!
-//! - A closure given to [`Objects::reduce`] or [`Objects::allreduce`] combines two values. It runs at the ranks, and says
-//!   the types of what it takes: `comm.objects().allreduce(text, |a: String, b: String| a + &b)`.
+//! In three strengths, which module [`operations`] tells more of:
+//!
+//! - A function that makes one value of two, given to [`Objects::reduce`] or [`Objects::allreduce`]: a closure, which runs at
+//!   the ranks and says the types of what it takes, or a function at the hub, by its [`Named`].
+//! - A fold or columns, which combine buffers range by range at the hub: [`Comm::fold`].
 //! - An [`Operation`] names a function that runs at the hub, once for each call, on the inputs of some ranks, and whose
 //!   outputs go to some ranks. [`Comm::apply`] calls it; [`Builder::operations`] or [`hub::Server`] registers it.
 //!
@@ -262,6 +265,7 @@ pub mod hub;
 mod inquiry;
 pub mod link;
 mod membership;
+pub mod operations;
 mod pending;
 pub mod performance;
 mod request;
@@ -280,7 +284,7 @@ pub use comm::{Comm, IntoBuffer, IntoDest, IntoSource, Message, Objects, SendRec
 pub use config::Config;
 pub use edgempi_core::ReduceOp::{Band, Bor, Bxor, Land, Lor, Lxor, Max, Maxloc, Min, Minloc, Prod, Sum};
 #[doc(inline)]
-pub use edgempi_core::operation::{Operation, Reducer};
+pub use edgempi_core::operation::{Named, Operation, Reducer};
 #[doc(inline)]
 pub use edgempi_core::{
     ANY_SOURCE, ANY_TAG, Category, Communicator, Datatype, Element, Group, Located, Logical, Rank, Ranks, ReduceOp,

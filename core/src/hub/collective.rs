@@ -247,6 +247,7 @@ impl Hub {
             drained: 0,
             unopened: VecDeque::new(),
             plan,
+            error: Payload::new(),
             at_work: false,
             window: 0,
             reserved: 0,
@@ -403,7 +404,8 @@ impl Hub {
         let (Presence::Present, Some(request)) = (participant.presence, participant.request) else { return };
         participant.presence = Presence::Done;
         operation.unanswered -= 1;
-        self.fail_request(participant.rank, request, fault, text);
+        let error = if fault.category == Category::Remote { operation.error.clone() } else { Payload::new() };
+        self.fail_request_with(participant.rank, request, fault, text, &error);
     }
 
     /// Whether the participant at `position` gets its answer only once all have called, because it is too far ahead of

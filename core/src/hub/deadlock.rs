@@ -244,7 +244,7 @@ impl Hub {
         let count = stuck.len() as u32;
         let tell = |rank: &Rank| {
             let (first, cycle) = cycles.get(*cycle_of.get(rank)?)?;
-            let mut text = String::from("deadlock: ");
+            let mut text = String::from("ranks wait for each other for ever: ");
             if members.binary_search(rank).is_err() {
                 text.push_str(&self.describe_wait(waits, *rank));
                 text.push_str("; ");

@@ -8,8 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::operation::Shape;
-use super::registry::{Apply, Combine};
-use crate::error::{Category, Fault};
+use super::registry::{Apply, ApplyError, Combine};
 use crate::operation::{Columns, Fold, Input, fold_range, scratch_len};
 use crate::payload::{LARGE, Payload, Pool};
 use crate::rank::Rank;
@@ -29,7 +28,7 @@ pub(super) enum Job {
 #[derive(Debug)]
 pub struct Done {
     pub(super) operation: u64,
-    pub(super) result: Result<Output, (Fault, String)>,
+    pub(super) result: Result<Output, ApplyError>,
 }
 
 #[derive(Debug)]
@@ -57,7 +56,7 @@ impl Ticket {
     /// The work panicked, saying `message`.
     pub fn panicked(self, message: &str) -> Done {
         let text = format!("operation \"{}\" panicked at the hub: {message}", self.name);
-        Done { operation: self.operation, result: Err((Fault::new(Category::Remote), text)) }
+        Done { operation: self.operation, result: Err(text.into()) }
     }
 }
 
@@ -108,11 +107,12 @@ impl Work {
                 Ok(Output::Folded { whole, prefixes, spare: inputs })
             }
             Job::Apply { apply, name, destinations, inputs } => {
-                let remote = |text| (Fault::new(Category::Remote), format!("operation \"{name}\" failed: {text}"));
-                match apply.apply(&destinations, inputs) {
-                    Ok(outputs) => assign(&destinations, outputs).map(Output::Applied).map_err(remote),
-                    Err(text) => Err(remote(text)),
-                }
+                let applied = apply.apply(&destinations, inputs);
+                let assigned = applied.and_then(|outputs| Ok(assign(&destinations, outputs)?));
+                assigned.map(Output::Applied).map_err(|ApplyError { text, encoded }| ApplyError {
+                    text: format!("operation \"{name}\" failed: {text}"),
+                    encoded,
+                })
             }
         };
         Done { operation: self.operation, result }

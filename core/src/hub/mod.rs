@@ -69,7 +69,7 @@ use session::NO_HELLO;
 pub use config::{Config, Event, HubStatus};
 pub use job::{Done, Ticket, Work};
 pub use peer::PeerId;
-pub use registry::{Applied, Apply, MAX_ELEMENT, Registry, TypedInput};
+pub use registry::{Applied, Apply, ApplyError, MAX_ELEMENT, Registry, TypedInput};
 pub use snapshot::{Held, OperationSnapshot, RankSnapshot, RankState, SNAPSHOT_VERSION, Snapshot, Unmatched};
 
 /// A refusal: the numbers, and the text for people.

@@ -483,6 +483,8 @@ pub(super) struct Operation {
     /// Streams that wait until giver and receivers have room for an open part.
     pub(super) unopened: VecDeque<usize>,
     pub(super) plan: Plan,
+    /// What the user's code has returned as its error, encoded.
+    pub(super) error: Payload,
     /// Work of it has been handed out and has not come back: what that reads takes memory, whatever happens here.
     pub(super) at_work: bool,
     pub(super) window: u64,

@@ -61,7 +61,7 @@ pub(super) enum Who {
     Rank(Rank),
     /// Somebody whose link ends once the queue is empty.
     Leaving,
-    /// The same, and why it was sent away is the last that it hears.
+    /// The same, and what it has just been told is the last that it hears: why it is sent away, or what it asked for.
     Rejected,
 }
 

@@ -16,7 +16,7 @@ use crate::datatype::Datatype;
 use crate::error::{Category, Fault};
 use crate::rank::{Rank, Source, Tag, TagSelector};
 use crate::request::{CallCode, RequestId};
-use crate::wire::{Complete, Down, Fail, Layout, Submit, SubmitFlags};
+use crate::wire::{Complete, Down, Fail, Layout, MAX_REASON_LEN, Submit, SubmitFlags};
 
 use alloc::collections::VecDeque;
 
@@ -293,6 +293,7 @@ impl Hub {
             drained: 0,
             unopened: VecDeque::new(),
             plan: Plan::Route,
+            error: Payload::new(),
             at_work: false,
             window: 0,
             reserved: 0,
@@ -399,6 +400,19 @@ impl Hub {
 
     /// Answers a request with a failure.
     pub(super) fn fail_request(&mut self, rank: Rank, request: RequestId, fault: Fault, text: &str) {
+        self.fail_request_with(rank, request, fault, text, &Payload::new());
+    }
+
+    /// Answers a request with a failure, for which the user's code has an error of its own. That is left out where it
+    /// does not fit the frame whole.
+    pub(super) fn fail_request_with(
+        &mut self,
+        rank: Rank,
+        request: RequestId,
+        fault: Fault,
+        text: &str,
+        error: &Payload,
+    ) {
         let now = self.now;
         let Some(session) = self.session_mut(rank) else { return };
         session.requests.remove(&request);
@@ -407,10 +421,15 @@ impl Hub {
         session.sequence = session.sequence.wrapping_add(1);
         let sequence = session.sequence;
         let max = session.hello.map_or(64, |hello| hello.max_payload as usize);
-        let Fault { category, rank: first, count, len, max: limit } = fault;
+        let Fault { category, rank: first, count, mut len, max: limit } = fault;
+        let mut payload = super::reason(text, max);
+        if !error.is_empty() && payload.len() == text.len() && text.len() + error.len() <= max.min(MAX_REASON_LEN) {
+            len = text.len() as u64;
+            payload = Payload::concat(&[payload, error.clone()]);
+        }
         let fail =
             Fail { request, sequence, acknowledged: 0, category, rank: first, count, len, max: limit, queue_limit: 0 };
-        self.send(rank, Down::Fail(fail), super::reason(text, max), Sent::Nothing);
+        self.send(rank, Down::Fail(fail), payload, Sent::Nothing);
     }
 
     pub(super) fn too_large(&self, len: u64) -> Refusal {
@@ -426,7 +445,7 @@ impl Hub {
             None => String::from("?"),
         };
         // A receive of any length takes as many bytes as there are numbers.
-        let takes = if receive.receive > self.config.max_message {
+        let takes = if receive.receive >= self.config.max_message {
             Datatype::from_code(receive.datatype).map_or(String::from("?"), |datatype| match datatype {
                 Datatype::Object => String::from("an object"),
                 datatype => format!("{datatype}"),

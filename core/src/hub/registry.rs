@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::datatype::Element;
-use crate::operation::{BuiltinFold, Columns, ColumnsOf, Fold};
+use crate::operation::{BuiltinFold, Columns, ColumnsOf, Fold, FoldOf, fold_tree};
 use crate::rank::Rank;
 
 /// A user-defined operation at the hub: all inputs in, all outputs out.
@@ -30,8 +30,45 @@ pub trait Apply: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The text reaches every participant, whose request fails with `Remote`.
-    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Payload)>) -> Result<Vec<(Rank, Payload)>, String>;
+    /// It reaches every participant, whose request fails with `Remote`. A text will do.
+    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Payload)>) -> Result<Vec<(Rank, Payload)>, ApplyError>;
+}
+
+/// Why a user's operation failed: a text for people, and what a program can make of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApplyError {
+    /// For people; longer than a frame may be, it is cut.
+    pub text: String,
+    /// The error itself, as postcard; empty if there is no more than the text. It is left out where it does not fit a frame
+    /// beside the text.
+    pub encoded: Payload,
+}
+
+impl ApplyError {
+    /// That of an error of the user's.
+    pub fn new<E: Display + Serialize + ?Sized>(error: &E) -> Self {
+        // One that does not encode still has its text.
+        let encoded = postcard::to_allocvec(error).unwrap_or_default();
+        Self { text: error.to_string(), encoded: encoded.into() }
+    }
+}
+
+impl From<String> for ApplyError {
+    fn from(text: String) -> Self {
+        Self { text, encoded: Payload::new() }
+    }
+}
+
+impl From<&str> for ApplyError {
+    fn from(text: &str) -> Self {
+        Self::from(text.to_owned())
+    }
+}
+
+impl Display for ApplyError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 /// What a typed user operation is called with.
@@ -54,13 +91,13 @@ where
     P: DeserializeOwned,
     I: DeserializeOwned,
     O: Serialize,
-    E: Display,
+    E: Display + Serialize,
 {
-    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Payload)>) -> Result<Vec<(Rank, Payload)>, String> {
+    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Payload)>) -> Result<Vec<(Rank, Payload)>, ApplyError> {
         let mut parameters: Option<(Rank, Payload, P)> = None;
         let mut values = Vec::with_capacity(inputs.len());
         for (rank, bytes) in inputs {
-            let undecodable = |error: &dyn Display| format!("the input of rank {rank} does not decode: {error}");
+            let undecodable = |error: &dyn Display| undecodable(rank, error);
             let (its, rest) = postcard::take_from_bytes::<P>(&bytes).map_err(|error| undecodable(&error))?;
             let its_bytes = bytes.slice(..bytes.len() - rest.len());
             match postcard::take_from_bytes::<I>(rest) {
@@ -71,22 +108,54 @@ where
             match &parameters {
                 None => parameters = Some((rank, its_bytes, its)),
                 Some((first, bytes, _)) if *bytes != its_bytes => {
-                    return Err(format!("ranks {first} and {rank} gave different parameters"));
+                    return Err(format!("ranks {first} and {rank} gave different parameters").into());
                 }
                 Some(_) => {}
             }
         }
         let Some((_, _, parameters)) = parameters else {
-            return Err("the operation has no source, so nobody gave parameters".to_owned());
+            return Err("the operation has no source, so nobody gave parameters".into());
         };
-        let outputs = (self.function)(Applied { parameters, destinations }, values).map_err(|e| e.to_string())?;
+        let outputs =
+            (self.function)(Applied { parameters, destinations }, values).map_err(|error| ApplyError::new(&error))?;
         outputs
             .into_iter()
             .map(|(rank, output)| match postcard::to_allocvec(&output) {
                 Ok(bytes) => Ok((rank, bytes.into())),
-                Err(error) => Err(format!("the output for rank {rank} does not encode: {error}")),
+                Err(error) => Err(format!("the output for rank {rank} does not encode: {error}").into()),
             })
             .collect()
+    }
+}
+
+fn undecodable(rank: Rank, error: &dyn Display) -> ApplyError {
+    format!("the input of rank {rank} does not decode: {error}").into()
+}
+
+/// A function that makes one value of two.
+struct Reduce<F, T> {
+    function: F,
+    value: core::marker::PhantomData<fn(T) -> T>,
+}
+
+impl<F, T> Apply for Reduce<F, T>
+where
+    F: Fn(T, T) -> T + Send + Sync,
+    T: Serialize + DeserializeOwned,
+{
+    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Payload)>) -> Result<Vec<(Rank, Payload)>, ApplyError> {
+        let mut values: Vec<T> = Vec::with_capacity(inputs.len());
+        for (rank, bytes) in inputs {
+            match postcard::take_from_bytes(&bytes) {
+                Ok((value, [])) => values.push(value),
+                Ok((_, rest)) => return Err(undecodable(rank, &format_args!("{} bytes are left over", rest.len()))),
+                Err(error) => return Err(undecodable(rank, &error)),
+            }
+        }
+        let value = fold_tree(values, &self.function).ok_or("the operation has no source, so there is no value")?;
+        let bytes = postcard::to_allocvec(&value).map_err(|error| format!("the result does not encode: {error}"))?;
+        let bytes = Payload::from(bytes);
+        Ok(destinations.iter().map(|rank| (*rank, bytes.clone())).collect())
     }
 }
 
@@ -171,6 +240,31 @@ impl Registry {
         self.add(name, version, Registered::Fold(Arc::new(fold)));
     }
 
+    /// Adds a fold of functions on elements of `N` numbers each: `combine` makes one element of two, that of lower ranks
+    /// first; `finish` is called once for each element, when all ranks are in it.
+    ///
+    /// ```
+    /// use edgempi_core::hub::Registry;
+    ///
+    /// let mut operations = Registry::new();
+    /// // Ranks give value x weight and weight, beside each other; they get the mean, and the weight of all.
+    /// operations.insert_fold_fn(
+    ///     "weighted mean",
+    ///     1,
+    ///     |[a, v]: [f32; 2], [b, w]: [f32; 2]| [a + b, v + w],
+    ///     |[sum, weight]| [sum / weight, weight],
+    /// );
+    /// ```
+    pub fn insert_fold_fn<T: Element, const N: usize>(
+        &mut self,
+        name: &str,
+        version: u32,
+        combine: impl Fn([T; N], [T; N]) -> [T; N] + Send + Sync + 'static,
+        finish: impl Fn([T; N]) -> [T; N] + Send + Sync + 'static,
+    ) {
+        self.insert_fold(name, version, FoldOf::new(combine, finish));
+    }
+
     /// Adds arithmetic that needs the values of all ranks at once, range by range. Its elements have at most
     /// [`MAX_ELEMENT`] bytes.
     pub fn insert_columns(&mut self, name: &str, version: u32, columns: impl Columns + 'static) {
@@ -199,12 +293,31 @@ impl Registry {
         self.insert_columns(name, version, ColumnsOf::new(function));
     }
 
+    /// Adds a function that makes one value of two, of any serde type: the hub calls it with values in the group's order, in
+    /// the shape of [`fold_tree`]. It has to be associative; commutative it need not be.
+    ///
+    /// ```
+    /// use edgempi_core::hub::Registry;
+    ///
+    /// let mut operations = Registry::new();
+    /// operations.insert_reduce("longest", 1, |a: String, b: String| if a.len() >= b.len() { a } else { b });
+    /// ```
+    pub fn insert_reduce<T: Serialize + DeserializeOwned + 'static>(
+        &mut self,
+        name: &str,
+        version: u32,
+        function: impl Fn(T, T) -> T + Send + Sync + 'static,
+    ) {
+        self.insert(name, version, Arc::new(Reduce { function, value: core::marker::PhantomData }));
+    }
+
     fn add(&mut self, name: &str, version: u32, operation: Registered) {
         self.operations.insert(name.to_owned(), (version, operation));
     }
 
     /// Adds a function on serde values: it gets the call and each source's input in the group's order, and returns an
-    /// output for each destination. An error is told to every participant, as its text.
+    /// output for each destination. An error is told to every participant: its text, and what a program can turn into the
+    /// error again. A `String` or `&str` will do.
     ///
     /// ```
     /// use edgempi_core::Rank;
@@ -226,7 +339,7 @@ impl Registry {
         P: DeserializeOwned + 'static,
         I: DeserializeOwned + 'static,
         O: Serialize + 'static,
-        E: Display + 'static,
+        E: Display + Serialize + 'static,
     {
         self.insert(name, version, Arc::new(Typed { function, types: core::marker::PhantomData }));
     }

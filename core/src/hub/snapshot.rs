@@ -201,7 +201,8 @@ impl Hub {
         }
         self.send_to_peer(peer, Down::Goodbye(Goodbye { reason: GoodbyeReason::Finished }), Payload::new());
         if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.who = Who::Leaving;
+            // That was the last that it hears.
+            peer.who = Who::Rejected;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::payload::Payload;
 
 use super::job::{Done, Job, Output, Work};
 use super::operation::{Folding, Operation, Phase, Plan, Shape};
-use super::registry::MAX_ELEMENT;
+use super::registry::{ApplyError, MAX_ELEMENT};
 use super::stream::Stream;
 use super::{Hub, Refusal};
 use crate::error::{Category, Fault};
@@ -84,7 +84,7 @@ impl Hub {
         let element = folding.combine.element_size() as u64;
         if element == 0 || element > MAX_ELEMENT {
             let text = format!("{call} combines elements of {element} bytes; the hub takes from 1 to {MAX_ELEMENT}");
-            return Err((Fault::of_size(Category::Remote, element, MAX_ELEMENT), text));
+            return Err((Fault::new(Category::Remote), text));
         }
         if !len.is_multiple_of(element) {
             let text =
@@ -164,7 +164,10 @@ impl Hub {
                     self.folded(&mut operation, &whole, prefixes);
                 }
                 Ok(Output::Applied(outputs)) => self.applied(&mut operation, outputs),
-                Err((fault, text)) => self.fail_operation(&mut operation, fault, &text),
+                Err(ApplyError { text, encoded }) => {
+                    operation.error = encoded;
+                    self.fail_operation(&mut operation, Fault::new(Category::Remote), &text);
+                }
             }
         }
         self.put_back(operation);

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use super::Named;
 use crate::datatype::{Datatype, Element, ReduceOp};
 
 /// What a reduction of objects does.
@@ -20,6 +21,8 @@ pub enum Reduction<T> {
     },
     /// A function folds at the ranks, in the same shape.
     Function(Box<dyn FnMut(T, T) -> T + Send>),
+    /// A function that is registered at the hub folds there, in the same shape.
+    Named(Named),
 }
 
 impl<T> core::fmt::Debug for Reduction<T> {
@@ -27,11 +30,13 @@ impl<T> core::fmt::Debug for Reduction<T> {
         match self {
             Self::Builtin { op, datatype, .. } => write!(f, "Builtin({op} of {datatype})"),
             Self::Function(_) => f.write_str("Function"),
+            Self::Named(named) => write!(f, "{named:?}"),
         }
     }
 }
 
-/// Something that makes one value of two: a [`ReduceOp`] for elements, a closure for any type.
+/// Something that makes one value of two: a [`ReduceOp`] for elements, a closure for any type, or the name of a function
+/// at the hub ([`Named`]).
 ///
 /// The closure has to be associative; it is called with values in rank order, in the shape of
 /// [`fold_tree`](super::fold_tree). Commutative it need not be.
@@ -48,6 +53,12 @@ impl<T: Element> Reducer<T> for ReduceOp {
             encode: |value| value.as_bytes().to_vec(),
             decode: |bytes| T::read_from_bytes(bytes).ok(),
         }
+    }
+}
+
+impl<T> Reducer<T> for Named {
+    fn into_reduction(self) -> Reduction<T> {
+        Reduction::Named(self)
     }
 }
 

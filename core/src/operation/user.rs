@@ -56,3 +56,35 @@ pub trait Operation {
     /// sources, who say the parameters, and destinations, or nobody learns how it ended.
     fn group(&self) -> Group<'_>;
 }
+
+/// The name of an operation that takes no parameters and is registered at the hub: a function that reduces objects
+/// (`Registry::insert_reduce`), or a fold or columns of buffers (`Registry::insert_fold`, `insert_columns`).
+///
+/// A rank gives it to `reduce` and `allreduce` in place of a built-in op.
+///
+/// ```
+/// use edgempi_core::operation::Named;
+///
+/// const LONGEST: Named = Named::new("longest");
+/// const MEDIAN: Named = Named::new("median").version(2);
+/// # assert_eq!((LONGEST.name, LONGEST.version, MEDIAN.version), ("longest", 1, 2));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The name under which the hub knows it.
+    pub name: &'static str,
+    /// Counts incompatible changes; the hub's must be the same.
+    pub version: u32,
+}
+
+impl Named {
+    /// Version 1 of the operation of this name.
+    pub const fn new(name: &'static str) -> Self {
+        Self { name, version: 1 }
+    }
+
+    /// Another version of it.
+    pub const fn version(self, version: u32) -> Self {
+        Self { name: self.name, version }
+    }
+}

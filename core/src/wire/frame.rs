@@ -247,7 +247,8 @@ header! {
 }
 
 header! {
-    /// A request has failed. The payload says why, for people.
+    /// A request has failed. The payload says why, for people. Where the user's code at the hub returned an error of its own
+    /// (category [`Remote`](Category::Remote)), `len` may say where that text ends: behind it is the error, as postcard.
     Fail {
         /// The request.
         request: RequestId,
@@ -261,7 +262,7 @@ header! {
         rank: Rank,
         /// How many ranks it concerns.
         count: u32,
-        /// The size that was asked for.
+        /// The size that was asked for; of [`Remote`](Category::Remote) the length of the text, if an error is behind it.
         len: u64,
         /// The size that is allowed.
         max: u64,
@@ -273,7 +274,16 @@ header! {
 impl Fail {
     /// The failure, apart from its request.
     pub fn fault(&self) -> Fault {
-        Fault { category: self.category, rank: self.rank, count: self.count, len: self.len, max: self.max }
+        let len = if self.category == Category::Remote { 0 } else { self.len };
+        Fault { category: self.category, rank: self.rank, count: self.count, len, max: self.max }
+    }
+
+    /// How many bytes of a payload of `payload` bytes are text.
+    pub fn text_len(&self, payload: usize) -> usize {
+        match usize::try_from(self.len) {
+            Ok(len) if self.category == Category::Remote && (1..payload).contains(&len) => len,
+            _ => payload,
+        }
     }
 }
 

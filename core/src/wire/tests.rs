@@ -155,6 +155,23 @@ fn downs() -> Golden<Down> {
             }),
             "0e2e1e000000050002000b0000000a00000014000200000003000000040000000000000005000000000000008813000000000000"
         ),
+        (
+            // Nine bytes of text, then the error of the user's code.
+            "fail with an error",
+            12,
+            Down::Fail(Fail {
+                request: REQUEST,
+                sequence: 11,
+                acknowledged: 10,
+                category: Category::Remote,
+                rank: Rank::new(0),
+                count: 0,
+                len: 9,
+                max: 0,
+                queue_limit: 5000
+            }),
+            "0e2e0c000000050002000b0000000a00000046000000000000000000090000000000000000000000000000008813000000000000"
+        ),
         ("ping", 0, Down::Ping(Ping { acknowledged: 77 }), "1404000000004d000000"),
         ("pong", 0, Down::Pong(Ping { acknowledged: 78 }), "1504000000004e000000"),
         ("goodbye", 3, Down::Goodbye(Goodbye { reason: GoodbyeReason::Shutdown }), "1e010300000002"),

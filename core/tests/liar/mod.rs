@@ -157,7 +157,9 @@ impl Liar {
                 assert_eq!(len, prefix.payload_len as usize);
             }
             Ok(Incoming::Nothing) => assert_eq!(prefix.payload_len, 0, "bytes that nobody takes off the link"),
-            Ok(Incoming::Reason { len } | Incoming::Discard { len }) => assert_eq!(len, prefix.payload_len as usize),
+            Ok(Incoming::Reason { len, .. } | Incoming::Discard { len }) => {
+                assert_eq!(len, prefix.payload_len as usize)
+            }
         }
         match self.endpoint.poll_event() {
             Some(Event::Part { request, part, len }) => {

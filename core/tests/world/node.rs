@@ -63,6 +63,8 @@ pub struct Node {
     size: u32,
     held: HashMap<RequestId, Held>,
     pub outcomes: HashMap<RequestId, Outcome>,
+    /// What was behind the text of a failure.
+    pub errors: HashMap<RequestId, Vec<u8>>,
     /// Sends whose bytes the hub has room for.
     pub owned: Vec<RequestId>,
     pub to_hub: VecDeque<Frame>,
@@ -95,6 +97,7 @@ impl Node {
             size: config.size,
             held: HashMap::new(),
             outcomes: HashMap::new(),
+            errors: HashMap::new(),
             owned: Vec::new(),
             to_hub: VecDeque::new(),
             to_rank: VecDeque::new(),
@@ -257,7 +260,7 @@ impl Node {
                 return;
             }
         };
-        let mut text = String::new();
+        let (mut text, mut error) = (String::new(), Vec::new());
         match incoming {
             Incoming::Nothing => assert!(payload.is_empty()),
             Incoming::Payload { request, part, offset, len } => {
@@ -274,14 +277,19 @@ impl Node {
                 assert_eq!(payload.len(), len);
                 self.held.get_mut(&request).unwrap().unpack(layout, payload);
             }
-            Incoming::Reason { .. } => text = String::from_utf8(payload).unwrap(),
+            Incoming::Reason { len, text: end } => {
+                assert_eq!(payload.len(), len);
+                let mut payload = payload;
+                error = payload.split_off(end);
+                text = String::from_utf8(payload).unwrap();
+            }
             Incoming::Discard { len } => assert_eq!(payload.len(), len),
         }
-        self.hear(text);
+        self.hear(text, error);
     }
 
-    /// What the last frame has led to; the text is what it said.
-    fn hear(&mut self, text: String) {
+    /// What the last frame has led to; the text is what it said, with the error behind it.
+    fn hear(&mut self, text: String, error: Vec<u8>) {
         match self.endpoint.poll_event() {
             None | Some(Event::Welcome(_)) => {}
             Some(Event::Part { request, part, len }) => {
@@ -307,6 +315,7 @@ impl Node {
             }
             Some(Event::Fail { request, fault }) => {
                 self.held.remove(&request);
+                self.errors.insert(request, error);
                 assert!(self.outcomes.insert(request, Outcome::Failed { fault, text }).is_none());
             }
             Some(Event::Released { request }) => {

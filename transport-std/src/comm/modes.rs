@@ -231,8 +231,8 @@ impl Objects<'_> {
     ///
     /// ```
     /// # let worlds = edgempi::local(1)?;
-    /// let objects = worlds[0].comm().objects();
-    /// let (word, _) = objects.sendrecv::<str, String>(0, 0, "myself", 0, 0).wait()?;
+    /// let comm = worlds[0].comm();
+    /// let (word, _) = comm.objects().sendrecv::<str, String>(0, 0, "myself", 0, 0).wait()?;
     /// assert_eq!(word.as_deref(), Some("myself"));
     /// # Ok::<(), edgempi::Error>(())
     /// ```

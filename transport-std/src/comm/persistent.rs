@@ -3,8 +3,9 @@
 use std::panic::Location;
 
 use edgempi_core::request::{Receive, Sent};
-use edgempi_core::{Call, Datatype, Element, Rank, ReduceOp, Source, Status, Tag, TagSelector};
+use edgempi_core::{Call, Datatype, Element, Rank, ReduceOp, Status, Tag, TagSelector};
 
+use super::peers::{IntoDest, IntoSource, NOTHING};
 use super::{Comm, Started, whole};
 use crate::buffers::{Inbound, Outbound, Storage, sized};
 use crate::engine::OwnedCall;
@@ -46,35 +47,41 @@ impl Comm {
     /// # Ok::<(), edgempi::Error>(())
     /// ```
     #[track_caller]
-    pub fn send_init<T: Element>(
-        &self,
-        dest: impl Into<Rank>,
-        tag: impl Into<Tag>,
-        data: Vec<T>,
-    ) -> Persistent<Vec<T>> {
-        self.send_again(Call::Send { dest: dest.into(), tag: tag.into() }, data, Location::caller())
+    pub fn send_init<T: Element>(&self, dest: impl IntoDest, tag: impl Into<Tag>, data: Vec<T>) -> Persistent<Vec<T>> {
+        let tag = tag.into();
+        self.send_again(dest.into_dest().map(|dest| Call::Send { dest, tag }), data, Location::caller())
     }
 
-    /// As [`send_init`](Self::send_init), in synchronous mode: a round ends when a receive has taken its message.
+    /// An [`ssend`](Self::ssend) to be made again and again (MPI 4.1, chapter 3.9): a round ends when a receive has taken its
+    /// message.
     #[track_caller]
-    pub fn ssend_init<T: Element>(
-        &self,
-        dest: impl Into<Rank>,
-        tag: impl Into<Tag>,
-        data: Vec<T>,
-    ) -> Persistent<Vec<T>> {
-        self.send_again(Call::Ssend { dest: dest.into(), tag: tag.into() }, data, Location::caller())
+    pub fn ssend_init<T: Element>(&self, dest: impl IntoDest, tag: impl Into<Tag>, data: Vec<T>) -> Persistent<Vec<T>> {
+        let tag = tag.into();
+        self.send_again(dest.into_dest().map(|dest| Call::Ssend { dest, tag }), data, Location::caller())
     }
 
-    /// As [`send_init`](Self::send_init), in ready mode: a round fails unless a receive waits for its message.
+    /// A [`bsend`](Self::bsend) to be made again and again (MPI 4.1, chapter 3.9): a round ends at once, with a copy of the
+    /// buffer on its way.
     #[track_caller]
-    pub fn rsend_init<T: Element>(
-        &self,
-        dest: impl Into<Rank>,
-        tag: impl Into<Tag>,
-        data: Vec<T>,
-    ) -> Persistent<Vec<T>> {
-        self.send_again(Call::Rsend { dest: dest.into(), tag: tag.into() }, data, Location::caller())
+    pub fn bsend_init<T: Element>(&self, dest: impl IntoDest, tag: impl Into<Tag>, data: Vec<T>) -> Persistent<Vec<T>> {
+        let (comm, site) = (self.clone(), Location::caller());
+        let (dest, tag) = (dest.into_dest(), tag.into());
+        Persistent::new(data, move |data| {
+            let Some(dest) = dest else { return Request::ready(Ok((data, ()))) };
+            let copy = sending(Call::Send { dest, tag }, data.clone());
+            let request = comm.start_at(copy, OnDrop::Detach, site, |_| Ok(()));
+            // It goes on alone, unless it could not be started.
+            let started = if request.is_refused() { request } else { Request::ready(Ok(())) };
+            started.map(move |()| (data, ()))
+        })
+    }
+
+    /// An [`rsend`](Self::rsend) to be made again and again (MPI 4.1, chapter 3.9): a round fails unless a receive waits for its
+    /// message, and [takes the buffer with it](Persistent::set_buffer).
+    #[track_caller]
+    pub fn rsend_init<T: Element>(&self, dest: impl IntoDest, tag: impl Into<Tag>, data: Vec<T>) -> Persistent<Vec<T>> {
+        let tag = tag.into();
+        self.send_again(dest.into_dest().map(|dest| Call::Rsend { dest, tag }), data, Location::caller())
     }
 
     /// A receive of at most `data.len()` elements to be made again and again (MPI 4.1, chapter 3.9). After a round the buffer
@@ -86,18 +93,22 @@ impl Comm {
     #[track_caller]
     pub fn recv_init<T: Element>(
         &self,
-        source: impl Into<Source>,
+        source: impl IntoSource,
         tag: impl Into<TagSelector>,
         data: Vec<T>,
     ) -> Persistent<Vec<T>, Status> {
         let (comm, site) = (self.clone(), Location::caller());
-        let call = Call::Recv { source: source.into(), tag: tag.into() };
+        let (source, tag) = (source.into_source(), tag.into());
         let most = size_of_val(data.as_slice());
-        Persistent::new(data, move |data: Vec<T>| {
+        Persistent::new(data, move |mut data: Vec<T>| {
+            let Some(source) = source else {
+                data.clear();
+                return Request::ready(Ok((data, NOTHING)));
+            };
             let started = Started {
                 receive: Receive::AtMost(most),
                 inbound: Inbound::Whole { storage: Box::new(data), open: true },
-                ..nothing(call, T::DATATYPE)
+                ..nothing(Call::Recv { source, tag }, T::DATATYPE)
             };
             comm.start_at(started, OnDrop::Cancel, site, |completion| {
                 let status = completion.status;
@@ -159,12 +170,7 @@ impl Comm {
             if is_root {
                 return comm.collect(call, send, receive, site);
             }
-            let started = Started {
-                sent: Sent::Equal(size_of_val(send.as_slice())),
-                outbound: Outbound::Whole(Box::new(send)),
-                ..nothing(call, T::DATATYPE)
-            };
-            comm.start_at(started, OnDrop::Detach, site, |completion| {
+            comm.start_at(sending(call, send), OnDrop::Detach, site, |completion| {
                 Ok((SendReceive { send: sent_back(completion)?.0, receive }, ()))
             })
         })
@@ -233,7 +239,7 @@ impl Comm {
     pub fn reduce_init<T: Element>(&self, root: impl Into<Rank>, data: Vec<T>, op: ReduceOp) -> Persistent<Vec<T>> {
         let (comm, site, root) = (self.clone(), Location::caller(), root.into());
         let is_root = root == self.rank();
-        Persistent::new(data, move |data| comm.fold(Call::Reduce { root, op }, data, is_root, site))
+        Persistent::new(data, move |data| comm.folding(Call::Reduce { root, op }, data, is_root, site))
     }
 
     /// An [`allreduce`](Self::allreduce) to be made again and again (MPI 4.1, chapter 6.12.8). The result takes the place of
@@ -241,17 +247,83 @@ impl Comm {
     #[track_caller]
     pub fn allreduce_init<T: Element>(&self, data: Vec<T>, op: ReduceOp) -> Persistent<Vec<T>> {
         let (comm, site) = (self.clone(), Location::caller());
-        Persistent::new(data, move |data| comm.fold(Call::Allreduce { op }, data, true, site))
+        Persistent::new(data, move |data| comm.folding(Call::Allreduce { op }, data, true, site))
     }
 
-    fn send_again<T: Element>(&self, call: Call<'static>, data: Vec<T>, site: Place) -> Persistent<Vec<T>> {
+    /// A `reduce_scatter_block` to be made again and again (MPI 4.1, chapter 6.12.9): everybody's data are combined element by
+    /// element, and each rank receives a block of the result. Size must divide their length.
+    #[track_caller]
+    pub fn reduce_scatter_block_init<T: Element>(&self, data: Vec<T>, op: ReduceOp) -> Persistent<SendReceive<T>> {
+        let (comm, site) = (self.clone(), Location::caller());
+        let size = self.size() as usize;
+        Persistent::new(SendReceive::sending(data), move |SendReceive { send, receive }| {
+            if !send.len().is_multiple_of(size) {
+                let len = send.len();
+                let text = format!("{len} elements can not be divided into one block for each of {size} ranks");
+                return Request::refused(Error::invalid(text));
+            }
+            let block = send.len() / size;
+            comm.fold_block(Call::ReduceScatterBlock { op }, send, receive, block, site)
+        })
+    }
+
+    /// A `reduce_scatter` to be made again and again (MPI 4.1, chapter 6.12.10): as
+    /// [`reduce_scatter_block_init`](Self::reduce_scatter_block_init), but this rank receives `count` elements, behind those of
+    /// the ranks before it.
+    #[track_caller]
+    pub fn reduce_scatter_init<T: Element>(
+        &self,
+        data: Vec<T>,
+        count: usize,
+        op: ReduceOp,
+    ) -> Persistent<SendReceive<T>> {
+        let (comm, site) = (self.clone(), Location::caller());
+        Persistent::new(SendReceive::sending(data), move |SendReceive { send, receive }| {
+            comm.fold_block(Call::ReduceScatter { op }, send, receive, count, site)
+        })
+    }
+
+    /// A `scan` to be made again and again (MPI 4.1, chapter 6.12.11). What the ranks up to this one give, combined, takes the
+    /// place of the data.
+    #[track_caller]
+    pub fn scan_init<T: Element>(&self, data: Vec<T>, op: ReduceOp) -> Persistent<Vec<T>> {
+        let (comm, site) = (self.clone(), Location::caller());
+        Persistent::new(data, move |data| comm.folding(Call::Scan { op }, data, true, site))
+    }
+
+    /// An `exscan` to be made again and again (MPI 4.1, chapter 6.12.12). What the ranks before this one give, combined, takes
+    /// the place of the data; on rank 0 they stay.
+    #[track_caller]
+    pub fn exscan_init<T: Element>(&self, data: Vec<T>, op: ReduceOp) -> Persistent<Vec<T>> {
+        let (comm, site) = (self.clone(), Location::caller());
+        let receives = self.rank() != 0;
+        Persistent::new(data, move |data| comm.folding(Call::Exscan { op }, data, receives, site))
+    }
+
+    /// A round of a reduction that brings this rank `count` elements.
+    fn fold_block<T: Element>(
+        &self,
+        call: Call<'static>,
+        send: Vec<T>,
+        receive: Vec<T>,
+        count: usize,
+        site: Place,
+    ) -> Request<'static, (SendReceive<T>, ())> {
+        let Some(own) = sized(receive, count) else { return no_memory(count) };
+        let started = Started {
+            receive: Receive::Exactly(size_of_val(own.as_slice())),
+            inbound: Inbound::Whole { storage: Box::new(own), open: false },
+            ..sending(call, send)
+        };
+        self.start_both(started, site)
+    }
+
+    /// Sends by `call`, if there is somebody to send to.
+    fn send_again<T: Element>(&self, call: Option<Call<'static>>, data: Vec<T>, site: Place) -> Persistent<Vec<T>> {
         let comm = self.clone();
         Persistent::new(data, move |data| {
-            let started = Started {
-                sent: Sent::Equal(size_of_val(data.as_slice())),
-                outbound: Outbound::Whole(Box::new(data)),
-                ..nothing(call, T::DATATYPE)
-            };
+            let Some(call) = call else { return Request::ready(Ok((data, ()))) };
+            let started = sending(call, data);
             comm.start_at(started, OnDrop::Detach, site, |completion| Ok((sent_back(completion)?.0, ())))
         })
     }
@@ -269,7 +341,7 @@ impl Comm {
         })
     }
 
-    fn fold<T: Element>(
+    fn folding<T: Element>(
         &self,
         call: Call<'static>,
         data: Vec<T>,
@@ -344,6 +416,15 @@ fn nothing(call: Call<'static>, datatype: Datatype) -> Started {
         receive: Receive::Exactly(0),
         outbound: Outbound::Nothing,
         inbound: Inbound::Nothing,
+    }
+}
+
+/// A call that sends all of these elements, and receives nothing.
+fn sending<T: Element>(call: Call<'static>, data: Vec<T>) -> Started {
+    Started {
+        sent: Sent::Equal(size_of_val(data.as_slice())),
+        outbound: Outbound::Whole(Box::new(data)),
+        ..nothing(call, T::DATATYPE)
     }
 }
 

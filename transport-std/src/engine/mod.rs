@@ -33,6 +33,7 @@ use crate::error::Error;
 use crate::request::block_until;
 use crate::signal::Signal;
 pub(crate) use hub::HubDriver;
+pub(crate) use payload::Reason;
 pub(crate) use rank::RankDriver;
 pub(crate) use state::{Asked, OwnedCall, State, StateGuard};
 use token::Token;

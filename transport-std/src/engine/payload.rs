@@ -18,10 +18,18 @@ pub(crate) enum Receiving {
     Place { pending: Arc<Pending>, part: usize, offset: usize, len: usize },
     /// It is collected, then taken apart.
     Collect { pending: Arc<Pending>, id: RequestId, layout: Layout, bytes: Vec<u8> },
-    /// It says why.
-    Reason { bytes: Vec<u8> },
+    /// It says why: `text` bytes for people, then the error of the user's code.
+    Reason { bytes: Vec<u8>, text: usize },
     /// Nobody wants it.
     Discard { len: usize },
+}
+
+/// Why something failed.
+#[derive(Default)]
+pub(crate) struct Reason {
+    pub(crate) text: String,
+    /// What the user's code at the hub returned as its error, as postcard.
+    pub(crate) error: Vec<u8>,
 }
 
 /// A payload that is not what its request can take, and why.
@@ -35,7 +43,7 @@ impl Receiving {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Place { len, .. } | Self::Discard { len } => *len,
-            Self::Collect { bytes, .. } | Self::Reason { bytes } => bytes.len(),
+            Self::Collect { bytes, .. } | Self::Reason { bytes, .. } => bytes.len(),
         }
     }
 
@@ -54,14 +62,14 @@ impl Receiving {
                 return Ok(());
             }
             Self::Discard { .. } => return Ok(()),
-            Self::Collect { bytes, .. } | Self::Reason { bytes } => bytes,
+            Self::Collect { bytes, .. } | Self::Reason { bytes, .. } => bytes,
         };
         payload.clone_into(place);
         Ok(())
     }
 
     /// All of it has come: takes a collected result apart. Returns the reason, if that is what it was.
-    pub(crate) fn finish(self) -> Result<String, Refused> {
+    pub(crate) fn finish(self) -> Result<Reason, Refused> {
         match self {
             Self::Collect { pending, id, layout, bytes } => {
                 let taken = match (&mut pending.lock().buffers, layout) {
@@ -69,10 +77,13 @@ impl Receiving {
                     (Some(buffers), Layout::Varied) => buffers.take_parts(&bytes),
                     _ => Ok(()),
                 };
-                taken.map(|()| String::new()).map_err(|reason| Refused { request: id, reason })
+                taken.map(|()| Reason::default()).map_err(|reason| Refused { request: id, reason })
             }
-            Self::Reason { bytes } => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-            Self::Place { .. } | Self::Discard { .. } => Ok(String::new()),
+            Self::Reason { mut bytes, text } => {
+                let error = bytes.split_off(text.min(bytes.len()));
+                Ok(Reason { text: String::from_utf8_lossy(&bytes).into_owned(), error })
+            }
+            Self::Place { .. } | Self::Discard { .. } => Ok(Reason::default()),
         }
     }
 }
@@ -145,7 +156,7 @@ impl State {
                 },
                 _ => Receiving::Discard { len },
             },
-            Incoming::Reason { len } => Receiving::Reason { bytes: vec![0; len] },
+            Incoming::Reason { len, text } => Receiving::Reason { bytes: vec![0; len], text },
             Incoming::Discard { len } => Receiving::Discard { len },
         })
     }

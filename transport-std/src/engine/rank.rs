@@ -8,7 +8,7 @@ use edgempi_core::Status;
 use edgempi_core::endpoint::{Content, Outgoing};
 use edgempi_core::wire::{MAX_HEAD_LEN, PREFIX_LEN, Prefix};
 
-use super::payload::{Receiving, no_place};
+use super::payload::{Reason, Receiving, no_place};
 use super::{Engine, RANK_KEY, State};
 use crate::codec::{Fill, FrameReader};
 use crate::error::Error;
@@ -140,7 +140,7 @@ impl RankDriver {
                     }
                 }
             }
-            Receiving::Collect { bytes, .. } | Receiving::Reason { bytes } => {
+            Receiving::Collect { bytes, .. } | Receiving::Reason { bytes, .. } => {
                 let (n, fill) = self.reader.read(&mut bytes[*got..], &mut self.link)?;
                 (n, fill, bytes.len())
             }
@@ -173,7 +173,7 @@ impl RankDriver {
 
     /// The payload is in its place.
     fn finish(&mut self, engine: &Engine) {
-        let finished = self.receiving.take().map_or(Ok(String::new()), |(receiving, _)| receiving.finish());
+        let finished = self.receiving.take().map_or(Ok(Reason::default()), |(receiving, _)| receiving.finish());
         let mut state = engine.state();
         if state.finish(finished) {
             drop(state);

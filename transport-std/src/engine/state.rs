@@ -11,7 +11,7 @@ use edgempi_core::{Call, Category, Datatype, Endpoint, Fault, Group, Instant, Ra
 
 use super::held::{Called, Held};
 use super::names::{MAX_BYTES, Names};
-use super::payload::Refused;
+use super::payload::{Reason, Refused};
 use crate::error::Error;
 use crate::pending::Pending;
 use crate::signal::Signal;
@@ -239,7 +239,7 @@ impl State {
                 self.late.push(pending);
                 return Ok(RequestId::NONE);
             }
-            Err(fault) => return Err(Error::from_hub(fault, String::new())),
+            Err(fault) => return Err(Error::from_hub(fault, Reason::default())),
         };
         if is_collective {
             self.names.start(communicator.id, group);
@@ -382,7 +382,7 @@ impl State {
     }
 
     /// What the last frame was about, now that its payload has been taken.
-    fn handle_event(&mut self, event: Event, reason: String) {
+    fn handle_event(&mut self, event: Event, reason: Reason) {
         match event {
             Event::Welcome(_) => self.resolutions.push(Resolution::Joined(Ok(()))),
             Event::Part { request, part, len } => {
@@ -411,7 +411,7 @@ impl State {
                 self.dropped.extend(pending);
             }
             Event::Rejected(Fault { category, .. }) => {
-                let address = self.hub.clone();
+                let (address, reason) = (self.hub.clone(), reason.text);
                 self.lose(&Error::Refused { category, address, reason });
             }
             Event::Goodbye(GoodbyeReason::Finished) => {
@@ -427,10 +427,10 @@ impl State {
 
     /// A payload is in its place, or was not what its request can take: now for what its frame means. Returns whether
     /// that ends the link.
-    pub(crate) fn finish(&mut self, payload: Result<String, Refused>) -> bool {
+    pub(crate) fn finish(&mut self, payload: Result<Reason, Refused>) -> bool {
         let reason = payload.unwrap_or_else(|Refused { request, reason }| {
             self.refuse(request, reason);
-            String::new()
+            Reason::default()
         });
         if let Some(event) = self.endpoint.poll_event() {
             self.handle_event(event, reason);
@@ -499,7 +499,7 @@ fn invalid(fault: Fault, call: &Call<'_>, datatype: Datatype, communicator: Comm
     let Fault { category, len, max, .. } = fault;
     let CommunicatorId { size, rank, .. } = communicator;
     if category != Category::InvalidArgument {
-        return Error::from_hub(fault, String::new());
+        return Error::from_hub(fault, Reason::default());
     }
     let nobody = |rank: Rank, what: &str| {
         Error::invalid(format!("there is no rank {rank} {what}: ranks go from 0 to {}", size.saturating_sub(1)))

@@ -74,6 +74,28 @@ fn a_standard_send_that_the_library_has_taken_is_delivered() -> Result<(), Error
 }
 
 #[test]
+fn a_synchronous_send_is_taken_back_however_short_it_is() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    assert_eq!(comms[1].ssend(0, 7, [1u8]).cancel().wait()?, None);
+    let receive = comms[0].recv::<u8>(1, 7);
+    comms[1].ssend(0, 7, [2u8]).wait()?;
+    assert_eq!(receive.wait()?.0, [2]);
+    finalize(worlds)
+}
+
+#[test]
+fn a_probe_that_finds_nothing_is_taken_back() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    assert_eq!(comms[0].probe(1, 7).cancel().wait()?, None);
+    assert!(comms[0].mprobe(1, 7).cancel().wait()?.is_none());
+    comms[1].send(0, 7, [3u8]).wait()?;
+    assert_eq!(comms[0].recv::<u8>(1, 7).wait()?.0, [3], "no probe keeps it");
+    finalize(worlds)
+}
+
+#[test]
 fn a_collective_refuses_and_goes_on() -> Result<(), Error> {
     let worlds = edgempi::local(2)?;
     let comms = comms(&worlds);

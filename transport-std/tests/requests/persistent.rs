@@ -233,6 +233,95 @@ fn a_synchronous_one_ends_with_its_receive_and_a_ready_one_needs_it_first() -> R
     ready.wait()?;
     assert_eq!(receive.wait()?.0, [2]);
     ready.start()?;
-    assert!(ready.wait().is_err(), "nobody receives");
+    assert!(matches!(ready.wait(), Err(Error::NotReady { .. })), "nobody receives");
+    finalize(worlds)
+}
+
+#[test]
+fn a_buffered_one_ends_at_once_and_its_buffer_may_be_changed() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    let mut buffered = comms[1].bsend_init(0, 7, vec![0u8; LONG]);
+    for round in 0..3 {
+        buffered.buffer_mut().expect("it is back").fill(round);
+        buffered.start()?;
+        assert!(buffered.test());
+        buffered.wait()?;
+    }
+    for round in 0..3 {
+        assert_eq!(comms[0].recv::<u8>(1, 7).wait()?.0, vec![round; LONG]);
+    }
+    let mut invalid = comms[1].bsend_init(9, 7, vec![0u8; 1]);
+    invalid.start()?;
+    assert!(matches!(invalid.wait(), Err(Error::InvalidArgument { .. })));
+    finalize(worlds)
+}
+
+#[test]
+fn messages_to_and_from_nobody_end_at_once() -> Result<(), Error> {
+    let worlds = edgempi::local(1)?;
+    let comm = worlds[0].comm();
+    let nobody: Option<u32> = None;
+    let mut sends = [
+        comm.send_init(nobody, 7, vec![1u8; 3]),
+        comm.ssend_init(nobody, 7, vec![1u8; 3]),
+        comm.bsend_init(nobody, 7, vec![1u8; 3]),
+        comm.rsend_init(nobody, 7, vec![1u8; 3]),
+    ];
+    let mut recv = comm.recv_init(nobody, 7, vec![1u8; 3]);
+    for _ in 0..2 {
+        start_all(&mut sends)?;
+        recv.start()?;
+        assert!(sends.iter().all(Persistent::test) && recv.test());
+        wait_all(sends.iter_mut().map(Persistent::request)).wait()?;
+        assert_eq!(recv.wait()?.bytes, 0);
+        assert!(sends.iter().all(|send| send.buffer() == Some(&vec![1; 3])) && recv.buffer() == Some(&Vec::new()));
+    }
+    finalize(worlds)
+}
+
+#[test]
+fn reductions_of_which_each_rank_receives_something_else() -> Result<(), Error> {
+    let worlds = edgempi::local(3)?;
+    let rounds = |comm: Comm| -> Result<(), Error> {
+        let me = comm.rank().index();
+        let mut scan = comm.scan_init(vec![0u64; 2], Sum);
+        let mut exscan = comm.exscan_init(vec![0u64; 2], Sum);
+        let mut blocks = comm.reduce_scatter_block_init(vec![0u64; 6], Sum);
+        // Rank r receives r elements.
+        let mut varied = comm.reduce_scatter_init(vec![0u64; 3], me, Sum);
+        for round in 1..4u64 {
+            let own = round * (me as u64 + 1);
+            for vector in [&mut scan, &mut exscan] {
+                vector.buffer_mut().expect("it is back").fill(own);
+            }
+            for pair in [&mut blocks, &mut varied] {
+                let send = &mut pair.buffer_mut().expect("it is back").send;
+                send.iter_mut().zip(own..).for_each(|(place, value)| *place = value);
+            }
+            scan.start()?;
+            exscan.start()?;
+            blocks.start()?;
+            varied.start()?;
+            wait_all([&mut varied, &mut blocks].map(Persistent::request)).wait()?;
+            wait_all([&mut exscan, &mut scan].map(Persistent::request)).wait()?;
+            let up_to = |count: usize| (1..=count as u64).sum::<u64>() * round;
+            assert_eq!(scan.buffer(), Some(&vec![up_to(me + 1); 2]));
+            assert_eq!(exscan.buffer(), Some(&vec![if me == 0 { own } else { up_to(me) }; 2]));
+            let totals: Vec<u64> = (0..6).map(|at| up_to(3) + 3 * at).collect();
+            let SendReceive { send, receive } = blocks.buffer().expect("it is back");
+            assert_eq!((receive.as_slice(), send[0]), (&totals[me * 2..][..2], own));
+            let before = [0, 0, 1][me];
+            assert_eq!(varied.buffer().expect("it is back").receive, totals[before..][..me]);
+        }
+        let mut odd = comm.reduce_scatter_block_init(vec![0u64; 4], Sum);
+        odd.start()?;
+        assert!(matches!(odd.wait(), Err(Error::InvalidArgument { .. })));
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let ranks: Vec<_> = comms(&worlds).into_iter().map(|comm| scope.spawn(|| rounds(comm))).collect();
+        ranks.into_iter().try_for_each(|rank| rank.join().expect("nobody panics"))
+    })?;
     finalize(worlds)
 }

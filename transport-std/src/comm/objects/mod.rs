@@ -5,6 +5,7 @@ mod point_to_point;
 mod reduce;
 mod scan;
 
+use edgempi_core::operation::Named;
 use edgempi_core::request::{Receive, Sent};
 use edgempi_core::{Call, Datatype, Rank};
 use serde::Serialize;
@@ -156,4 +157,9 @@ fn all<T: DeserializeOwned>(completion: Completion) -> Result<Vec<T>, Error> {
 
 fn element<T>(completion: Completion, decode: fn(&[u8]) -> Option<T>) -> Result<T, Error> {
     decode(&whole::<u8>(completion)?).ok_or(Error::Finalized)
+}
+
+/// A function at the hub makes one value for all who receive.
+fn only_reduces(named: Named) -> Error {
+    Error::invalid(format!("{named:?} runs at the hub, for reduce and allreduce; give a closure here"))
 }

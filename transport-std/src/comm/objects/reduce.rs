@@ -1,19 +1,20 @@
 //! Objects that are combined.
 
-use edgempi_core::operation::{Reducer, Reduction, fold_tree};
+use edgempi_core::operation::{Named, Reducer, Reduction, fold_tree};
 use edgempi_core::request::Receive;
-use edgempi_core::{Call, Rank};
+use edgempi_core::{Call, Group, Rank, Ranks};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Objects, element};
+use super::{Objects, element, encode, only_reduces};
 use crate::comm::{Started, whole};
 use crate::error::Error;
 use crate::request::{OnDrop, Request};
 
 impl Objects<'_> {
     /// Combines every rank's value at the root (MPI 4.1, chapter 6.9.1), by a built-in op where the value is an element,
-    /// or by a closure, which runs at the root. `None` on the other ranks.
+    /// by a closure, which runs at the root, or by a function at the hub ([`Named`], which
+    /// [`Registry::insert_reduce`](crate::hub::Registry::insert_reduce) adds). `None` on the other ranks.
     ///
     /// The closure gets values in rank order, and has to be associative. All ranks give one, or all a built-in op. Write
     /// the types of what it takes: they are not inferred, because a built-in op could stand there as well.
@@ -45,6 +46,11 @@ impl Objects<'_> {
                     false => Ok(None),
                 })
             }
+            Reduction::Named(named) => {
+                let root = [root];
+                let group = Group { sources: Ranks::All, destinations: Ranks::List(&root) };
+                self.named(named, group, &value)
+            }
             Reduction::Function(function) => {
                 self.gather(root, &value).map(move |values| values.and_then(|values| fold_tree(values, function)))
             }
@@ -52,7 +58,8 @@ impl Objects<'_> {
     }
 
     /// Combines every rank's value at every rank (MPI 4.1, chapter 6.9.6), by a built-in op where the value is an
-    /// element, or by a closure, which runs at every rank. See [`reduce`](Self::reduce) for what a closure has to be.
+    /// element, by a closure, which runs at every rank, or by a function at the hub ([`Named`]), which runs once. See
+    /// [`reduce`](Self::reduce) for what a closure has to be.
     ///
     /// ```
     /// # let worlds = edgempi::local(3)?;
@@ -77,6 +84,10 @@ impl Objects<'_> {
             Reduction::Builtin { op, datatype, encode, decode } => {
                 let started = self.element(Call::Allreduce { op }, datatype, encode(&value), true);
                 self.comm.start(started, OnDrop::Detach, move |completion| element(completion, decode))
+            }
+            Reduction::Named(named) => {
+                let request = self.named(named, Group::ALL, &value);
+                request.and_then(|value| value.ok_or(Error::Finalized))
             }
             Reduction::Function(function) => {
                 let request = self.allgather(&value);
@@ -124,6 +135,7 @@ impl Objects<'_> {
                     elements.map(|element| decode(element).ok_or(Error::Finalized)).collect()
                 })
             }
+            Reduction::Named(named) => Request::refused(only_reduces(named)),
             Reduction::Function(mut function) => {
                 let mut values = values.into_iter();
                 let blocks: Vec<Vec<T>> = counts.iter().map(|count| values.by_ref().take(*count).collect()).collect();
@@ -167,5 +179,17 @@ impl Objects<'_> {
     {
         let counts = vec![1; self.comm.size() as usize];
         self.reduce_scatter(values, &counts, reducer).and_then(|mut values| values.pop().ok_or(Error::Finalized))
+    }
+
+    /// The hub's function combines the values of a group's sources for its destinations.
+    #[track_caller]
+    fn named<T>(&self, named: Named, group: Group<'_>, value: &T) -> Request<'static, Option<T>>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        match encode(value) {
+            Ok(bytes) => self.comm.call_user(named, group, bytes),
+            Err(error) => Request::refused(error),
+        }
     }
 }

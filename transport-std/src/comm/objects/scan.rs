@@ -5,7 +5,7 @@ use edgempi_core::operation::{Reducer, Reduction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Objects, element};
+use super::{Objects, element, only_reduces};
 use crate::error::Error;
 use crate::request::{OnDrop, Request};
 
@@ -36,6 +36,7 @@ impl Objects<'_> {
                 let started = self.element(Call::Scan { op }, datatype, encode(&value), true);
                 self.comm.start(started, OnDrop::Detach, move |completion| element(completion, decode))
             }
+            Reduction::Named(named) => Request::refused(only_reduces(named)),
             Reduction::Function(function) => self
                 .allgather(&value)
                 .and_then(move |values| values.into_iter().take(own + 1).reduce(function).ok_or(Error::Finalized)),
@@ -68,6 +69,7 @@ impl Objects<'_> {
                     _ => element(completion, decode).map(Some),
                 })
             }
+            Reduction::Named(named) => Request::refused(only_reduces(named)),
             Reduction::Function(function) => {
                 self.allgather(&value).map(move |values| values.into_iter().take(own).reduce(function))
             }
