@@ -49,8 +49,10 @@ fn balanced(nodes: u32, dimensions: usize, limit: u32) -> Option<Vec<u32>> {
 
 /// In ascending order.
 fn divisors(number: u32) -> Vec<u32> {
-    let low: Vec<u32> =
-        (1..).take_while(|one| u64::from(*one).pow(2) <= number.into()).filter(|one| number % one == 0).collect();
+    let low: Vec<u32> = (1..)
+        .take_while(|one| u64::from(*one).pow(2) <= number.into())
+        .filter(|one| number.is_multiple_of(*one))
+        .collect();
     let high = low.iter().rev().map(|one| number / one).filter(|other| u64::from(*other).pow(2) > number.into());
     low.iter().copied().chain(high).collect()
 }
