@@ -141,6 +141,9 @@ pub enum Call<'a> {
     Split,
     /// This rank is done with the communicator (7.4.3); nobody waits for the others.
     Free,
+    /// Who is in the communicator (7.3.2): receives the ranks in the world of its members, in the order of their ranks in
+    /// it, a little-endian `u32` each. The hub answers at once; nobody waits for the others.
+    Members,
     /// An operation that the user registered at the hub.
     User {
         /// The operation's registered name.
@@ -181,6 +184,7 @@ impl Call<'_> {
             Self::Mrecv { message, discard } => Call::Mrecv { message, discard },
             Self::Split => Call::Split,
             Self::Free => Call::Free,
+            Self::Members => Call::Members,
             Self::User { .. } => return None,
         })
     }
@@ -199,35 +203,57 @@ impl Call<'_> {
     }
 }
 
-/// What a rank says in a [`Call::Split`]: 12 bytes, little-endian.
+/// What the ranks of one new communicator have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Color {
+    /// A number that they say (7.4.2).
+    Number(u32),
+    /// What kind of process they are, which the hub knows of each: hosts, boards and virtual ranks part (7.4.2, a type of
+    /// our own).
+    Kind,
+    /// A text or number of 16 bytes that they say: the identity of a machine (7.4.2, `COMM_TYPE_SHARED`).
+    Text([u8; 16]),
+}
+
+/// What a rank says in a [`Call::Split`]: 24 bytes, little-endian. What the ranks say has to be of one sort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SplitRequest {
     /// Ranks of one colour form a communicator; a rank without one is in none (MPI's `UNDEFINED`).
-    pub color: Option<u32>,
+    pub color: Option<Color>,
     /// New ranks go by key, and among equal keys by old rank.
     pub key: i32,
 }
 
 impl SplitRequest {
     /// Its bytes on the wire.
-    pub const LEN: usize = 12;
+    pub const LEN: usize = 24;
 
-    /// As it travels.
+    /// As it travels: the sort of colour, its key, and 16 bytes of the colour.
     pub fn to_bytes(self) -> [u8; Self::LEN] {
+        let (sort, color): (u32, u128) = match self.color {
+            None => (0, 0),
+            Some(Color::Number(number)) => (1, number.into()),
+            Some(Color::Kind) => (2, 0),
+            Some(Color::Text(text)) => (3, u128::from_le_bytes(text)),
+        };
         let mut bytes = [0; Self::LEN];
-        let words = [u32::from(self.color.is_some()), self.color.unwrap_or(0), self.key as u32];
-        for (place, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(words) {
-            *place = word.to_le_bytes();
-        }
+        let words = [sort, self.key as u32].map(u32::to_le_bytes);
+        let all = words.as_flattened().iter().copied().chain(color.to_le_bytes());
+        bytes.iter_mut().zip(all).for_each(|(place, byte)| *place = byte);
         bytes
     }
 
     /// What the hub reads; `None` if the bytes mean nothing.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let ([defined, color, key], []) = bytes.as_chunks::<4>() else { return None };
-        let color = match u32::from_le_bytes(*defined) {
-            0 => None,
-            1 => Some(u32::from_le_bytes(*color)),
+        let bytes: &[u8; Self::LEN] = bytes.try_into().ok()?;
+        let (sort, rest) = bytes.split_first_chunk::<4>()?;
+        let (key, color) = rest.split_first_chunk::<4>()?;
+        let text: [u8; 16] = color.try_into().ok()?;
+        let color = match (u32::from_le_bytes(*sort), u128::from_le_bytes(text)) {
+            (0, 0) => None,
+            (1, number) => Some(Color::Number(u32::try_from(number).ok()?)),
+            (2, 0) => Some(Color::Kind),
+            (3, _) => Some(Color::Text(text)),
             _ => return None,
         };
         Some(Self { color, key: i32::from_le_bytes(*key) })

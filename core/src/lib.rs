@@ -172,7 +172,7 @@ pub mod serial;
 pub mod time;
 pub mod wire;
 
-pub use communicator::{Buffers, Call, Communicator, Sendrecv, SplitRequest, SplitResult, Status};
+pub use communicator::{Buffers, Call, Color, Communicator, Sendrecv, SplitRequest, SplitResult, Status};
 pub use datatype::{Datatype, Element, Locatable, Located, Logical, ReduceOp};
 pub use endpoint::Endpoint;
 pub use error::{Category, Fault};

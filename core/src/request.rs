@@ -96,6 +96,8 @@ pub enum CallCode {
     Split = 48,
     /// [`Call::Free`]
     Free = 49,
+    /// [`Call::Members`]
+    Members = 50,
     /// [`Call::User`]
     User = 64,
 }
@@ -131,6 +133,7 @@ impl CallCode {
             Call::Exscan { .. } => Self::Exscan,
             Call::Split => Self::Split,
             Call::Free => Self::Free,
+            Call::Members => Self::Members,
             Call::User { .. } => Self::User,
         }
     }
@@ -166,6 +169,7 @@ impl CallCode {
             31 => Exscan,
             48 => Split,
             49 => Free,
+            50 => Members,
             64 => User,
             _ => return None,
         })
@@ -201,6 +205,7 @@ impl CallCode {
             Self::Exscan => "exscan",
             Self::Split => "split",
             Self::Free => "free",
+            Self::Members => "group",
             Self::User => "user operation",
         }
     }
@@ -224,7 +229,7 @@ impl CallCode {
 
     /// Whether all ranks of a communicator or group make it together, in one order.
     pub const fn is_collective(self) -> bool {
-        !(self.is_send() || self.is_receive() || matches!(self, Self::Free))
+        !(self.is_send() || self.is_receive() || matches!(self, Self::Free | Self::Members))
     }
 }
 
@@ -258,7 +263,7 @@ impl Role {
         let (up, down) = match *call {
             Call::Barrier | Call::Free | Call::Probe { .. } | Call::Mprobe { .. } => (None, None),
             Call::Bcast { root } if root == rank => (One, None),
-            Call::Bcast { .. } | Call::Recv { .. } | Call::Mrecv { .. } => (None, One),
+            Call::Bcast { .. } | Call::Recv { .. } | Call::Mrecv { .. } | Call::Members => (None, One),
             Call::Gather { root } | Call::Gatherv { root } if root == rank => (None, EachOther),
             Call::Gather { .. } | Call::Gatherv { .. } => (One, None),
             Call::Send { .. } | Call::Ssend { .. } | Call::Rsend { .. } => (One, None),

@@ -3,8 +3,9 @@
 mod world;
 
 use edgempi_core::request::{CommunicatorId, Receive};
+use edgempi_core::wire::RankKind;
 use edgempi_core::{
-    Call, Category, Datatype, Rank, ReduceOp, Source, SplitRequest, SplitResult, Tag, TagSelector, hub,
+    Call, Category, Color, Datatype, Rank, ReduceOp, Source, SplitRequest, SplitResult, Tag, TagSelector, hub,
 };
 use world::{Ask, World};
 
@@ -15,6 +16,10 @@ fn ask(call: Call<'static>, send: Vec<u8>, receive: Receive) -> Ask<'static> {
 }
 
 fn split(color: Option<u32>, key: i32) -> Ask<'static> {
+    split_by(color.map(Color::Number), key)
+}
+
+fn split_by(color: Option<Color>, key: i32) -> Ask<'static> {
     let bytes = SplitRequest { color, key }.to_bytes().to_vec();
     Ask { datatype: Datatype::Object, ..ask(Call::Split, bytes, Receive::Exactly(SplitResult::LEN)) }
 }
@@ -189,4 +194,89 @@ fn a_rank_that_dies_takes_its_communicators_along() {
     world.hub.disconnect(world.now, peer);
     world.settle();
     assert_eq!(world.outcome(1, waiting).fault().0.category, Category::RankFailed);
+}
+
+#[test]
+fn ranks_part_by_kind_which_the_hub_knows() {
+    let config = hub::Config::new(5);
+    let kinds = [RankKind::Host, RankKind::Board, RankKind::Host, RankKind::Virtual, RankKind::Board];
+    let mut world = World::with(config, hub::Registry::new(), |rank, config| config.kind = kinds[rank as usize]);
+    let outcomes = world.all(|_| split_by(Some(Color::Kind), 0));
+    let places: Vec<_> =
+        outcomes.iter().map(|outcome| SplitResult::from_bytes(outcome.bytes().try_into().expect("16 bytes"))).collect();
+    let shape: Vec<_> = places.iter().map(|place| (place.rank.get(), place.size)).collect();
+    assert_eq!(shape, [(0, 2), (0, 2), (1, 2), (0, 1), (1, 2)]);
+    assert_eq!((places[0].id, places[1].id), (places[2].id, places[4].id));
+}
+
+#[test]
+fn all_of_a_colour_of_16_bytes_counts() {
+    let mut world = World::new(4);
+    let outcomes = world.all(|rank| {
+        let mut text = [7; 16];
+        text[if rank == 1 { 0 } else { 15 }] = u8::from(rank > 0);
+        split_by(Some(Color::Text(text)), 0)
+    });
+    let ids: Vec<_> = outcomes.iter().map(|outcome| outcome.bytes()[..8].to_vec()).collect();
+    assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2]);
+    assert_eq!(ids[2], ids[3]);
+}
+
+#[test]
+fn ranks_that_split_by_different_things_are_told_so() {
+    let mut world = World::new(3);
+    let outcomes = world.all(|rank| match rank {
+        0 => split_by(None, 0),
+        1 => split_by(Some(Color::Number(1)), 0),
+        _ => split_by(Some(Color::Kind), 0),
+    });
+    for outcome in outcomes {
+        let (fault, text) = outcome.fault();
+        assert_eq!(fault.category, Category::Mismatch);
+        assert_eq!(text, "the ranks do not agree: rank 1 splits by colour and rank 2 by kind of rank");
+    }
+    world.assert_usable();
+}
+
+#[test]
+fn a_rank_asks_alone_who_is_in_a_communicator() {
+    let mut world = World::new(4);
+    let places = split_world(&mut world, |rank| (Some(rank % 2), -(rank as i32)));
+    let members = |limit| Ask { datatype: Datatype::Object, parts: vec![], ..ask(Call::Members, vec![], limit) };
+    let told = world.ask_on(3, places[3], members(Receive::Exactly(8)));
+    let short = world.ask_on(3, places[3], members(Receive::AtMost(7)));
+    let all = world.ask(0, members(Receive::Exactly(16)));
+    world.settle();
+    assert_eq!(world.outcome(3, told).bytes(), [3, 0, 0, 0, 1, 0, 0, 0]);
+    assert_eq!(world.outcome(0, all).bytes(), [0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0]);
+    let (fault, text) = world.outcome(3, short).fault();
+    assert_eq!((fault.category, fault.len, fault.max), (Category::TooLarge, 8, 7), "{text}");
+    // It is not counted among the collectives.
+    world.assert_usable();
+}
+
+#[test]
+fn a_list_of_members_that_no_frame_holds_is_refused() {
+    let mut world = World::with(hub::Config::new(40), hub::Registry::new(), |_, config| config.max_payload = 64);
+    let members =
+        Ask { datatype: Datatype::Object, parts: vec![], ..ask(Call::Members, vec![], Receive::Exactly(160)) };
+    let told = world.ask(0, members);
+    world.settle();
+    assert_eq!(world.outcome(0, told).fault().0.category, Category::TooLarge);
+}
+
+#[test]
+fn what_a_split_says_is_read_as_it_was_written() {
+    let text = *b"machine number 9";
+    for color in [None, Some(Color::Number(u32::MAX)), Some(Color::Kind), Some(Color::Text(text))] {
+        let request = SplitRequest { color, key: -3 };
+        assert_eq!(SplitRequest::from_bytes(&request.to_bytes()), Some(request));
+    }
+    let golden = SplitRequest { color: Some(Color::Number(0x0102)), key: -1 }.to_bytes();
+    assert_eq!(golden[..10], [1, 0, 0, 0, 255, 255, 255, 255, 2, 1]);
+    assert_eq!(golden[10..], [0; 14]);
+    let mut odd = golden;
+    odd[20] = 1;
+    assert_eq!(SplitRequest::from_bytes(&odd), None, "a number has four bytes");
+    assert_eq!(SplitRequest::from_bytes(&golden[1..]), None);
 }

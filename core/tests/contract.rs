@@ -9,7 +9,9 @@ use edgempi_core::endpoint::{Config, Event, Incoming, Reach};
 use edgempi_core::hub::{self, Hub, PeerId, Registry};
 use edgempi_core::request::{CallCode, CommunicatorId, NameIds, Receive, Sent, Slot, Submission};
 use edgempi_core::wire::{Cancel, Down, Fail, MAX_HEAD_LEN, Ping, Prefix, Submit, SubmitFlags, Up, VERSION, Welcome};
-use edgempi_core::{Call, Category, Datatype, Endpoint, Instant, Rank, ReduceOp, SplitRequest, SplitResult, Tag};
+use edgempi_core::{
+    Call, Category, Color, Datatype, Endpoint, Instant, Rank, ReduceOp, SplitRequest, SplitResult, Tag,
+};
 use world::{Ask, Random, World, ask, barrier, bcast, hello, request_id, submit};
 
 #[test]
@@ -293,9 +295,10 @@ fn a_receive_from_anybody_costs_the_same_however_many_have_sent() {
 fn a_communicator_that_is_freed_again_costs_nothing() {
     let (mut hub, peers) = crowded_hub(2);
     let mut copy = 0;
-    let split = SplitRequest { color: Some(0), key: 0 }.to_bytes();
+    let split = SplitRequest { color: Some(Color::Number(0)), key: 0 }.to_bytes();
     let eager = SubmitFlags::empty().with(SubmitFlags::EAGER);
-    let request = Submit { datatype: 0, flags: eager, send: 12, receive: 16, ..submit(1, 1, CallCode::Split) };
+    let request =
+        Submit { datatype: 0, flags: eager, send: split.len() as u64, receive: 16, ..submit(1, 1, CallCode::Split) };
     for peer in &peers {
         say(&mut hub, *peer, Up::Submit(request), split.to_vec());
     }

@@ -11,7 +11,7 @@ use edgempi_core::endpoint::EAGER_OVERHEAD;
 use edgempi_core::hub::{self, Apply, ApplyError, Hub, PeerId, Registry, Work};
 use edgempi_core::request::CallCode;
 use edgempi_core::wire::{Cancel, Down, MAX_HEAD_LEN, Name, NameKind, Prefix, Submit, SubmitFlags, Up};
-use edgempi_core::{Category, Instant, Rank, SplitRequest, SplitResult, Tag};
+use edgempi_core::{Category, Color, Instant, Rank, SplitRequest, SplitResult, Tag};
 use world::{hello, submit, words};
 
 thread_local! {
@@ -376,7 +376,7 @@ fn a_group_outlives_its_name_for_as_long_as_somebody_waits_in_it() {
     let mut bare = Bare::new(4);
     let eager = SubmitFlags::empty().with(SubmitFlags::EAGER);
     for rank in 0..4 {
-        let split = SplitRequest { color: Some(0), key: 0 }.to_bytes();
+        let split = SplitRequest { color: Some(Color::Number(0)), key: 0 }.to_bytes();
         let call = Submit { send: split.len() as u64, receive: 16, flags: eager, ..call(1, CallCode::Split) };
         bare.say(rank, Up::Submit(call), &split);
         bare.say(rank, Up::Name(Name { kind: NameKind::Operation, id: 1 }), b"\x01\0\0\0count");

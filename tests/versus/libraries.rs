@@ -35,13 +35,20 @@ impl fmt::Display for Library {
     }
 }
 
-/// What is needed and not here, or did not work.
+/// Why there is no comparison.
 #[derive(Debug)]
-pub struct Missing(String);
+pub enum Failure {
+    /// The library to compare with is not installed.
+    Missing(String),
+    /// Something did not work.
+    Failed(String),
+}
 
-impl fmt::Display for Missing {
+impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            Self::Missing(why) | Self::Failed(why) => f.write_str(why),
+        }
     }
 }
 
@@ -54,7 +61,7 @@ pub struct Programs {
 }
 
 /// Compiles both sides.
-pub fn build(objects: bool) -> Result<Programs, Missing> {
+pub fn build(objects: bool) -> Result<Programs, Failure> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("versus");
     let peer = if objects {
         // The system's Python: it is the one that has the system's mpi4py.
@@ -77,7 +84,7 @@ fn target_directory() -> PathBuf {
 
 impl Programs {
     /// The lines that a library prints of so many ranks.
-    pub fn measure(&self, library: Library, ranks: u32, max: u64) -> Result<String, Missing> {
+    pub fn measure(&self, library: Library, ranks: u32, max: u64) -> Result<String, Failure> {
         let mut command = match library {
             Library::OpenMpiTcp | Library::OpenMpiShared => {
                 let layer = if library == Library::OpenMpiTcp { "tcp,self" } else { "vader,self" };
@@ -98,46 +105,38 @@ impl Programs {
         };
         run(&mut command)
     }
-}
 
-impl Missing {
-    pub fn system(error: io::Error) -> Self {
-        Self(format!("the system refuses a socket: {error}"))
-    }
-}
-
-impl Programs {
     /// Microseconds of a broadcast of `len` bytes between two ranks.
-    pub fn broadcast(&self, library: Library, len: usize) -> Result<f64, Missing> {
+    pub fn broadcast(&self, library: Library, len: usize) -> Result<f64, Failure> {
         let mut command = Command::new(&self.edgempi);
         command.args(["bench", "-n", "2", "--only", "bcast", "--sizes", &len.to_string()]);
         command.env("EDGEMPI_PROTO", library.proto());
         let lines = run(&mut command)?;
         let line = lines.lines().find(|line| line.starts_with("bcast"));
         let median = line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok());
-        median.ok_or_else(|| Missing(format!("edgempi prints no time: {lines}")))
+        median.ok_or_else(|| Failure::Failed(format!("edgempi prints no time: {lines}")))
     }
 }
 
 /// Runs a program to its end. Returns what it printed.
-fn run(command: &mut Command) -> Result<String, Missing> {
+fn run(command: &mut Command) -> Result<String, Failure> {
     let name = Path::new(command.get_program()).file_name().unwrap_or(OsStr::new("?")).display().to_string();
     let output =
         command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                Missing(format!("{name} is not here: Debian has it in libopenmpi-dev and openmpi-bin"))
+            io::ErrorKind::NotFound if name != "edgempi" => {
+                Failure::Missing(format!("{name} is not here: Debian has it in libopenmpi-dev and openmpi-bin"))
             }
-            _ => Missing(format!("{name} can't be started: {error}")),
+            _ => Failure::Failed(format!("{name} can't be started: {error}")),
         })?;
     if !output.status.success() {
-        return Err(Missing(format!("{name} failed: {}", output.status)));
+        return Err(Failure::Failed(format!("{name} failed: {}", output.status)));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Writes what a library printed to a file of its own.
-pub fn keep(directory: &Path, library: Library, ranks: u32, turn: u32, lines: &str) -> Result<(), Missing> {
+pub fn keep(directory: &Path, library: Library, ranks: u32, turn: u32, lines: &str) -> Result<(), Failure> {
     let name = format!("{}-{ranks}-{turn}.txt", library.to_string().to_lowercase().replace(' ', "-"));
     let written = fs::create_dir_all(directory).and_then(|()| fs::write(directory.join(name), lines));
-    written.map_err(|error| Missing(format!("can't write to {}: {error}", directory.display())))
+    written.map_err(|error| Failure::Failed(format!("can't write to {}: {error}", directory.display())))
 }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use figures::Figures;
-use libraries::{Library, Missing};
+use libraries::{Failure, Library};
 
 /// Compare edgempi with Open MPI on this machine
 ///
@@ -54,14 +54,18 @@ struct Arguments {
 fn main() -> ExitCode {
     match compare(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(missing) => {
-            eprintln!("{missing}");
-            ExitCode::from(77)
+        Err(failure) => {
+            eprintln!("{failure}");
+            match failure {
+                // Nothing is wrong: what cannot be compared is passed over.
+                Failure::Missing(_) => ExitCode::from(77),
+                Failure::Failed(_) => ExitCode::FAILURE,
+            }
         }
     }
 }
 
-fn compare(arguments: &Arguments) -> Result<(), Missing> {
+fn compare(arguments: &Arguments) -> Result<(), Failure> {
     let programs = libraries::build(arguments.objects)?;
     if arguments.stream {
         return stream::compare(&programs, arguments.turns);

@@ -6,14 +6,14 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Instant;
 
-use super::libraries::{Library, Missing, Programs};
+use super::libraries::{Failure, Library, Programs};
 
 /// Bytes of one measurement, and of each read and write of the plain program.
 const LEN: usize = 64 << 20;
 const PIECE: usize = 256 * 1024;
 
 /// Prints the rates of both, turn by turn, and their ratio.
-pub fn compare(programs: &Programs, turns: u32) -> Result<(), Missing> {
+pub fn compare(programs: &Programs, turns: u32) -> Result<(), Failure> {
     println!("\n| link | plain socket, MB/s | edgempi, MB/s | ratio |\n|---|---|---|---|");
     for (name, library) in [("TCP", Library::EdgempiTcp), ("Unix socket", Library::Edgempi)] {
         let (mut plain, mut ours) = (Vec::new(), Vec::new());
@@ -22,7 +22,7 @@ pub fn compare(programs: &Programs, turns: u32) -> Result<(), Missing> {
                 Library::EdgempiTcp => tcp().and_then(|(from, to)| stream(from, to)),
                 _ => UnixStream::pair().and_then(|(from, to)| stream(from, to)),
             };
-            plain.push(LEN as f64 / seconds.map_err(Missing::system)? / 1e6);
+            plain.push(LEN as f64 / seconds.map_err(refused)? / 1e6);
             ours.push(LEN as f64 / programs.broadcast(library, LEN)?);
         }
         let (plain, ours) = (median(plain), median(ours));
@@ -70,4 +70,8 @@ fn stream<S: Read + Write + Send>(mut from: S, mut to: S) -> io::Result<f64> {
         writing.join().expect("a writer does not panic")?;
         Ok(median(seconds))
     })
+}
+
+fn refused(error: std::io::Error) -> Failure {
+    Failure::Failed(format!("the system refuses a socket: {error}"))
 }

@@ -9,7 +9,7 @@ use core::task::{Context, Poll};
 use edgempi_core::operation::Operation;
 use edgempi_core::request::CommunicatorId;
 use edgempi_core::{
-    Buffers, Call, Category, Communicator, Datatype, Element, Rank, ReduceOp, RequestId, Source, SplitRequest,
+    Buffers, Call, Category, Color, Communicator, Datatype, Element, Rank, ReduceOp, RequestId, Source, SplitRequest,
     SplitResult, Status, Tag, TagSelector,
 };
 use postcard::ser_flavors::Flavor;
@@ -221,7 +221,8 @@ impl<'e> Comm<'e> {
     #[track_caller]
     pub fn split(&self, color: Option<u32>, key: i32) -> Split<'_, 'e> {
         let call = Call::Split;
-        let (send, mut receive) = (SplitRequest { color, key }.to_bytes(), [0; SplitResult::LEN]);
+        let (send, mut receive) =
+            (SplitRequest { color: color.map(Color::Number), key }.to_bytes(), [0; SplitResult::LEN]);
         let mut hand = self.hand(Buffers::Both { send: &send, receive: &mut receive });
         let started = self.drive.submit(self.id, &call, Datatype::Object, &mut hand, None);
         let site = hand.site;

@@ -24,7 +24,7 @@ use crate::site::SITES;
 /// Pieces of frames moved in one poll, each way, before somebody else gets a turn.
 const STEPS_PER_POLL: u32 = 32;
 /// A frame is begun if its head and this much payload fit: any place in the source, where those are told.
-const LEAST_ROOM: usize = MAX_HEAD_LEN + if SITES > 0 { 128 } else { 64 };
+const LEAST_ROOM: usize = MAX_HEAD_LEN + if SITES != 0 { 128 } else { 64 };
 /// Bytes that a function is asked for, or given, at a time.
 const PIECE: usize = 64;
 

@@ -260,6 +260,7 @@ mod comm;
 pub mod config;
 mod engine;
 mod error;
+mod group;
 pub mod hub;
 mod inquiry;
 pub mod link;
@@ -271,6 +272,7 @@ mod request;
 mod signal;
 pub mod sim;
 mod sync;
+mod topology;
 mod world;
 
 /// The programs in README.md, compiled and run by the documentation tests.
@@ -278,7 +280,7 @@ mod world;
 #[doc = include_str!("../../README.md")]
 mod readme {}
 
-pub use comm::{Comm, IntoBuffer, IntoDest, IntoSource, Message, Objects, SendReceive};
+pub use comm::{Comm, IntoBuffer, IntoDest, IntoSource, Message, Objects, SendReceive, SplitType, comm_self};
 pub use config::Config;
 pub use edgempi_core::ReduceOp::{Band, Bor, Bxor, Land, Lor, Lxor, Max, Maxloc, Min, Minloc, Prod, Sum};
 #[doc(inline)]
@@ -290,10 +292,12 @@ pub use edgempi_core::{
 };
 pub use engine::Traffic;
 pub use error::Error;
+pub use group::{Comparison, ProcessGroup, RankRange};
 pub use request::{
     Persistent, Request, WaitAll, WaitAny, WaitSome, block_on, start_all, test_all, test_any, test_some, wait_all,
     wait_any, wait_some,
 };
+pub use topology::{Cartesian, DistGraph, NeighborObjects, Neighborhood, dims_create};
 pub use world::{Builder, Finalize, Init, World, init, local};
 
 /// Requests may be awaited on any thread, and communicators shared among all: a promise that a change in some field would

@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use edgempi_core::hub::{self, Registry};
 use edgempi_core::request::CommunicatorId;
 use edgempi_core::wire::GoodbyeReason;
 
-use crate::comm::Comm;
+use crate::comm::{Comm, get_or_start};
 use crate::config::{Config, Resolved, Threads, unknown_variables};
 use crate::engine::{Engine, HubDriver, RankDriver, State, Traffic};
 use crate::error::Error;
@@ -229,7 +229,14 @@ impl Joined {
 
     fn into_world(self) -> World {
         let Self { engine, id, message_size, hosts, ended } = self;
-        World { comm: Comm::world(engine.clone(), id, message_size), engine, hosts, ended, is_left: false }
+        World {
+            comm: Comm::world(engine.clone(), id, message_size),
+            engine,
+            hosts,
+            ended,
+            is_left: false,
+            alone: Mutex::default(),
+        }
     }
 }
 
@@ -281,12 +288,24 @@ pub struct World {
     hosts: bool,
     ended: Signal<()>,
     is_left: bool,
+    /// This rank's communicator of itself alone, if it was asked for.
+    alone: Mutex<Option<Comm>>,
 }
 
 impl World {
     /// The communicator of all ranks (MPI's `COMM_WORLD`).
     pub fn comm(&self) -> Comm {
         self.comm.clone()
+    }
+
+    /// The communicator of this rank alone (MPI's `COMM_SELF`), which is there when the world is over, too; see
+    /// [`comm_self`](crate::comm_self()).
+    ///
+    /// # Errors
+    ///
+    /// As [`comm_self`](crate::comm_self()).
+    pub fn comm_self(&self) -> Result<Comm, Error> {
+        get_or_start(&self.alone, self.rank())
     }
 
     /// This process's rank.

@@ -82,6 +82,10 @@ impl Hub {
         match signature.call {
             CallCode::Send | CallCode::Ssend | CallCode::Rsend => self.on_send(rank, submit, payload),
             CallCode::Free => self.on_free(rank, &submit),
+            CallCode::Members => {
+                self.on_members(rank, &submit);
+                Ok(())
+            }
             CallCode::Mrecv => self.on_mrecv(rank, submit),
             call if call.is_receive() => match self.take_notice(rank, submit.communicator) {
                 Some((fault, text)) => {

@@ -11,10 +11,10 @@ use super::names::Groups;
 use super::operation::{GroupInfo, Key, Operation, Phase, Plan, Presence};
 use super::peer::Life;
 use super::{Hub, Refusal, broken, scatter};
-use crate::communicator::{SplitRequest, SplitResult};
+use crate::communicator::{Color, SplitRequest, SplitResult};
 use crate::error::{Category, Fault};
 use crate::rank::Rank;
-use crate::wire::Submit;
+use crate::wire::{Complete, Layout, RankKind, Submit};
 
 /// The number of the communicator of all ranks.
 pub(super) const WORLD: u64 = 0;
@@ -28,11 +28,13 @@ pub(super) struct Communicator {
     released: BTreeSet<Rank>,
     /// A rank that can take part in nothing here any more, if there is one.
     missing: Option<Rank>,
+    /// Who is in it, as ranks are told: all who ask share one copy.
+    told: Option<Payload>,
 }
 
 impl Communicator {
     pub(super) fn new(all: GroupInfo) -> Self {
-        Self { all: Arc::new(all), groups: Groups::new(), released: BTreeSet::new(), missing: None }
+        Self { all: Arc::new(all), groups: Groups::new(), released: BTreeSet::new(), missing: None, told: None }
     }
 }
 
@@ -109,11 +111,27 @@ impl Hub {
             let text = "a colour or key that means nothing";
             return self.fail_operation(operation, Fault::new(Category::Protocol), text);
         };
-        let mut colors: BTreeMap<u32, Vec<(i32, usize)>> = BTreeMap::new();
+        let mut colors: BTreeMap<Common, Vec<(i32, usize)>> = BTreeMap::new();
         for (position, SplitRequest { color, key }) in requests.iter().enumerate() {
             if let Some(color) = color {
-                colors.entry(*color).or_default().push((*key, position));
+                let common = self.common(operation, position, *color);
+                colors.entry(common).or_default().push((*key, position));
             }
+        }
+        if let (Some((first, one)), Some((last, other))) = (colors.first_key_value(), colors.last_key_value())
+            && first.sort() != last.sort()
+        {
+            let rank = |positions: &[(i32, usize)]| {
+                let position = positions.first().map(|(_, position)| *position);
+                position.and_then(|position| operation.group.number(position)).unwrap_or_default()
+            };
+            let (one, other) = (rank(one), rank(other));
+            let text = format!(
+                "the ranks do not agree: rank {one} splits by {} and rank {other} by {}",
+                first.sort(),
+                last.sort()
+            );
+            return self.fail_operation(operation, Fault::of_ranks(Category::Mismatch, one, 2), &text);
         }
         let (held, max) = (self.communicators.len() + colors.len(), self.config.max_communicators as usize);
         if held > max {
@@ -142,6 +160,38 @@ impl Hub {
         }
         let outputs = results.iter().map(|result| Payload::from(&result.to_bytes()[..])).collect();
         self.applied(operation, outputs);
+    }
+
+    /// What the rank at `position` has in common with others of its new communicator.
+    fn common(&self, operation: &Operation, position: usize, color: Color) -> Common {
+        match color {
+            Color::Number(number) => Common::Number(number),
+            Color::Text(text) => Common::Text(u128::from_le_bytes(text)),
+            Color::Kind => {
+                let rank = operation.group.members.get(position);
+                let hello = rank.and_then(|rank| self.session(*rank)?.hello);
+                Common::Kind(hello.map_or(RankKind::Host, |hello| hello.kind) as u8)
+            }
+        }
+    }
+
+    /// A rank asks who is in a communicator.
+    pub(super) fn on_members(&mut self, rank: Rank, submit: &Submit) {
+        let room = self.room(rank, submit.flags).min(submit.receive);
+        let Some(held) = self.communicators.get_mut(&submit.communicator) else { return };
+        let members = &held.all.members;
+        let told = held.told.get_or_insert_with(|| {
+            let bytes: Vec<u8> = members.iter().flat_map(|member| member.get().to_le_bytes()).collect();
+            Payload::from(bytes)
+        });
+        let (told, bytes) = (told.clone(), told.len() as u64);
+        if bytes > room {
+            let text =
+                format!("the list of the communicator's members has {bytes} bytes, this rank takes {room} at once");
+            return self.fail_request(rank, submit.request, Fault::of_size(Category::TooLarge, bytes, room), &text);
+        }
+        let complete = Complete { layout: Layout::Single, bytes, ..super::point_to_point::blank(submit.request) };
+        self.complete_request(rank, submit.request, super::peer::Sent::Nothing, told, complete);
     }
 
     /// A rank is done with a communicator; nobody waits for anybody.
@@ -193,9 +243,34 @@ impl Hub {
 
 /// The number of the communicator that the ranks of `color` form: it follows from the name of the call, so that another
 /// life of the hub would find the same one.
-fn derived(key: Key, color: u32) -> u64 {
+fn derived(key: Key, color: Common) -> u64 {
     let Key { communicator, group, n } = key;
     // The upper half of what is scattered depends on all of the number.
     let mixed = |high: u64, low: u64| (scatter(u128::from(high) << 64 | u128::from(low)) >> 64) as u64;
-    mixed(mixed(communicator, group), u64::from(n) << 32 | u64::from(color)).max(1)
+    let (sort, color) = match color {
+        Common::Number(number) => (0, number.into()),
+        Common::Kind(kind) => (1, kind.into()),
+        Common::Text(text) => (2, text),
+    };
+    let call = mixed(mixed(communicator, group), u64::from(n) << 32 | sort);
+    mixed(mixed(call, (color >> 64) as u64), color as u64).max(1)
+}
+
+/// What the ranks of one new communicator have in common, all of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Common {
+    Number(u32),
+    Kind(u8),
+    Text(u128),
+}
+
+impl Common {
+    /// What it is, for people.
+    fn sort(self) -> &'static str {
+        match self {
+            Self::Number(_) => "colour",
+            Self::Kind(_) => "kind of rank",
+            Self::Text(_) => "text",
+        }
+    }
 }

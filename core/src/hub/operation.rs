@@ -245,7 +245,10 @@ impl Signature {
         }
         match (self.datatype, self.block) {
             (Datatype::Object, _)
-                if matches!(self.call, CallCode::Barrier | CallCode::Split | CallCode::Free | CallCode::User) => {}
+                if matches!(
+                    self.call,
+                    CallCode::Barrier | CallCode::Split | CallCode::Free | CallCode::Members | CallCode::User
+                ) => {}
             (Datatype::Object, _) => details.push(String::from("objects")),
             (datatype, Some(block)) => details.push(format!("{} x {datatype}", block / datatype.size().max(1) as u64)),
             (datatype, None) => details.push(format!("{datatype}")),
@@ -334,7 +337,7 @@ impl Pattern {
     fn of(call: CallCode) -> Self {
         use CallCode::*;
         match call {
-            Barrier | Free => Self::Nothing,
+            Barrier | Free | Members => Self::Nothing,
             Send | Ssend | Rsend | Recv | Probe | Iprobe | Mprobe | Improbe | Mrecv => Self::Message,
             Bcast => Self::Bcast,
             Gather | Gatherv => Self::Gather,

@@ -16,7 +16,7 @@ use edgempi_core::wire::{
     Prefix, Submit, SubmitFlags, Up, Withdraw,
 };
 use edgempi_core::{
-    ANY_SOURCE, ANY_TAG, Call, Category, Datatype, Group, Instant, Rank, ReduceOp, RequestId, SplitRequest,
+    ANY_SOURCE, ANY_TAG, Call, Category, Color, Datatype, Group, Instant, Rank, ReduceOp, RequestId, SplitRequest,
     SplitResult, Tag,
 };
 
@@ -248,7 +248,7 @@ impl Villain {
         }
         if call == 48 {
             let color = (random.below(4) > 0).then(|| random.below(2) as u32);
-            payload = SplitRequest { color, key: random.below(3) as i32 }.to_bytes().to_vec();
+            payload = SplitRequest { color: color.map(Color::Number), key: random.below(3) as i32 }.to_bytes().to_vec();
             (submit.datatype, submit.receive) = (Datatype::Object.code(), SplitResult::LEN as u64);
             self.splits.push(submit.request);
         }

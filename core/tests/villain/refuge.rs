@@ -18,8 +18,9 @@ impl Refuge {
         let (mut world, mut villains) = with_villains(small(), random);
         let mut own = [CommunicatorId { id: 0, rank: Rank::new(0), size: 0 }; 2];
         for all in [true, false] {
-            let request =
-                |color: u32| SplitRequest { color: Some(if all { 0 } else { color }), key: 0 }.to_bytes().to_vec();
+            let request = |color: u32| {
+                SplitRequest { color: Some(Color::Number(if all { 0 } else { color })), key: 0 }.to_bytes().to_vec()
+            };
             let requests = [0, 1].map(|rank| {
                 let split = ask(Call::Split, request(0), SplitResult::LEN);
                 world.ask(rank, Ask { datatype: Datatype::Object, ..split })

@@ -4,12 +4,14 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use edgempi_core::request::{CommunicatorId, Receive, Sent};
-use edgempi_core::{Call, Datatype, SplitRequest, SplitResult};
+use edgempi_core::{Call, Color, Datatype, Rank, SplitRequest, SplitResult};
 
+use super::details::Details;
 use super::{Comm, Started, whole};
 use crate::buffers::{Buffers, Inbound, Outbound};
 use crate::engine::{Asked, Drive, OwnedCall};
 use crate::error::Error;
+use crate::group::{Comparison, ProcessGroup};
 use crate::pending::Pending;
 use crate::request::{OnDrop, Request};
 
@@ -59,6 +61,12 @@ impl Comm {
     /// ```
     #[track_caller]
     pub fn split(&self, color: Option<u32>, key: i32) -> Request<'static, Option<Comm>> {
+        self.split_by(color.map(Color::Number), key)
+    }
+
+    /// As [`split`](Self::split), by anything that ranks may have in common.
+    #[track_caller]
+    pub(crate) fn split_by(&self, color: Option<Color>, key: i32) -> Request<'static, Option<Comm>> {
         let started = Started {
             call: OwnedCall::Builtin(Call::Split),
             datatype: Datatype::Object,
@@ -67,16 +75,16 @@ impl Comm {
             outbound: Outbound::Whole(Box::new(SplitRequest { color, key }.to_bytes().to_vec())),
             inbound: Inbound::Whole { storage: Box::new(Vec::<u8>::new()), open: true },
         };
-        let (engine, message_size, parent) = (self.engine.clone(), self.message_size, self.id);
+        let parent = self.clone();
         self.start(started, OnDrop::Cancel, move |completion| {
             let bytes = whole::<u8>(completion)?;
             let cut = || Error::Protocol { reason: "the hub's answer to a split is cut short".to_owned() };
             let bytes = <[u8; SplitResult::LEN]>::try_from(bytes.as_slice()).map_err(|_| cut())?;
             let absurd =
                 |fault| Error::Protocol { reason: format!("the hub's answer to a split makes no sense: {fault}") };
-            let Some(id) = parent.split(SplitResult::from_bytes(bytes)).map_err(absurd)? else { return Ok(None) };
-            let _membership = Some(Arc::new(Membership { engine: engine.clone(), id }));
-            Ok(Some(Comm { engine, id, message_size, _membership }))
+            let Some(id) = parent.id.split(SplitResult::from_bytes(bytes)).map_err(absurd)? else { return Ok(None) };
+            let membership = Membership { engine: parent.engine.clone(), id };
+            Ok(Some(Comm { id, details: Arc::new(Details::of(membership)), ..parent }))
         })
     }
 
@@ -86,5 +94,103 @@ impl Comm {
     pub fn dup(&self) -> Request<'static, Comm> {
         let missing = || Error::Protocol { reason: "the hub left this rank out of a copy".to_owned() };
         self.split(Some(0), 0).and_then(move |comm| comm.ok_or_else(missing))
+    }
+
+    /// A new communicator of the processes of a group, in the group's order (MPI 4.1, chapter 7.4.2, `Comm_create`).
+    /// Collective over this communicator: every rank of it has to call, and gets `None` if its own `group` does not have
+    /// it. Ranks may give different groups, as long as all of one group give the same.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(3)?;
+    /// # std::thread::scope(|scope| for world in worlds { scope.spawn(move || {
+    /// let comm = world.comm();
+    /// let backwards = comm.group().wait()?.include(&[2, 0])?;
+    /// match comm.create(&backwards).wait()? {
+    ///     Some(pair) => assert_eq!(pair.rank(), if world.rank() == 2 { 0 } else { 1 }),
+    ///     None => assert_eq!(world.rank(), 1),
+    /// }
+    /// # world.finalize().wait() }); });
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Besides those of every call: [`Error::Mismatch`] if not all of the group are in this communicator, or gave it.
+    #[track_caller]
+    pub fn create(&self, group: &ProcessGroup) -> Request<'static, Option<Comm>> {
+        let place = group.rank(self.rank_in_world);
+        let size = group.size();
+        // All of a group find each other by what it is made of.
+        let color = place.map(|_| Color::Text(group.fingerprint()));
+        let key = place.map_or(0, |rank| rank.get() as i32);
+        self.split_by(color, key).and_then(move |comm| match comm {
+            Some(comm) if comm.size() != size => Err(Error::Mismatch {
+                reason: format!(
+                    "{} of the {size} processes of a group gave it to create(): all of them have to, and be ranks of the \
+                     communicator that it is called on",
+                    comm.size()
+                ),
+            }),
+            comm => Ok(comm),
+        })
+    }
+
+    /// The processes of this communicator, in the order of their ranks (MPI 4.1, chapter 7.3.2, `Comm_group`). Asks the
+    /// hub, if this is not the world; nobody else takes part.
+    ///
+    /// # Errors
+    ///
+    /// Besides those of every call: [`Error::TooLarge`] if the list does not fit one frame (65,536 ranks on a host).
+    #[track_caller]
+    pub fn group(&self) -> Request<'static, ProcessGroup> {
+        let size = self.size();
+        if size == 1 {
+            return Request::ready(Ok(ProcessGroup::of_distinct(vec![self.rank_in_world])));
+        }
+        if self.id.id == 0 {
+            return Request::ready(Ok(ProcessGroup::of_distinct((0..size).map(Rank::new).collect())));
+        }
+        let started = Started {
+            call: OwnedCall::Builtin(Call::Members),
+            datatype: Datatype::Object,
+            sent: Sent::Equal(0),
+            receive: Receive::Exactly(size as usize * size_of::<u32>()),
+            outbound: Outbound::Nothing,
+            inbound: Inbound::Whole { storage: Box::new(Vec::<u8>::new()), open: true },
+        };
+        self.start(started, OnDrop::Detach, |completion| {
+            let bytes = whole::<u8>(completion)?;
+            let words = bytes.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word));
+            let absurd =
+                |error| Error::Protocol { reason: format!("the hub's list of members makes no sense: {error}") };
+            ProcessGroup::new(words).map_err(absurd)
+        })
+    }
+
+    /// How two communicators relate (MPI 4.1, chapter 7.4.1): are they the same, or do they have the same ranks, in the
+    /// same order or in another? Asks the hub for their groups; nobody else takes part. Of two different worlds the ranks'
+    /// numbers are compared.
+    ///
+    /// ```
+    /// use edgempi::Comparison;
+    ///
+    /// let world = edgempi::init().wait()?;
+    /// let (comm, copy) = (world.comm(), world.comm().dup().wait()?);
+    /// assert_eq!(comm.compare(&world.comm()).wait()?, Comparison::Identical);
+    /// assert_eq!(comm.compare(&copy).wait()?, Comparison::Congruent);
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn compare(&self, other: &Self) -> Request<'static, Comparison> {
+        if Arc::ptr_eq(&self.engine, &other.engine) && self.id.id == other.id.id {
+            return Request::ready(Ok(Comparison::Identical));
+        }
+        Request::join(vec![self.group(), other.group()], |groups| match groups.as_slice() {
+            [one, other] => Ok(match one.compare(other) {
+                Comparison::Identical => Comparison::Congruent,
+                relation => relation,
+            }),
+            _ => Err(Error::Finalized),
+        })
     }
 }

@@ -1,12 +1,15 @@
 //! Communicators on a host, one file for each family of calls; here is what they have in common.
 
+mod alone;
 mod buffers;
 mod communicators;
+mod details;
 mod modes;
 mod objects;
 mod peers;
 mod persistent;
 mod probe;
+mod split_type;
 mod transfer;
 mod user;
 
@@ -22,11 +25,15 @@ use crate::error::Error;
 use crate::pending::{Completion, Pending};
 use crate::request::{OnDrop, Request};
 
+pub use alone::comm_self;
+pub(crate) use alone::get_or_start;
 pub use buffers::IntoBuffer;
 pub use objects::Objects;
 pub use peers::{IntoDest, IntoSource};
 pub use persistent::SendReceive;
 pub use probe::Message;
+pub use split_type::SplitType;
+pub(crate) use split_type::machine;
 
 /// A communicator (MPI 4.1, chapter 7): ranks, and the calls between them.
 ///
@@ -55,8 +62,10 @@ pub struct Comm {
     engine: Arc<dyn Drive>,
     pub(crate) id: CommunicatorId,
     message_size: usize,
-    /// `None` for the world, which nobody frees. Held for what its drop does.
-    _membership: Option<Arc<communicators::Membership>>,
+    rank_in_world: Rank,
+    /// The world, where it is one for this communicator alone.
+    home: Option<Arc<alone::Home>>,
+    details: Arc<details::Details>,
 }
 
 /// One side of a call.
@@ -71,7 +80,7 @@ struct Started {
 
 impl Comm {
     pub(crate) fn world(engine: Arc<dyn Drive>, id: CommunicatorId, message_size: usize) -> Self {
-        Self { engine, id, message_size, _membership: None }
+        Self { engine, id, message_size, rank_in_world: id.rank, home: None, details: Arc::default() }
     }
 
     /// This process's rank (MPI 4.1, chapter 7.4.1).
@@ -131,6 +140,9 @@ fn in_parts<T: Element>(completion: Completion) -> Result<Vec<Vec<T>>, Error> {
 
 impl std::fmt::Debug for Comm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Comm(rank {} of {})", self.rank(), self.size())
+        match self.name() {
+            Some(name) => write!(f, "Comm({name:?}, rank {} of {})", self.rank(), self.size()),
+            None => write!(f, "Comm(rank {} of {})", self.rank(), self.size()),
+        }
     }
 }

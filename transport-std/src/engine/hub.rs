@@ -366,9 +366,11 @@ impl HubDriver {
                     self.is_full = true;
                     break;
                 }
-                room -= 1;
                 match listener.accept() {
-                    Ok(Some(link)) => links.push(link),
+                    Ok(Some(link)) => {
+                        room -= 1;
+                        links.push(link);
+                    }
                     Ok(None) => break,
                     Err(error) => {
                         // A connection that broke before it was taken, or too many open files: the next may fare better.

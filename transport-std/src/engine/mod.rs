@@ -308,6 +308,10 @@ pub(crate) trait Drive: Send + Sync {
     fn withdraw(&self, request: RequestId) -> Result<Rank, Error>;
     /// Moves frames on this thread until `done`, or for as long as is worth it: then the caller sleeps.
     fn spin(&self, done: &dyn Fn() -> bool);
+    /// A number of the machine that this rank is on.
+    fn machine(&self) -> [u8; 16] {
+        crate::comm::machine()
+    }
     /// The caller sleeps now, until this request is answered.
     fn blocked(&self, request: RequestId) {
         let _ = request;

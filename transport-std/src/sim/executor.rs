@@ -40,6 +40,11 @@ pub(crate) fn forbid_blocking() {
     );
 }
 
+/// Whether this thread is that of a simulation, in which a program runs.
+pub(crate) fn is_simulating() -> bool {
+    POLLING.get()
+}
+
 /// Counts a request that is tested; panics if this thread is that of a simulation, and a program tests without an end:
 /// nothing can come of it while it does.
 #[track_caller]

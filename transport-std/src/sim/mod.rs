@@ -140,7 +140,7 @@ use world::{HubEnd, Setup, World};
 
 pub use class::{Class, Direction};
 pub use edgempi_core::hub::Config as HubLimits;
-pub(crate) use executor::{forbid_blocking, forbid_testing_in_a_loop};
+pub(crate) use executor::{forbid_blocking, forbid_testing_in_a_loop, is_simulating};
 pub use orders::Sleep;
 pub use rank::Rank;
 pub use report::{RankReport, Report, Round};
@@ -404,6 +404,7 @@ impl Simulation {
         }
         let desk = Arc::new(Desk::default());
         let nodes = self.ranks.iter().enumerate().map(|(number, class)| {
+            let number_of_class = *class;
             let class = &self.classes[*class as usize];
             let config = endpoint::Config {
                 kind: RankKind::Virtual,
@@ -413,7 +414,7 @@ impl Simulation {
                 ..endpoint::Config::host(edgempi_core::Rank::new(number as u32), size)
             };
             let generator = Generator::new(seed, (number as u64) << 2 | 3);
-            Node::new(desk.clone(), config, resolved.world.clone(), generator)
+            Node::new(desk.clone(), config, resolved.world.clone(), generator, number_of_class)
         });
         let setup = Setup {
             seed,

@@ -57,6 +57,7 @@ const SLOTS: usize = 2;
 /// A virtual rank.
 pub(super) struct Node {
     number: usize,
+    class: u32,
     desk: Arc<Desk>,
     state: Mutex<State>,
     /// The random numbers of its program.
@@ -64,10 +65,10 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(desk: Arc<Desk>, config: Config, world: String, generator: Generator) -> Arc<Self> {
+    pub(super) fn new(desk: Arc<Desk>, config: Config, world: String, generator: Generator, class: u32) -> Arc<Self> {
         let number = config.rank.index();
         let state = State::sized(Instant::ZERO, config, world, "the simulation".to_owned(), SLOTS, short_site);
-        Arc::new(Self { number, desk, state: Mutex::new(state), generator: Mutex::new(generator) })
+        Arc::new(Self { number, class, desk, state: Mutex::new(state), generator: Mutex::new(generator) })
     }
 
     pub(super) fn state(&self) -> StateGuard<'_> {
@@ -128,6 +129,11 @@ impl Drive for Node {
         let own = self.state().withdraw(request)?;
         self.desk.order(Order::Transmit(self.number));
         Ok(own)
+    }
+
+    /// Ranks of a class share one, and it is the same on every real machine.
+    fn machine(&self) -> [u8; 16] {
+        u128::from(self.class).to_le_bytes()
     }
 
     /// Time stands still while a rank runs.

@@ -1,0 +1,311 @@
+//! Groups of processes, and communicators made of them, of kinds and of machines; SELF, names, attributes.
+
+use std::collections::BTreeSet;
+use std::thread;
+
+use edgempi::sim::{Class, Simulation};
+use edgempi::{ANY_SOURCE, Comm, Comparison, Error, ProcessGroup, Rank, RankRange, SplitType, Sum, World};
+use proptest::prelude::*;
+
+/// What each rank of a world does, in a thread each.
+fn on_all<T: Send>(size: u32, program: impl Fn(&World) -> Result<T, Error> + Sync) -> Result<Vec<T>, Error> {
+    let worlds = edgempi::local(size)?;
+    thread::scope(|scope| {
+        let ranks = worlds.into_iter().map(|world| {
+            let program = &program;
+            scope.spawn(move || {
+                let value = program(&world)?;
+                world.finalize().wait()?;
+                Ok(value)
+            })
+        });
+        let ranks: Vec<_> = ranks.collect();
+        ranks.into_iter().map(|rank| rank.join().expect("no panic")).collect()
+    })
+}
+
+const SIZES: [u32; 4] = [1, 2, 4, 5];
+
+fn numbers(group: &ProcessGroup) -> Vec<u32> {
+    group.ranks().iter().map(|rank| rank.get()).collect()
+}
+
+fn distinct() -> impl Strategy<Value = Vec<u32>> {
+    prop::collection::hash_set(0u32..30, 0..20).prop_map(|set| set.into_iter().collect::<Vec<_>>()).prop_shuffle()
+}
+
+proptest! {
+    #[test]
+    fn the_algebra_is_that_of_a_naive_model(one in distinct(), other in distinct(), seed in any::<u64>()) {
+        let (a, b) = (ProcessGroup::new(one.clone()).unwrap(), ProcessGroup::new(other.clone()).unwrap());
+        let keep = |wanted: bool| -> Vec<u32> {
+            one.iter().copied().filter(|rank| other.contains(rank) == wanted).collect()
+        };
+        prop_assert_eq!(numbers(&a.intersection(&b)), keep(true));
+        prop_assert_eq!(numbers(&a.difference(&b)), keep(false));
+        let union: Vec<u32> =
+            one.iter().chain(other.iter().filter(|rank| !one.contains(rank))).copied().collect();
+        prop_assert_eq!(numbers(&a.union(&b)), union);
+        let sets = [&one, &other].map(|ranks| ranks.iter().collect::<BTreeSet<_>>());
+        let relation = match (one == other, sets[0] == sets[1]) {
+            (true, _) => Comparison::Identical,
+            (_, true) => Comparison::Similar,
+            _ => Comparison::Unequal,
+        };
+        prop_assert_eq!(a.compare(&b), relation);
+        let chosen: Vec<u32> = (0..a.size()).filter(|at| seed >> at & 1 == 1).rev().collect();
+        let included: Vec<u32> = chosen.iter().map(|at| one[*at as usize]).collect();
+        prop_assert_eq!(numbers(&a.include(&chosen).unwrap()), included.clone());
+        let excluded: Vec<u32> = one.iter().copied().filter(|rank| !included.contains(rank)).collect();
+        prop_assert_eq!(numbers(&a.exclude(&chosen).unwrap()), excluded);
+        let ranges: Vec<RankRange> = chosen.iter().map(|at| (*at..=*at).into()).collect();
+        prop_assert_eq!(a.range_include(&ranges).unwrap(), a.include(&chosen).unwrap());
+        prop_assert_eq!(a.range_exclude(&ranges).unwrap(), a.exclude(&chosen).unwrap());
+        let all: Vec<u32> = (0..a.size()).collect();
+        let translated: Vec<Option<u32>> =
+            one.iter().map(|rank| other.iter().position(|known| known == rank).map(|at| at as u32)).collect();
+        let found = a.translate_ranks(&all, &b).unwrap();
+        prop_assert_eq!(found.iter().map(|rank| rank.map(Rank::get)).collect::<Vec<_>>(), translated);
+        for rank in 0..31 {
+            let place = one.iter().position(|known| *known == rank).map(|at| at as u32);
+            prop_assert_eq!(a.rank(rank).map(Rank::get), place);
+        }
+    }
+}
+
+#[test]
+fn ranges_go_up_and_down_in_strides() -> Result<(), Error> {
+    let all = ProcessGroup::new(0..10)?;
+    for (range, ranks) in [
+        (RankRange::new(1, 9, 3), &[1, 4, 7][..]),
+        (RankRange::new(9, 0, -4), &[9, 5, 1]),
+        (RankRange::new(3, 3, -2), &[3]),
+        (RankRange::new(5, 4, 1), &[]),
+        (RankRange::new(4, 5, -1), &[]),
+    ] {
+        assert_eq!(numbers(&all.range_include(&[range])?), ranks, "{range:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_no_group_is_refused_with_the_rank() {
+    let all = ProcessGroup::new([5, 6, 7]).expect("all differ");
+    let refused = |result: Result<ProcessGroup, Error>| result.expect_err("it makes no sense").to_string();
+    for (error, text) in [
+        (refused(ProcessGroup::new([1, 2, 1])), "rank 1 is in the group twice"),
+        (refused(all.include(&[0, 3])), "there is no rank 3 in a group of 3"),
+        (refused(all.exclude(&[0, 0])), "rank 0 of the group is named twice"),
+        (refused(all.range_include(&[RankRange::new(0, 2, 0)])), "a range of ranks with stride 0 has no end"),
+        (refused(all.range_include(&[RankRange::new(0, u32::MAX, 1)])), "there is no rank 3 in a group of 3"),
+        (refused(all.range_include(&[(0..=1).into(), (1..=2).into()])), "rank 1 of the group is named twice"),
+    ] {
+        assert!(error.contains(text), "{error}");
+    }
+    assert!(ProcessGroup::empty().is_empty());
+}
+
+#[test]
+fn groups_of_a_hundred_thousand_take_no_square_of_that() -> Result<(), Error> {
+    // A square would be ten thousand million steps, several times.
+    let (all, back) = (ProcessGroup::new(0..100_000)?, ProcessGroup::new((0..100_000).rev())?);
+    assert_eq!(all.compare(&back), Comparison::Similar);
+    assert_eq!(all.union(&back), all);
+    assert_eq!(back.intersection(&all), back);
+    assert!(all.difference(&back).is_empty());
+    let places = all.translate_ranks(&(0..100_000).collect::<Vec<_>>(), &back)?;
+    assert_eq!(places[1], Some(Rank::new(99_998)));
+    assert_eq!(all.range_exclude(&[RankRange::new(0, 99_998, 2)])?.size(), 50_000);
+    Ok(())
+}
+
+#[test]
+fn the_group_of_a_communicator_is_in_the_order_of_its_ranks() -> Result<(), Error> {
+    for size in SIZES {
+        on_all(size, |world| {
+            let comm = world.comm();
+            assert_eq!(numbers(&comm.group().wait()?), (0..size).collect::<Vec<_>>());
+            let parity = world.rank().get() % 2;
+            let half = comm.split(Some(parity), -(world.rank().get() as i32)).wait()?.expect("a colour was said");
+            let expected: Vec<u32> = (0..size).rev().filter(|rank| rank % 2 == parity).collect();
+            assert_eq!(numbers(&half.group().wait()?), expected);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn communicators_are_identical_congruent_similar_or_unequal() -> Result<(), Error> {
+    for size in SIZES {
+        on_all(size, |world| {
+            let comm = world.comm();
+            let copy = comm.dup().wait()?;
+            let turned = comm.split(Some(0), -(world.rank().get() as i32)).wait()?.expect("a colour was said");
+            let own = comm.split(Some(world.rank().get()), 0).wait()?.expect("a colour was said");
+            assert_eq!(copy.compare(&copy.clone()).wait()?, Comparison::Identical);
+            assert_eq!(copy.compare(&comm).wait()?, Comparison::Congruent);
+            let several = size > 1;
+            let expect = |relation| if several { relation } else { Comparison::Congruent };
+            assert_eq!(turned.compare(&copy).wait()?, expect(Comparison::Similar));
+            assert_eq!(own.compare(&copy).wait()?, expect(Comparison::Unequal));
+            assert_eq!(own.compare(&world.comm_self()?).wait()?, Comparison::Congruent);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_communicator_of_a_group_has_the_groups_order() -> Result<(), Error> {
+    for size in SIZES {
+        on_all(size, |world| {
+            let turned = world.comm().split(Some(0), -(world.rank().get() as i32)).wait()?.expect("a colour");
+            // Ranks of the world, not of the communicator that it is called on.
+            let even = ProcessGroup::new((0..size).filter(|rank| rank % 2 == 0))?;
+            let odd = ProcessGroup::new((0..size).rev().filter(|rank| rank % 2 == 1))?;
+            let made = turned.create(&even).wait()?;
+            assert_eq!(made.as_ref().map(Comm::rank), even.rank(world.rank()));
+            if let Some(made) = &made {
+                assert_eq!(made.group().wait()?, even);
+            }
+            // Each the group that it is in.
+            let mine = if world.rank().get() % 2 == 0 { &even } else { &odd };
+            let made = turned.create(mine).wait()?.expect("it is in it");
+            assert_eq!(made.group().wait()?, *mine);
+            let total = made.allreduce([world.rank().get()], Sum).wait()?;
+            assert_eq!(total, [numbers(mine).iter().sum::<u32>()]);
+            assert!(turned.create(&ProcessGroup::empty()).wait()?.is_none());
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_group_that_not_all_of_it_give_is_a_mismatch() -> Result<(), Error> {
+    on_all(2, |world| {
+        let group = ProcessGroup::new([0, 1])?;
+        let given = if world.rank() == 0 { group } else { ProcessGroup::new([1, 0])? };
+        let error = world.comm().create(&given).wait().expect_err("the order differs");
+        assert!(matches!(&error, Error::Mismatch { reason } if reason.starts_with("1 of the 2 processes")), "{error}");
+        Ok(())
+    })?;
+    Ok(())
+}
+
+#[test]
+fn threads_of_one_process_are_of_one_kind_and_on_one_machine() -> Result<(), Error> {
+    for size in SIZES {
+        on_all(size, |world| {
+            for by in [SplitType::Kind, SplitType::Machine] {
+                let rank = world.rank().get();
+                let together = world.comm().split_type(by, -(rank as i32)).wait()?.expect("a type was given");
+                assert_eq!((together.size(), together.rank().get()), (size, size - 1 - rank));
+                let none = world.comm().split_type((rank == 0).then_some(by), 0).wait()?;
+                assert_eq!(none.map(|comm| comm.size()), (rank == 0).then_some(1));
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn virtual_ranks_of_one_class_are_on_one_machine() {
+    let simulation = Simulation::new(1).ranks(2, Class::server()).ranks(3, Class::board());
+    let program = |rank: edgempi::sim::Rank| async move {
+        let machine = rank.split_type(SplitType::Machine, 0).await?.map(|comm| comm.size());
+        let kind = rank.split_type(SplitType::Kind, 0).await?.map(|comm| comm.size());
+        let refused = edgempi::comm_self().expect_err("a simulation has no second world").to_string();
+        assert!(refused.contains("split(Some(rank), 0)"), "{refused}");
+        Ok((machine, kind))
+    };
+    let values = simulation.run(program).expect("it comes to its end").into_values().expect("all are well");
+    assert_eq!(values, [2, 2, 3, 3, 3].map(|size| (Some(size), Some(5))));
+}
+
+#[test]
+fn every_call_of_a_rank_alone_works_before_and_after_any_world() -> Result<(), Error> {
+    let use_it = |alone: &Comm| -> Result<(), Error> {
+        assert_eq!((alone.rank().get(), alone.size()), (0, 1));
+        alone.barrier().wait()?;
+        assert_eq!(alone.bcast(0, vec![1, 2]).wait()?, [1, 2]);
+        assert_eq!(alone.allreduce([7], Sum).wait()?, [7]);
+        assert_eq!(alone.allgather([7]).wait()?, [7]);
+        assert_eq!(alone.alltoall([7]).wait()?, [7]);
+        let receive = alone.recv::<u8>(ANY_SOURCE, 3);
+        alone.send(0, 3, [9u8]).wait()?;
+        assert_eq!(receive.wait()?.0, [9]);
+        assert_eq!(alone.objects().gather(0, &"me".to_owned()).wait()?, Some(vec!["me".to_owned()]));
+        alone.dup().wait()?.barrier().wait()
+    };
+    use_it(&edgempi::comm_self()?)?;
+    let kept = on_all(3, |world| {
+        let alone = world.comm_self()?;
+        use_it(&alone)?;
+        assert_eq!(numbers(&alone.group().wait()?), [world.rank().get()]);
+        // Nobody else is in it: what this rank sends itself, no other rank gets.
+        alone.send(0, 1, [world.rank().get()]).wait()?;
+        world.comm().barrier().wait()?;
+        assert_eq!(alone.recv::<u32>(0, 1).wait()?.0, [world.rank().get()]);
+        alone.dup().wait()
+    })?;
+    // The worlds are over, and so are the communicators that these are copies of.
+    kept.iter().try_for_each(use_it)?;
+    use_it(&edgempi::comm_self()?)
+}
+
+#[test]
+fn names_and_attributes_are_shared_by_clones_and_not_by_copies() -> Result<(), Error> {
+    #[derive(Debug, PartialEq)]
+    struct Depth(u32);
+    on_all(2, |world| {
+        let comm = world.comm();
+        let clone = comm.clone();
+        comm.set_name("all");
+        assert_eq!(comm.set_attribute(Depth(1)), None);
+        assert_eq!(clone.name().as_deref(), Some("all"));
+        assert_eq!(clone.set_attribute(Depth(2)).as_deref(), Some(&Depth(1)));
+        assert_eq!(comm.attribute::<Depth>().as_deref(), Some(&Depth(2)));
+        let copy = comm.dup().wait()?;
+        assert_eq!((copy.name(), copy.attribute::<Depth>()), (None, None));
+        assert_eq!(clone.remove_attribute::<Depth>().as_deref(), Some(&Depth(2)));
+        assert_eq!(comm.attribute::<Depth>(), None);
+        Ok(())
+    })?;
+    Ok(())
+}
+
+#[test]
+fn operations_on_several_communicators_at_once_never_meet() -> Result<(), Error> {
+    for size in SIZES {
+        on_all(size, |world| {
+            let (comm, rank) = (world.comm(), world.rank().get());
+            let group = ProcessGroup::new((0..size).rev())?;
+            let comms = [
+                comm.dup().wait()?,
+                comm.create(&group).wait()?.expect("all are in it"),
+                comm.split(Some(0), 0).wait()?.expect("a colour was said"),
+                world.comm_self()?,
+            ];
+            let mut requests = Vec::new();
+            for round in 0..20 {
+                for (number, comm) in comms.iter().enumerate() {
+                    requests.push((round, number, comm.allgather([rank * 100 + round * 10 + number as u32])));
+                }
+            }
+            for (round, number, request) in requests.into_iter().rev() {
+                let ranks: Vec<u32> = match number {
+                    1 => (0..size).rev().collect(),
+                    3 => vec![rank],
+                    _ => (0..size).collect(),
+                };
+                let expected: Vec<u32> = ranks.iter().map(|rank| rank * 100 + round * 10 + number as u32).collect();
+                assert_eq!(request.wait()?, expected);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
