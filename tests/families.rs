@@ -1,4 +1,5 @@
-//! The examples of each family of calls, in worlds of 1, 2, 4 and 5 ranks.
+//! The examples of each family of calls, in worlds of 1, 2, 4 and 5 ranks. Those of `hello` and of operations of one's own
+//! are in `jobs.rs`, with whole jobs.
 #![cfg(unix)]
 
 use edgempi_tests::job::run;
@@ -28,6 +29,26 @@ fn messages() {
         let (numbers, letters) = (size * (size + 1) / 2, size * (size - 1) / 2);
         let said = format!("[0] {numbers} numbers and {letters} letters from {size} ranks\n");
         assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), (said.as_str(), ""), "{ended:#?}");
+    }
+}
+
+#[test]
+fn communicators() {
+    for size in [1, 2, 4, 5] {
+        let ended = run(size, "communicators", &[]).succeeded();
+        let (half, group) = (size.div_ceil(2), (size - 1).max(1));
+        let said = format!("[0] {size} ranks: {half} in its half, {size} on its machine, {group} in a group\n");
+        assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), (said.as_str(), ""), "{ended:#?}");
+    }
+}
+
+#[test]
+fn topologies() {
+    for (size, dims) in [(1, "1 x 1"), (2, "2 x 1"), (4, "2 x 2"), (5, "5 x 1")] {
+        let ended = run(size, "topologies", &[]).succeeded();
+        let said = format!("[0] {dims} blocks as computed alone; last change ");
+        assert!(ended.stdout.starts_with(&said) && ended.stdout.lines().count() == 1, "{ended:#?}");
+        assert_eq!(ended.stderr, "");
     }
 }
 
@@ -66,5 +87,40 @@ fn diagnosis() {
             complaint.contains(&format!(" has waited 0.2 s: {last} of {size} have come; missing 0 (")),
             "{ended:#?}"
         );
+    }
+}
+
+#[test]
+fn pairs() {
+    for (size, said) in [
+        (1, &["[0] R0: 0"][..]),
+        (2, &["[0] R0: 1", "[1] R1: None"]),
+        (4, &["[0] R0: 1", "[1] R1: None", "[2] R2: 5", "[3] R3: None"]),
+        (5, &["[0] R0: 1", "[1] R1: None", "[2] R2: 5", "[3] R3: None", "[4] R4: 4"]),
+    ] {
+        let ended = run(size, "pair_reduce", &[]).succeeded();
+        assert_eq!((&ended.sorted()[..], ended.stderr.as_str()), (said, ""));
+    }
+}
+
+#[test]
+fn federated_averaging() {
+    for size in [1, 2, 4, 5] {
+        let ended = run(size, "fedavg", &["--rounds", "2"]).succeeded();
+        assert_eq!((ended.summary("ranks  "), ended.stderr.as_str()), (size.to_string().as_str(), ""), "{ended:#?}");
+        assert!(ended.accuracy() > 50.0, "{ended:#?}");
+    }
+}
+
+#[test]
+fn no_example_is_forgotten() {
+    let tests = [include_str!("families.rs"), include_str!("jobs.rs")].concat();
+    let names = include_str!("../examples/Cargo.toml").lines().filter_map(|line| line.strip_prefix("name = \""));
+    let names: Vec<_> = names.filter_map(|name| name.strip_suffix('"')).collect();
+    assert!(names.contains(&"hello"), "{names:?}");
+    // These have virtual ranks, in one process; `simulating.rs` runs them.
+    let simulated = ["simulation", "simulation_scale"];
+    for name in names.into_iter().skip(1).filter(|name| !simulated.contains(name)) {
+        assert!(tests.contains(&format!(", \"{name}\", ")) || tests.contains(&format!("(\"{name}\", ")), "{name}");
     }
 }
