@@ -120,6 +120,8 @@ pub(crate) struct Buffers {
     pub(crate) size: usize,
     /// Most bytes that may come in parts of their own.
     pub(crate) limit: usize,
+    /// Whether anything has come: of an empty message nothing does.
+    announced: bool,
     /// Payloads of names that the hub has not been told.
     pub(crate) group: Vec<u8>,
     pub(crate) operation: Vec<u8>,
@@ -136,6 +138,7 @@ impl Buffers {
             own: communicator.rank.index(),
             size: communicator.size as usize,
             limit,
+            announced: false,
             group: Vec::new(),
             operation: Vec::new(),
             site: String::new(),
@@ -185,6 +188,7 @@ impl Buffers {
     /// Makes room for a part that is about to come.
     pub(crate) fn announce(&mut self, part: usize, len: usize) -> Result<(), String> {
         let own = self.own;
+        self.announced = true;
         match &mut self.inbound {
             Inbound::Whole { storage, open: true } => storage.resize(len),
             Inbound::Parts(parts) => {
@@ -198,6 +202,21 @@ impl Buffers {
                 place.resize(len)
             }
             Inbound::Whole { .. } | Inbound::Blocks(_) | Inbound::Nothing => Ok(()),
+        }
+    }
+
+    /// The result, if it is in one piece.
+    pub(crate) fn into_whole(self) -> Option<Box<dyn Storage>> {
+        match self.inbound {
+            Inbound::Whole { mut storage, open } => {
+                if open && !self.announced {
+                    // What was in the memory before is no message. No bytes are a whole number of any elements.
+                    let _ = storage.resize(0);
+                }
+                Some(storage)
+            }
+            Inbound::Blocks(storage) => Some(storage),
+            Inbound::Nothing | Inbound::Parts(_) => None,
         }
     }
 

@@ -265,6 +265,7 @@ pub mod hub;
 mod inquiry;
 pub mod link;
 mod membership;
+pub mod mpi;
 pub mod operations;
 mod pending;
 pub mod performance;

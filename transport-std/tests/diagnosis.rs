@@ -138,6 +138,21 @@ fn ranks_of_one_thread_that_wait_for_a_slow_one_are_not_stuck() {
 }
 
 #[test]
+fn a_rank_of_many_threads_that_waits_for_itself_is_helped_by_another_thread() {
+    let worlds = Builder::new().config(Config::new().threads(Threads::Multiple)).local(1).unwrap();
+    let comm = worlds[0].comm();
+    for round in 0..3_u32 {
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| comm.recv::<u32>(0, round).wait());
+            // Longer than the hub waits before it looks for a deadlock.
+            thread::sleep(Duration::from_millis(100));
+            comm.send(0, round, [round]).wait().unwrap();
+            assert_eq!(waiting.join().unwrap().unwrap().0, [round]);
+        });
+    }
+}
+
+#[test]
 fn a_hub_says_which_call_has_waited_for_whom() {
     let mut hub = Hub::start(3, &[("EDGEMPI_SLOW", "300ms")]);
     let worlds = hub.worlds(3, "auto");

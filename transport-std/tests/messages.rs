@@ -320,3 +320,32 @@ fn a_sender_hears_when_whoever_kept_its_message_is_gone() -> Tested {
     assert!(matches!(result, Err(Error::RankFailed { .. })), "{result:?}");
     Ok(())
 }
+
+#[test]
+fn objects_are_sent_in_every_mode() -> Tested {
+    let (_worlds, first, second) = pair()?;
+    let word = "synchronous".to_owned();
+    let synchronous = first.objects().ssend(1, 1, &word);
+    settled(&first)?;
+    assert!(!synchronous.test(), "nobody has received it");
+    assert_eq!(second.objects().recv::<String>(0, 1).wait()?.0, word);
+    synchronous.wait()?;
+
+    let large = vec![7u32; 2 << 20];
+    assert!(first.objects().bsend(1, 2, &large).test(), "more than the hub queues");
+    assert_eq!(second.objects().recv::<Vec<u32>>(0, 2).wait()?.0, large);
+
+    let early = first.objects().rsend(1, 3, &word).wait();
+    assert!(matches!(early, Err(Error::NotReady { .. })), "{early:?}");
+    let receive = second.objects().recv::<String>(0, 3);
+    settled(&second)?;
+    first.objects().rsend(1, 3, "ready").wait()?;
+    assert_eq!(receive.wait()?.0, "ready");
+
+    // To nobody, all are done at once.
+    let nobody: Option<u32> = None;
+    first.objects().ssend(nobody, 1, &word).wait()?;
+    first.objects().rsend(nobody, 1, &word).wait()?;
+    first.objects().bsend(nobody, 1, &word).wait()?;
+    Ok(())
+}

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use edgempi_core::request::{CommunicatorId, Receive, Sent};
 use edgempi_core::{Datatype, Element, Rank};
 
-use crate::buffers::{Buffers, Inbound, Outbound, Storage};
+use crate::buffers::{Buffers, Inbound, Outbound};
 use crate::engine::{Asked, Drive, OwnedCall};
 use crate::error::Error;
 use crate::pending::{Completion, Pending};
@@ -124,10 +124,7 @@ impl Comm {
 
 /// The elements of a result.
 fn whole<T: Element>(completion: Completion) -> Result<Vec<T>, Error> {
-    let storage: Box<dyn Storage> = match completion.buffers.inbound {
-        Inbound::Whole { storage, .. } | Inbound::Blocks(storage) => storage,
-        Inbound::Nothing | Inbound::Parts(_) => return Ok(Vec::new()),
-    };
+    let Some(storage) = completion.buffers.into_whole() else { return Ok(Vec::new()) };
     // Whoever started the call chose the type, so this can only be that type.
     storage.into_any().downcast::<Vec<T>>().map(|elements| *elements).map_err(|_| Error::Finalized)
 }

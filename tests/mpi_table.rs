@@ -1,0 +1,196 @@
+//! The table for somebody who knows MPI keeps its word: each call in it is made by a test, and none of ours is missing.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The page with the table.
+const PAGE: &str = include_str!("../transport-std/src/mpi.rs");
+
+/// A row of it: MPI's names, and the links to ours.
+struct Row {
+    mpi: &'static str,
+    ours: &'static str,
+}
+
+fn rows() -> Vec<Row> {
+    let lines = PAGE.lines().filter_map(|line| line.strip_prefix("//! | "));
+    let cells = lines.filter_map(|line| {
+        let mut cells = line.split(" | ");
+        Some(Row { mpi: cells.next()?, ours: cells.next()? })
+    });
+    cells.filter(|row| row.mpi.contains("`MPI_")).collect()
+}
+
+/// What stands between `[` and `]` in backquotes: rustdoc has checked that it exists.
+fn links(text: &'static str) -> impl Iterator<Item = &'static str> {
+    text.split("[`").skip(1).filter_map(|rest| Some(rest.split_once('`')?.0))
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The Rust files of a folder, and of those in it.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            // Firmware calls another crate.
+            if !path.ends_with("target") && !path.ends_with("examples/firmware") {
+                sources(&path, found);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("mpi_table.rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// What tests say, and examples, which tests run; without comments, imports, texts and white space.
+fn tests() -> String {
+    let mut files = Vec::new();
+    for folder in ["tests", "transport-std/tests", "examples"] {
+        sources(&workspace().join(folder), &mut files);
+    }
+    files.push(workspace().join("transport-std/src/request/tests.rs"));
+    files.iter().map(|file| bare(&fs::read_to_string(file).unwrap())).collect()
+}
+
+fn bare(source: &str) -> String {
+    let mut text = String::new();
+    let mut imports = false;
+    for line in source.lines().map(|line| line.split("//").next().unwrap_or_default().trim()) {
+        imports |= line.starts_with("use ");
+        if !imports {
+            // What is between quotes is said, not called. A quote in quotes cuts a line short, no more.
+            text.extend(line.split('"').step_by(2).flat_map(str::chars).filter(|letter| *letter != ' '));
+            text.push('\n');
+        }
+        imports &= !line.ends_with(';');
+    }
+    // A chain of calls is one line.
+    text.replace("\n.", ".")
+}
+
+fn is_word(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_'
+}
+
+/// Whether `text` has `name` as a whole word, where `before` and `behind` fit.
+fn has(text: &str, name: &str, fits: impl Fn(&str, &str) -> bool) -> bool {
+    text.match_indices(name).any(|(at, _)| {
+        let (before, behind) = (&text[..at], &text[at + name.len()..]);
+        !before.ends_with(is_word) && !behind.starts_with(is_word) && fits(before, behind)
+    })
+}
+
+/// Whether a test uses what a link leads to.
+fn is_tested(tests: &str, link: &str) -> bool {
+    let Some((owner, name)) = link.split_once("::") else {
+        return has(tests, link, |_, _| true);
+    };
+    let is_called = |behind: &str| behind.starts_with('(') || behind.starts_with("::<");
+    // A method of these is called on what `objects` gives, or on a variable of that name.
+    let on_objects = |before: &str| before.ends_with("objects().") || before.ends_with("objects.");
+    // The two are told apart by what they are called on.
+    let on_owner = |before: &str| match owner {
+        "Objects" | "NeighborObjects" => on_objects(before),
+        "Comm" | "Neighborhood" => !on_objects(before),
+        _ => true,
+    };
+    let by_path = |before: &str| before.ends_with(&format!("{owner}::"));
+    has(tests, name, |before, behind| match () {
+        () if by_path(before) => true,
+        // A field.
+        () if owner == "Status" => before.ends_with('.'),
+        () => before.ends_with('.') && is_called(behind) && on_owner(before),
+    })
+}
+
+#[test]
+fn every_call_in_the_table_is_made_by_a_test() {
+    let tests = tests();
+    let rows = rows();
+    assert!(rows.len() > 90, "the table has {} rows", rows.len());
+    let mut untested = Vec::new();
+    for row in &rows {
+        untested.extend(links(row.ours).filter(|link| !is_tested(&tests, link)).map(|link| (row.mpi, link)));
+    }
+    assert!(untested.is_empty(), "no test makes these calls: {untested:#?}");
+}
+
+#[test]
+fn a_row_without_a_call_of_ours_says_so() {
+    for Row { mpi, ours } in rows() {
+        let free = ["not offered", "drop it", "drop the last clone", "the `…_in_place` calls"];
+        assert!(links(ours).next().is_some() || free.contains(&ours), "{mpi}: {ours:?}");
+        assert!(ours != "not offered" || !mpi.contains("Send`"), "{mpi}");
+    }
+}
+
+#[test]
+fn no_name_of_mpi_stands_in_two_rows() {
+    let mut seen = BTreeSet::new();
+    for row in rows() {
+        for name in row.mpi.split('`').filter(|name| name.starts_with("MPI_")) {
+            assert!(seen.insert(name), "{name} is there twice");
+        }
+    }
+    assert!(seen.len() > 300, "{} names of MPI", seen.len());
+}
+
+/// The public methods of a source, as "Comm::send". Blocks of traits are not looked at.
+fn methods(source: &str) -> Vec<String> {
+    let owners = [
+        "Comm",
+        "Objects",
+        "Neighborhood",
+        "NeighborObjects",
+        "Cartesian",
+        "ProcessGroup",
+        "Message",
+        "Request",
+        "Persistent",
+    ];
+    let mut owner = None;
+    let mut found = Vec::new();
+    for line in source.lines() {
+        if line.starts_with("impl") {
+            // "impl Comm {", "impl<'a, T> Request<'a, T> {", "impl Objects<'_> {".
+            let is_of = |name: &&&str| has(line, name, |before, _| before.ends_with(' ') && !before.contains('('));
+            owner = if line.contains(" for ") { None } else { owners.iter().find(is_of) };
+        }
+        if let (Some(owner), Some(rest)) = (owner, line.strip_prefix("    pub fn ")) {
+            found.push(format!("{owner}::{}", rest.split(['(', '<']).next().unwrap_or_default()));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_call_of_a_communicator_is_in_the_table() {
+    let rows = rows();
+    let known: BTreeSet<_> = rows.iter().flat_map(|row| links(row.ours)).collect();
+    let mut files = Vec::new();
+    for folder in ["comm", "topology", "request"] {
+        sources(&workspace().join("transport-std/src").join(folder), &mut files);
+    }
+    files.push(workspace().join("transport-std/src/group.rs"));
+    let methods: Vec<_> = files.iter().flat_map(|file| methods(&fs::read_to_string(file).unwrap())).collect();
+    assert!(methods.len() > 130, "{} methods were found", methods.len());
+    // The way to the calls on objects is none itself, and what becomes of a result is nothing of MPI's.
+    let others = ["Comm::objects", "Neighborhood::objects", "Request::map", "Persistent::is_active"];
+    let missing = methods.iter().filter(|call| !known.contains(call.as_str()) && !others.contains(&call.as_str()));
+    let missing: Vec<_> = missing.collect();
+    assert!(missing.is_empty(), "the table does not name {missing:#?}");
+}
+
+#[test]
+fn calls_are_found_where_they_are_made_and_nowhere_else() {
+    let source = "use a::{\n    b_send,\n};\nlet x = comm // comm.recv()\n    .objects()\n    .send::<u8>(1);\nsay(\".ssend(\");\ncomm.bsend(1);";
+    let tests = bare(source);
+    assert!(is_tested(&tests, "Objects::send") && is_tested(&tests, "Comm::bsend"), "{tests}");
+    for link in ["Comm::send", "Objects::bsend", "Comm::recv", "Comm::ssend", "b_send"] {
+        assert!(!is_tested(&tests, link), "{link}: {tests}");
+    }
+}
