@@ -30,7 +30,7 @@ async fn main() -> Result<(), Error> {
 async fn halves(comm: &Comm) -> Result<Comm, Error> {
     let me = comm.rank().get();
     let half = comm.split(Some(me % 2), -(me as i32)).await?.expect("this rank said a colour");
-    half.set_name(if me % 2 == 0 { "even" } else { "odd" });
+    half.set_name(if me.is_multiple_of(2) { "even" } else { "odd" });
     // Ranks are numbers of the communicator that is called.
     let members = half.allgather([me]).await?;
     assert!(members.is_sorted_by(|one, next| one > next) && members[half.rank().index()] == me);
