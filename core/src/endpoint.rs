@@ -18,7 +18,9 @@ use core::time::Duration;
 use crate::communicator::Status;
 use crate::error::{Category, Fault};
 use crate::rank::{Rank, Tag};
-use crate::request::{CallCode, Marks, Parts, Progress, RequestId, Slot, State, Submission};
+use crate::request::{
+    CallCode, Marks, Parts, Progress, RequestId, Slot, State, Submission, is_probe, is_receive, is_send,
+};
 use crate::time::{Instant, OVERSLEPT};
 use crate::wire::{
     Blocked, Cancel, Complete, Credit, Data, Down, Goodbye, GoodbyeReason, Hello, Layout, MAGIC, MAX_HEAD_LEN, Name,
@@ -837,11 +839,11 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             came <= slot.asked.receive
         };
         let within_window = flags.has(SubmitFlags::UNLIMITED) || len <= window;
-        let is_probe = CallCode::from_code(slot.asked.call).is_some_and(CallCode::is_probe);
+        let is_probe = is_probe(slot.asked.call);
         if !layout_fits || !length_fits || !within_window || (complete.bytes != came as u64 && !is_probe) {
             return None;
         }
-        let is_receive = CallCode::from_code(slot.asked.call).is_some_and(CallCode::is_receive);
+        let is_receive = is_receive(slot.asked.call);
         if self.is_receiving(index) {
             return None;
         }
@@ -1020,8 +1022,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         let mut done = None;
         let Some(slot) = self.slot_mut(index) else { return Next::Nothing };
         let mut flags = slot.asked.flags;
-        let call = CallCode::from_code(slot.asked.call);
-        let is_send = call.is_some_and(CallCode::is_send);
+        let call = slot.asked.call;
+        let is_send = is_send(call);
         let varied = flags.has(SubmitFlags::VARIED);
         let table = if varied { slot.asked.size as usize * 8 } else { 0 };
         let room = usize::try_from(room.saturating_sub(EAGER_OVERHEAD)).unwrap_or(usize::MAX);
@@ -1070,11 +1072,11 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             slot.up = Progress::default();
         }
         // Other modes are done when a receive has taken the message.
-        if call == Some(CallCode::Send) && cost > 0 && slot.asked.unsent == 0 && !cancelled {
+        if call == CallCode::Send as u8 && cost > 0 && slot.asked.unsent == 0 && !cancelled {
             done = Some(request);
         }
         let cancel = slot.marks.has(Marks::CANCEL);
-        let settled = call.is_some_and(CallCode::is_receive) || done.is_some();
+        let settled = is_receive(call) || done.is_some();
         if settled {
             self.settle(index);
         }
