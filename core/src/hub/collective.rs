@@ -10,11 +10,12 @@ use alloc::vec::Vec;
 use crate::payload::Payload;
 
 use super::activity::LastCall;
-use super::operation::{
-    Folding, GroupInfo, Key, Operation, Participant, Pattern, Phase, Plan, Presence, Results, Shape, Signature,
-};
+use super::group::GroupInfo;
+use super::operation::{Folding, Key, Operation, Participant, Phase, Plan, Presence};
+use super::pattern::{Pattern, Results, Shape};
 use super::peer::Place;
 use super::registry::{Combine, Registered};
+use super::signature::Signature;
 use super::stream::Stream;
 use super::{Hub, Refusal, WORLD, broken};
 use crate::error::{Category, Fault};

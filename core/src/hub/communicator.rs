@@ -7,8 +7,9 @@ use alloc::vec::Vec;
 
 use crate::payload::Payload;
 
+use super::group::GroupInfo;
 use super::names::Groups;
-use super::operation::{GroupInfo, Key, Operation, Phase, Plan, Presence};
+use super::operation::{Key, Operation, Phase, Plan, Presence};
 use super::peer::Life;
 use super::{Hub, Refusal, broken, scatter};
 use crate::communicator::{Color, SplitRequest, SplitResult};
@@ -190,7 +191,7 @@ impl Hub {
                 format!("the list of the communicator's members has {bytes} bytes, this rank takes {room} at once");
             return self.fail_request(rank, submit.request, Fault::of_size(Category::TooLarge, bytes, room), &text);
         }
-        let complete = Complete { layout: Layout::Single, bytes, ..super::point_to_point::blank(submit.request) };
+        let complete = Complete { layout: Layout::Single, bytes, ..super::answer::blank(submit.request) };
         self.complete_request(rank, submit.request, super::peer::Sent::Nothing, told, complete);
     }
 
@@ -209,7 +210,7 @@ impl Hub {
             held.missing.get_or_insert(rank);
         }
         self.complete_request(rank, submit.request, super::peer::Sent::Nothing, Payload::new(), {
-            super::point_to_point::blank(submit.request)
+            super::answer::blank(submit.request)
         });
         if is_news && let Some((fault, text)) = self.absence_in(id, rank) {
             let concerns = |operation: &Operation| {

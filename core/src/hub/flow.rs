@@ -5,9 +5,11 @@ use alloc::vec::Vec;
 
 use crate::payload::Payload;
 
-use super::operation::{Operation, Pattern, Phase, Plan, Presence};
+use super::answer::blank;
+use super::operation::{Operation, Phase, Plan, Presence};
+use super::pattern::Pattern;
 use super::peer::{Place, Sent};
-use super::point_to_point::blank;
+
 use super::stream::{Lane, Stream};
 use super::{Hub, Refusal, broken};
 use crate::error::{Category, Fault};

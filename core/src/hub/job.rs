@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::operation::Shape;
+use super::pattern::Shape;
 use super::registry::{Apply, ApplyError, Combine};
 use crate::operation::{Columns, Fold, Input, fold_range, scratch_len};
 use crate::payload::{LARGE, Payload, Pool};

@@ -19,25 +19,30 @@
 //! - Close a link when [`wants_close`](Hub::wants_close) says so.
 
 mod activity;
+mod answer;
 mod budget;
+mod cancel;
 mod collective;
 mod communicator;
 mod config;
 mod deadlock;
 mod flow;
+mod group;
 mod job;
 mod mail;
+mod matched;
 mod names;
 mod operation;
+mod pattern;
 mod peer;
 mod point_to_point;
 mod registry;
 mod session;
+mod signature;
 mod slow;
 mod snapshot;
 mod stream;
 mod waits;
-mod withdraw;
 mod work;
 
 use alloc::borrow::ToOwned;
@@ -60,9 +65,10 @@ use crate::wire::{
 
 use budget::Budget;
 use communicator::{Communicator, WORLD};
+use group::GroupInfo;
 use mail::{Mailbox, Message};
 use names::Groups;
-use operation::{GroupInfo, Key, Operation};
+use operation::{Key, Operation};
 use peer::{Life, Outgoing, Peer, Sent, Session, Who};
 use session::NO_HELLO;
 

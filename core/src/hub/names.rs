@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::operation::GroupInfo;
+use super::group::GroupInfo;
 use super::{Hub, Refusal, broken};
 use crate::error::{Category, Fault};
 use crate::rank::Rank;

@@ -1,134 +1,20 @@
 //! One operation in progress: who takes part, what they agreed on, and which stream goes where.
 
-use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use alloc::format;
-use alloc::string::String;
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::payload::Payload;
 
+use super::group::GroupInfo;
+use super::pattern::{Pattern, Results, Shape};
 use super::registry::{Apply, Combine};
+use super::signature::Signature;
 use super::stream::Stream;
-use crate::communicator::SplitRequest;
-use crate::datatype::{Datatype, ReduceOp};
 use crate::rank::{Rank, Tag};
 use crate::request::{CallCode, RequestId};
 use crate::time::Instant;
-use crate::wire::{Submit, SubmitFlags};
-
-/// The ranks of one kind of operation, known to the hub under a number of its own.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct GroupInfo {
-    /// 0 is every rank of the communicator.
-    pub(super) id: u64,
-    /// Who takes part, by rank in the world, sources first. Positions in an operation are indices into this.
-    pub(super) members: Box<[Rank]>,
-    /// Their ranks in the communicator, where those are not their positions.
-    numbers: Option<Box<[Rank]>>,
-    /// How many of them are sources.
-    pub(super) sources: usize,
-    /// Positions of the destinations.
-    pub(super) destinations: Box<[usize]>,
-    /// Positions by rank in the world; empty where they are the same.
-    positions: BTreeMap<Rank, usize>,
-    /// The group as it was named, where this is the same in a communicator.
-    named: Option<Arc<GroupInfo>>,
-}
-
-impl GroupInfo {
-    /// All ranks of a world of `size`.
-    pub(super) fn world(size: u32) -> Self {
-        let members: Box<[Rank]> = (0..size).map(Rank::new).collect();
-        let destinations = (0..members.len()).collect();
-        Self {
-            id: 0,
-            sources: members.len(),
-            members,
-            numbers: None,
-            destinations,
-            positions: BTreeMap::new(),
-            named: None,
-        }
-    }
-
-    /// All ranks of a communicator, in the order of their ranks in it.
-    pub(super) fn all(members: Box<[Rank]>) -> Self {
-        let destinations = (0..members.len()).collect();
-        let positions = members.iter().enumerate().map(|(position, rank)| (*rank, position)).collect();
-        Self { id: 0, sources: members.len(), members, numbers: None, destinations, positions, named: None }
-    }
-
-    /// This group of ranks of a communicator, as a group of ranks of the world. `None` if the communicator has not all
-    /// of them.
-    pub(super) fn within(self: &Arc<Self>, communicator: &Self) -> Option<Self> {
-        let members: Option<Box<[Rank]>> =
-            self.members.iter().map(|rank| communicator.members.get(rank.index()).copied()).collect();
-        let members = members?;
-        let positions = members.iter().enumerate().map(|(position, rank)| (*rank, position)).collect();
-        Some(Self {
-            id: self.id,
-            sources: self.sources,
-            members,
-            numbers: Some(self.members.clone()),
-            destinations: self.destinations.clone(),
-            positions,
-            named: Some(self.clone()),
-        })
-    }
-
-    /// The rank in the communicator of the member at `position`.
-    pub(super) fn number(&self, position: usize) -> Option<Rank> {
-        match &self.numbers {
-            Some(numbers) => numbers.get(position).copied(),
-            None => (position < self.members.len()).then(|| Rank::new(position as u32)),
-        }
-    }
-
-    /// `sources` give and `destinations` receive. `None` if a rank stands twice on a side, or nobody does.
-    pub(super) fn new(id: u64, sources: &[Rank], destinations: &[Rank]) -> Option<Self> {
-        let mut positions = BTreeMap::new();
-        let mut members = Vec::with_capacity(sources.len() + destinations.len());
-        for rank in sources {
-            if positions.insert(*rank, members.len()).is_some() {
-                return None;
-            }
-            members.push(*rank);
-        }
-        let mut places = Vec::with_capacity(destinations.len());
-        let mut taken = BTreeSet::new();
-        for rank in destinations {
-            let position = *positions.entry(*rank).or_insert_with(|| {
-                members.push(*rank);
-                members.len() - 1
-            });
-            if !taken.insert(position) {
-                return None;
-            }
-            places.push(position);
-        }
-        let (members, destinations) = (members.into_boxed_slice(), places.into_boxed_slice());
-        let numbers = Some(members.clone());
-        let sources = sources.len();
-        let named = None;
-        (!members.is_empty()).then_some(Self { id, members, numbers, sources, destinations, positions, named })
-    }
-
-    /// Bytes of the group's name.
-    pub(super) fn name_len(&self) -> usize {
-        (2 + self.sources + self.destinations.len()) * size_of::<u32>()
-    }
-
-    /// Where a rank of the world stands.
-    pub(super) fn position(&self, rank: Rank) -> Option<usize> {
-        if self.positions.is_empty() {
-            return (rank.index() < self.members.len()).then_some(rank.index());
-        }
-        self.positions.get(&rank).copied()
-    }
-}
 
 /// What a collective is called by all its participants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,128 +22,6 @@ pub(super) struct Key {
     pub(super) communicator: u64,
     pub(super) group: u64,
     pub(super) n: u32,
-}
-
-/// What the participants of a collective have to agree on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Signature {
-    pub(super) call: CallCode,
-    pub(super) root: Option<Rank>,
-    pub(super) datatype: Datatype,
-    pub(super) op: Option<ReduceOp>,
-    /// Bytes of a block, where this participant knows them.
-    pub(super) block: Option<u64>,
-    /// The user operation and its version.
-    pub(super) name: Option<(u32, Arc<str>)>,
-}
-
-impl Signature {
-    /// What a Submit says, `None` if its numbers mean nothing.
-    pub(super) fn new(submit: &Submit, size: u32, rank: Rank, name: Option<(u32, Arc<str>)>) -> Option<Self> {
-        use CallCode::{
-            Allgather, Allreduce, Alltoall, Bcast, Exscan, Gather, Gatherv, Reduce, ReduceScatter, ReduceScatterBlock,
-            Scan, Scatter, Scatterv, Split, User,
-        };
-        let call = CallCode::from_code(submit.call)?;
-        let datatype = Datatype::from_code(submit.datatype)?;
-        let op = if submit.op == 0 { None } else { Some(ReduceOp::from_code(submit.op)?) };
-        let root = match call {
-            Bcast | Gather | Scatter | Gatherv | Scatterv | Reduce => Some(submit.peer),
-            _ => None,
-        };
-        // Groups are for user operations; all others are of the whole communicator.
-        if submit.peer.get() >= size || (call == User) != name.is_some() || (call != User && submit.group != 0) {
-            return None;
-        }
-        let combines = matches!(call, Reduce | Allreduce | ReduceScatter | ReduceScatterBlock | Scan | Exscan);
-        if combines != op.is_some() || op.is_some_and(|op| !datatype.accepts(op)) {
-            return None;
-        }
-        let is_root = root == Some(rank);
-        let varied = submit.flags.has(SubmitFlags::VARIED);
-        let exact = submit.flags.has(SubmitFlags::EXACT).then_some(submit.receive);
-        let ranks = u64::from(size.max(1));
-        let typed = datatype != Datatype::Object;
-        let block = match call {
-            Bcast if is_root => Some(submit.send),
-            Scatter if is_root => (!varied).then_some(submit.send / ranks),
-            Bcast | Scatter => exact,
-            Gather | Allgather => Some(submit.send),
-            _ if combines => Some(submit.send),
-            Alltoall => (!varied).then_some(submit.send / ranks),
-            _ => None,
-        };
-        let pattern = Pattern::of(call);
-        let splits = pattern == Pattern::Alltoall || (pattern == Pattern::Scatter && is_root);
-        if (splits && !varied && !submit.send.is_multiple_of(ranks)) || (varied && !splits) {
-            return None;
-        }
-        if combines && !submit.send.is_multiple_of(datatype.size() as u64) {
-            return None;
-        }
-        // Whoever receives a block of a result says how long it is.
-        if matches!(call, ReduceScatter | ReduceScatterBlock)
-            && !exact.is_some_and(|bytes| bytes.is_multiple_of(datatype.size() as u64))
-        {
-            return None;
-        }
-        if submit.send > 0 && (pattern == Pattern::Nothing || call.is_receive()) {
-            return None;
-        }
-        if call == Split && submit.send != SplitRequest::LEN as u64 {
-            return None;
-        }
-        Some(Self { call, root, datatype, op, block: block.filter(|_| typed), name })
-    }
-
-    /// Whether two participants mean the same.
-    pub(super) fn agrees(&self, other: &Self) -> bool {
-        let blocks = match (self.block, other.block) {
-            (Some(a), Some(b)) => a == b,
-            _ => true,
-        };
-        self.call == other.call
-            && self.root == other.root
-            && self.datatype == other.datatype
-            && self.op == other.op
-            && self.name == other.name
-            && blocks
-    }
-
-    /// Whether two participants mean the same call, and only differ in how long what the root gives or receives is.
-    pub(super) fn differs_in_length(&self, other: &Self) -> bool {
-        let without = |signature: &Self| Self { block: None, ..signature.clone() };
-        matches!(self.call, CallCode::Bcast | CallCode::Scatter | CallCode::Gather) && without(self) == without(other)
-    }
-
-    /// The call, for people.
-    pub(super) fn describe(&self) -> String {
-        let mut text = match &self.name {
-            Some((version, name)) => format!("operation \"{name}\" version {version}"),
-            None => String::from(self.call.as_str()),
-        };
-        let mut details: Vec<String> = Vec::new();
-        if let Some(root) = self.root {
-            details.push(format!("root {root}"));
-        }
-        if let Some(op) = self.op {
-            details.push(format!("{op}"));
-        }
-        match (self.datatype, self.block) {
-            (Datatype::Object, _)
-                if matches!(
-                    self.call,
-                    CallCode::Barrier | CallCode::Split | CallCode::Free | CallCode::Members | CallCode::User
-                ) => {}
-            (Datatype::Object, _) => details.push(String::from("objects")),
-            (datatype, Some(block)) => details.push(format!("{} x {datatype}", block / datatype.size().max(1) as u64)),
-            (datatype, None) => details.push(format!("{datatype}")),
-        }
-        if !details.is_empty() {
-            text.push_str(&format!("({})", details.join(", ")));
-        }
-        text
-    }
 }
 
 /// Where a participant stands.
@@ -316,77 +80,6 @@ pub(super) enum Phase {
     Running,
     /// It has failed; whoever comes late is told.
     Failed(crate::error::Fault, Arc<str>),
-}
-
-/// How the bytes of a call flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pattern {
-    Nothing,
-    /// From one rank to another.
-    Message,
-    Bcast,
-    Gather,
-    Scatter,
-    Allgather,
-    Alltoall,
-    /// From the sources into a computation, and its results to the destinations.
-    Computed,
-}
-
-impl Pattern {
-    fn of(call: CallCode) -> Self {
-        use CallCode::*;
-        match call {
-            Barrier | Free | Members => Self::Nothing,
-            Send | Ssend | Rsend | Recv | Probe | Iprobe | Mprobe | Improbe | Mrecv => Self::Message,
-            Bcast => Self::Bcast,
-            Gather | Gatherv => Self::Gather,
-            Scatter | Scatterv => Self::Scatter,
-            Allgather | Allgatherv => Self::Allgather,
-            Alltoall | Alltoallv => Self::Alltoall,
-            Reduce | Allreduce | ReduceScatter | ReduceScatterBlock | Scan | Exscan | Split | User => Self::Computed,
-        }
-    }
-}
-
-/// Which streams the results of a computation have; they are the last ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Results {
-    None,
-    /// One stream, with a lane for each participant.
-    Shared,
-    /// A stream for each destination.
-    Each,
-}
-
-/// What becomes of the elements of all ranks that are at the same place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
-    /// One element, for whoever receives.
-    Whole,
-    /// One element, for the rank in whose block it is.
-    Blocks,
-    /// One element for each rank: of those up to it, or of those before it.
-    Prefixes { exclusive: bool },
-}
-
-impl Shape {
-    /// That of a call that combines elements.
-    pub(super) fn of(call: CallCode) -> Self {
-        match call {
-            CallCode::ReduceScatter | CallCode::ReduceScatterBlock => Self::Blocks,
-            CallCode::Scan => Self::Prefixes { exclusive: false },
-            CallCode::Exscan => Self::Prefixes { exclusive: true },
-            _ => Self::Whole,
-        }
-    }
-
-    pub(super) fn results(self) -> Results {
-        match self {
-            Self::Whole => Results::Shared,
-            Self::Blocks | Self::Prefixes { .. } => Results::Each,
-        }
-    }
 }
 
 /// A fold in progress.

@@ -1,24 +1,26 @@
 //! Sends and receives: matched in order, then passed on like any other stream.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::answer::blank;
 use crate::payload::Payload;
 
 use super::mail::{Mailbox, Message, Posted};
-use super::operation::{Operation, Participant, Phase, Plan, Presence, Results, Signature};
+use super::operation::{Operation, Participant, Phase, Plan, Presence};
+use super::pattern::Results;
 use super::peer::{Place, Sent, Session};
+use super::signature::Signature;
 use super::{Hub, Refusal, broken};
 use crate::communicator::Status;
 use crate::datatype::Datatype;
 use crate::error::{Category, Fault};
-use crate::rank::{Rank, Source, Tag, TagSelector};
+use crate::rank::{Rank, Source, TagSelector};
 use crate::request::{CallCode, RequestId};
-use crate::wire::{Complete, Down, Fail, Layout, MAX_REASON_LEN, Submit, SubmitFlags};
-
-use alloc::collections::VecDeque;
+use crate::wire::{Complete, Down, Layout, Submit, SubmitFlags};
 
 impl Hub {
     pub(super) fn on_send(&mut self, rank: Rank, submit: Submit, payload: Payload) -> Result<(), Refusal> {
@@ -110,28 +112,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Receives the message that an earlier probe has kept.
-    pub(super) fn on_mrecv(&mut self, rank: Rank, submit: Submit) -> Result<(), Refusal> {
-        match self.kept.remove(&(rank, submit.n)) {
-            Some(message) if submit.flags.has(SubmitFlags::ANY_TAG) => {
-                self.free_message(&message);
-                if !message.is_lost {
-                    let sender = message.submit.request;
-                    self.complete_request(message.sender, sender, Sent::Nothing, Payload::new(), blank(sender));
-                }
-                self.complete_request(rank, submit.request, Sent::Nothing, Payload::new(), blank(submit.request));
-            }
-            Some(message) => self.deliver(message, Posted { receiver: rank, submit, since: self.now }),
-            None => {
-                let fault = Fault::of_size(Category::InvalidArgument, submit.n.into(), 0);
-                self.fail_request(rank, submit.request, fault, "no probe has kept such a message");
-            }
-        }
-        Ok(())
-    }
-
     /// A message that has waited meets what was posted for it.
-    fn deliver(&mut self, message: Message, posted: Posted) {
+    pub(super) fn deliver(&mut self, message: Message, posted: Posted) {
         let Message { sender, submit: send, payload, is_lost, .. } = message;
         if let Some(session) = self.session_mut(sender) {
             session.requests.remove(&send.request);
@@ -144,52 +126,11 @@ impl Hub {
     }
 
     /// Tells a probe of a message.
-    fn found(&mut self, receiver: Rank, probe: &Submit, sender: Rank, send: &Submit) {
+    pub(super) fn found(&mut self, receiver: Rank, probe: &Submit, sender: Rank, send: &Submit) {
         let number = self.members(send.communicator).and_then(|members| members.position(sender));
         let source = Rank::new(number.unwrap_or_default() as u32);
         let complete = Complete { source, tag: send.tag, bytes: send.send, ..blank(probe.request) };
         self.complete_request(receiver, probe.request, Sent::Nothing, Payload::new(), complete);
-    }
-
-    /// Keeps a message for the receive that is to follow its probe.
-    fn keep(&mut self, sender: Rank, send: Submit, payload: Payload, posted: Posted) {
-        let Posted { receiver, submit: probe, since } = posted;
-        if self.kept.contains_key(&(receiver, probe.n)) {
-            // The rank gave the number twice: its earlier message is lost, and its sender is told.
-            let fault = Fault::new(Category::Protocol);
-            self.free_charge(sender, cost(&send, payload.len()));
-            self.fail_request(sender, send.request, fault, "the receiver kept two messages under one number");
-            self.fail_request(receiver, probe.request, fault, "two messages are kept under one number");
-            return;
-        }
-        if let Some(session) = self.session_mut(sender) {
-            session.requests.insert(send.request, Place::Kept);
-        }
-        self.found(receiver, &probe, sender, &send);
-        let message = Message { sender, submit: send, payload, is_lost: false, since };
-        self.kept.insert((receiver, probe.n), message);
-    }
-
-    /// A rank takes part no more: gives back what it kept, and what it had not sent whole of what others keep.
-    pub(super) fn kept_gone(&mut self, rank: Rank, communicator: Option<u64>, fault: Fault, text: &str) {
-        let has_gone = self.absence(rank).is_some();
-        let mut lost: Vec<Message> = Vec::new();
-        self.kept.retain(|(receiver, _), message| {
-            let in_question = communicator.is_none_or(|communicator| communicator == message.submit.communicator);
-            if *receiver == rank && in_question {
-                let payload = core::mem::take(&mut message.payload);
-                lost.push(Message { payload, ..*message });
-                return false;
-            }
-            if has_gone && message.sender == rank && (message.payload.len() as u64) < message.submit.send {
-                message.is_lost = true;
-            }
-            true
-        });
-        for message in lost.into_iter().filter(|message| !message.is_lost) {
-            self.free_message(&message);
-            self.fail_request(message.sender, message.submit.request, fault, text);
-        }
     }
 
     /// The rank of the world that has this number in a communicator.
@@ -315,46 +256,6 @@ impl Hub {
         window.min(hello.max_payload.into())
     }
 
-    pub(super) fn on_cancel(&mut self, rank: Rank, request: RequestId) {
-        let fault = Fault::of_ranks(Category::Cancelled, rank, 1);
-        let Some(place) = self.session(rank).and_then(|session| session.requests.get(&request)).copied() else {
-            // It was answered before the hub heard.
-            return;
-        };
-        match place {
-            Place::Operation { id, position } => {
-                let Some(mut operation) = self.operations.remove(&id) else { return };
-                // If it has failed already, the answer waits until all have come.
-                if !operation.has_failed() {
-                    if operation.at_work {
-                        // Or a rank could have any number of operations computed for nobody.
-                        operation.postpone(position);
-                    }
-                    let text = format!("rank {rank} cancelled its {}", operation.signature.describe());
-                    self.fail_operation(&mut operation, fault, &text);
-                }
-                self.put_back(operation);
-            }
-            Place::Unexpected { communicator, dest, order } => {
-                let mailbox = self.mail.get_mut(&(communicator, dest));
-                if let Some(message) = mailbox.and_then(|mailbox| mailbox.remove_message(order)) {
-                    self.free_message(&message);
-                }
-                self.forget_empty(communicator, dest);
-                self.fail_request(rank, request, fault, "the send was cancelled");
-            }
-            Place::Posted { communicator, source, tag, order, is_probe } => {
-                if let Some(mailbox) = self.mail.get_mut(&(communicator, rank)) {
-                    mailbox.remove_posted(source, tag, order, is_probe);
-                }
-                self.forget_empty(communicator, rank);
-                self.fail_request(rank, request, fault, "the receive was cancelled");
-            }
-            // Its receive is about to come.
-            Place::Kept => {}
-        }
-    }
-
     pub(super) fn free_message(&mut self, message: &Message) {
         self.free_charge(message.sender, cost(&message.submit, message.payload.len()));
     }
@@ -377,59 +278,6 @@ impl Hub {
                 );
             }
         }
-    }
-
-    /// Answers a request with its result.
-    pub(super) fn complete_request(
-        &mut self,
-        rank: Rank,
-        request: RequestId,
-        sent: Sent,
-        payload: Payload,
-        mut complete: Complete,
-    ) {
-        let now = self.now;
-        let Some(session) = self.session_mut(rank) else { return };
-        session.requests.remove(&request);
-        session.last.answered(request, now);
-        session.unsent_answers += 1;
-        session.sequence = session.sequence.wrapping_add(1);
-        complete.sequence = session.sequence;
-        self.send(rank, Down::Complete(complete), payload, sent);
-    }
-
-    /// Answers a request with a failure.
-    pub(super) fn fail_request(&mut self, rank: Rank, request: RequestId, fault: Fault, text: &str) {
-        self.fail_request_with(rank, request, fault, text, &Payload::new());
-    }
-
-    /// Answers a request with a failure, for which the user's code has an error of its own. That is left out where it
-    /// does not fit the frame whole.
-    pub(super) fn fail_request_with(
-        &mut self,
-        rank: Rank,
-        request: RequestId,
-        fault: Fault,
-        text: &str,
-        error: &Payload,
-    ) {
-        let now = self.now;
-        let Some(session) = self.session_mut(rank) else { return };
-        session.requests.remove(&request);
-        session.last.answered(request, now);
-        session.unsent_answers += 1;
-        session.sequence = session.sequence.wrapping_add(1);
-        let sequence = session.sequence;
-        let max = session.hello.map_or(64, |hello| hello.max_payload as usize);
-        let Fault { category, rank: first, count, mut len, max: limit } = fault;
-        let mut payload = super::reason(text, max);
-        if !error.is_empty() && payload.len() == text.len() && text.len() + error.len() <= max.min(MAX_REASON_LEN) {
-            len = text.len() as u64;
-            payload = Payload::concat(&[payload, error.clone()]);
-        }
-        let fail =
-            Fail { request, sequence, acknowledged: 0, category, rank: first, count, len, max: limit, queue_limit: 0 };
-        self.send(rank, Down::Fail(fail), payload, Sent::Nothing);
     }
 
     pub(super) fn too_large(&self, len: u64) -> Refusal {
@@ -480,20 +328,6 @@ impl Hub {
 /// What a Submit was charged for its payload.
 pub(super) fn cost(submit: &Submit, inline: usize) -> u64 {
     if submit.flags.has(SubmitFlags::EAGER) { Session::cost(inline as u64) } else { 0 }
-}
-
-/// A Complete without result; sequence and limits are filled in later.
-pub(super) fn blank(request: RequestId) -> Complete {
-    Complete {
-        request,
-        sequence: 0,
-        acknowledged: 0,
-        layout: Layout::Empty,
-        source: Rank::new(0),
-        tag: Tag(0),
-        bytes: 0,
-        queue_limit: 0,
-    }
 }
 
 impl Participant {

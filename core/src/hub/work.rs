@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 use crate::payload::Payload;
 
 use super::job::{Done, Job, Output, Work};
-use super::operation::{Folding, Operation, Phase, Plan, Shape};
+use super::operation::{Folding, Operation, Phase, Plan};
+use super::pattern::Shape;
 use super::registry::{ApplyError, MAX_ELEMENT};
 use super::stream::Stream;
 use super::{Hub, Refusal};

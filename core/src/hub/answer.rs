@@ -1,0 +1,78 @@
+//! Answers to requests: each gets one, a result or a failure.
+
+use super::Hub;
+use super::peer::Sent;
+use crate::error::Fault;
+use crate::payload::Payload;
+use crate::rank::{Rank, Tag};
+use crate::request::RequestId;
+use crate::wire::{Complete, Down, Fail, Layout, MAX_REASON_LEN};
+
+impl Hub {
+    /// Answers a request with its result.
+    pub(super) fn complete_request(
+        &mut self,
+        rank: Rank,
+        request: RequestId,
+        sent: Sent,
+        payload: Payload,
+        mut complete: Complete,
+    ) {
+        let now = self.now;
+        let Some(session) = self.session_mut(rank) else { return };
+        session.requests.remove(&request);
+        session.last.answered(request, now);
+        session.unsent_answers += 1;
+        session.sequence = session.sequence.wrapping_add(1);
+        complete.sequence = session.sequence;
+        self.send(rank, Down::Complete(complete), payload, sent);
+    }
+
+    /// Answers a request with a failure.
+    pub(super) fn fail_request(&mut self, rank: Rank, request: RequestId, fault: Fault, text: &str) {
+        self.fail_request_with(rank, request, fault, text, &Payload::new());
+    }
+
+    /// Answers a request with a failure, for which the user's code has an error of its own. That is left out where it
+    /// does not fit the frame whole.
+    pub(super) fn fail_request_with(
+        &mut self,
+        rank: Rank,
+        request: RequestId,
+        fault: Fault,
+        text: &str,
+        error: &Payload,
+    ) {
+        let now = self.now;
+        let Some(session) = self.session_mut(rank) else { return };
+        session.requests.remove(&request);
+        session.last.answered(request, now);
+        session.unsent_answers += 1;
+        session.sequence = session.sequence.wrapping_add(1);
+        let sequence = session.sequence;
+        let max = session.hello.map_or(64, |hello| hello.max_payload as usize);
+        let Fault { category, rank: first, count, mut len, max: limit } = fault;
+        let mut payload = super::reason(text, max);
+        if !error.is_empty() && payload.len() == text.len() && text.len() + error.len() <= max.min(MAX_REASON_LEN) {
+            len = text.len() as u64;
+            payload = Payload::concat(&[payload, error.clone()]);
+        }
+        let fail =
+            Fail { request, sequence, acknowledged: 0, category, rank: first, count, len, max: limit, queue_limit: 0 };
+        self.send(rank, Down::Fail(fail), payload, Sent::Nothing);
+    }
+}
+
+/// A Complete without result; sequence and limits are filled in later.
+pub(super) fn blank(request: RequestId) -> Complete {
+    Complete {
+        request,
+        sequence: 0,
+        acknowledged: 0,
+        layout: Layout::Empty,
+        source: Rank::new(0),
+        tag: Tag(0),
+        bytes: 0,
+        queue_limit: 0,
+    }
+}

@@ -1,0 +1,76 @@
+//! Matched probes: they keep a message for a receive that is to come (MPI 4.1, chapter 3.8.2).
+
+use alloc::vec::Vec;
+
+use super::answer::blank;
+use super::mail::{Message, Posted};
+use super::peer::{Place, Sent};
+use super::point_to_point::cost;
+use super::{Hub, Refusal};
+use crate::error::{Category, Fault};
+use crate::payload::Payload;
+use crate::rank::Rank;
+use crate::wire::{Submit, SubmitFlags};
+
+impl Hub {
+    /// Receives the message that an earlier probe has kept.
+    pub(super) fn on_mrecv(&mut self, rank: Rank, submit: Submit) -> Result<(), Refusal> {
+        match self.kept.remove(&(rank, submit.n)) {
+            Some(message) if submit.flags.has(SubmitFlags::ANY_TAG) => {
+                self.free_message(&message);
+                if !message.is_lost {
+                    let sender = message.submit.request;
+                    self.complete_request(message.sender, sender, Sent::Nothing, Payload::new(), blank(sender));
+                }
+                self.complete_request(rank, submit.request, Sent::Nothing, Payload::new(), blank(submit.request));
+            }
+            Some(message) => self.deliver(message, Posted { receiver: rank, submit, since: self.now }),
+            None => {
+                let fault = Fault::of_size(Category::InvalidArgument, submit.n.into(), 0);
+                self.fail_request(rank, submit.request, fault, "no probe has kept such a message");
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a message for the receive that is to follow its probe.
+    pub(super) fn keep(&mut self, sender: Rank, send: Submit, payload: Payload, posted: Posted) {
+        let Posted { receiver, submit: probe, since } = posted;
+        if self.kept.contains_key(&(receiver, probe.n)) {
+            // The rank gave the number twice: its earlier message is lost, and its sender is told.
+            let fault = Fault::new(Category::Protocol);
+            self.free_charge(sender, cost(&send, payload.len()));
+            self.fail_request(sender, send.request, fault, "the receiver kept two messages under one number");
+            self.fail_request(receiver, probe.request, fault, "two messages are kept under one number");
+            return;
+        }
+        if let Some(session) = self.session_mut(sender) {
+            session.requests.insert(send.request, Place::Kept);
+        }
+        self.found(receiver, &probe, sender, &send);
+        let message = Message { sender, submit: send, payload, is_lost: false, since };
+        self.kept.insert((receiver, probe.n), message);
+    }
+
+    /// A rank takes part no more: gives back what it kept, and what it had not sent whole of what others keep.
+    pub(super) fn kept_gone(&mut self, rank: Rank, communicator: Option<u64>, fault: Fault, text: &str) {
+        let has_gone = self.absence(rank).is_some();
+        let mut lost: Vec<Message> = Vec::new();
+        self.kept.retain(|(receiver, _), message| {
+            let in_question = communicator.is_none_or(|communicator| communicator == message.submit.communicator);
+            if *receiver == rank && in_question {
+                let payload = core::mem::take(&mut message.payload);
+                lost.push(Message { payload, ..*message });
+                return false;
+            }
+            if has_gone && message.sender == rank && (message.payload.len() as u64) < message.submit.send {
+                message.is_lost = true;
+            }
+            true
+        });
+        for message in lost.into_iter().filter(|message| !message.is_lost) {
+            self.free_message(&message);
+            self.fail_request(message.sender, message.submit.request, fault, text);
+        }
+    }
+}
