@@ -185,6 +185,36 @@ fn every_call_of_a_communicator_is_in_the_table() {
     assert!(missing.is_empty(), "the table does not name {missing:#?}");
 }
 
+/// The README's shorter table: its rows from "From MPI to edgempi" to the next heading, without the head.
+fn short_rows() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let readme = include_str!("../README.md");
+    let begin = readme.find("\n## From MPI to edgempi\n").expect("README has the table");
+    let table = readme[begin + 4..].split("\n## ").next().unwrap_or_default();
+    table.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | ")).skip(1)
+}
+
+#[test]
+fn the_readme_names_calls_that_are_in_the_table() {
+    // "MPI_" stands before none of them.
+    let of_mpi: BTreeSet<_> = rows().iter().flat_map(|row| row.mpi.split('`')).collect();
+    let ours: BTreeSet<_> =
+        rows().iter().flat_map(|row| links(row.ours)).filter_map(|link| link.split("::").last()).collect();
+    let mut count = 0;
+    for (mpi, here) in short_rows() {
+        for name in mpi.split('`').skip(1).step_by(2) {
+            assert!(of_mpi.contains(format!("MPI_{name}").as_str()), "{name}");
+            count += 1;
+        }
+        let calls = here.split('`').skip(1).step_by(2).flat_map(|code| code.split_inclusive('('));
+        for call in calls.filter_map(|code| code.strip_suffix('(')) {
+            let name = call.trim_end_matches("::<T>").rsplit(|letter| !is_word(letter)).next().unwrap_or_default();
+            let is_call = name.starts_with(char::is_lowercase) && name != "objects";
+            assert!(!is_call || ours.contains(name), "{name} of {here}");
+        }
+    }
+    assert!(count > 70, "{count} names");
+}
+
 #[test]
 fn calls_are_found_where_they_are_made_and_nowhere_else() {
     let source = "use a::{\n    b_send,\n};\nlet x = comm // comm.recv()\n    .objects()\n    .send::<u8>(1);\nsay(\".ssend(\");\ncomm.bsend(1);";

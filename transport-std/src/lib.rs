@@ -37,6 +37,14 @@
 //!
 //! A world is left with [`World::finalize`]. A process that ends without it counts as failed.
 //!
+//! # Pages
+//!
+//! - [`mpi`]: for somebody who knows MPI, every communication call of MPI 4.1 and ours beside it.
+//! - [`operations`]: operations of one's own.
+//! - [`sim`]: worlds of virtual ranks. [`config`]: settings. [`hub`]: a hub in a program of one's own.
+//! - [`performance`]: what calls cost, and why.
+//! - [`edgempi_core::delivery`]: what is promised of order, loss and memory.
+//!
 //! # Buffers and objects
 //!
 //! Every call is there twice.
@@ -153,8 +161,13 @@
 //!
 //! # Communicators
 //!
-//! [`Comm::split`] parts the ranks of a communicator into new ones, [`Comm::dup`] copies one. Calls on different
-//! communicators never meet. Ranks and roots are numbers of the communicator that is called.
+//! [`Comm::split`] parts the ranks of a communicator into new ones, [`Comm::split_type`] by machine or by kind,
+//! [`Comm::dup`] copies one, and [`Comm::create`] makes one of a [`ProcessGroup`], MPI's group, with its algebra. Calls on
+//! different communicators never meet. Ranks and roots are numbers of the communicator that is called. [`comm_self`] is this
+//! process alone.
+//!
+//! [`Comm::cart`] puts the ranks in a grid, [`Comm::dist_graph_adjacent`] in a graph: a [`Neighborhood`] has the collectives
+//! among neighbours.
 //!
 //! ```
 //! use edgempi::Sum;

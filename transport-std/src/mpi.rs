@@ -34,7 +34,7 @@
 //! | `MPI_Mrecv`, `MPI_Imrecv` | [`Message::recv`], [`Message::recv_into`], [`Message::recv_object`] | a message that is dropped is lost, and its sender goes on |
 //! | `MPI_ANY_SOURCE`, `MPI_ANY_TAG` | [`ANY_SOURCE`], [`ANY_TAG`] | |
 //! | `MPI_PROC_NULL` | [`Status::NOBODY`] | `None` instead of a rank; for objects in `send` and `sendrecv`, as no value comes from nobody |
-//! | `MPI_Status_get_source`, `MPI_Status_get_tag`, `MPI_Status_get_error`, `MPI_Get_count` | [`Status::source`], [`Status::tag`], [`Status::count`], [`Status::bytes`] | a failed receive has no status but an [`Error`] |
+//! | `MPI_Status`, `MPI_Status_get_source`, `MPI_Status_get_tag`, `MPI_Status_get_error`, `MPI_Get_count` | [`Status::source`], [`Status::tag`], [`Status::count`], [`Status::bytes`] | a failed receive has no status but an [`Error`] |
 //! | `MPI_Get_elements`, `MPI_Status_set_elements`, `MPI_Status_set_cancelled` | not offered | they belong to derived datatypes and generalized requests |
 //! | `MPI_Wait` | [`Request::wait`] | or `.await`; [`Request::map`] makes something else of the result first |
 //! | `MPI_Test`, `MPI_Request_get_status` | [`Request::test`], [`Request::is_active`] | tells whether it is done, and leaves the result to `wait` |
