@@ -169,6 +169,9 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         } else {
             return Next::OutOfReach;
         };
+        let fits = len <= reach.payload(request);
+        // A call site goes without its text rather than let later calls overtake this one.
+        let len = if !fits && name.kind == NameKind::Site { 0 } else { len };
         if len > reach.payload(request) {
             return Next::OutOfReach;
         }

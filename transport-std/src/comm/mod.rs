@@ -17,6 +17,7 @@ mod user;
 
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use edgempi_core::request::CommunicatorId;
 use edgempi_core::{Element, Rank};
@@ -66,6 +67,8 @@ pub struct Comm {
     pub(crate) id: CommunicatorId,
     message_size: usize,
     rank_in_world: Rank,
+    /// Numbers for messages that probes keep: all communicators of a rank count together.
+    messages: Arc<AtomicU32>,
     /// The world, where it is one for this communicator alone.
     home: Option<Arc<alone::Home>>,
     details: Arc<details::Details>,
@@ -73,7 +76,8 @@ pub struct Comm {
 
 impl Comm {
     pub(crate) fn world(engine: Arc<dyn Drive>, id: CommunicatorId, message_size: usize) -> Self {
-        Self { engine, id, message_size, rank_in_world: id.rank, home: None, details: Arc::default() }
+        let messages = Arc::default();
+        Self { engine, id, message_size, rank_in_world: id.rank, messages, home: None, details: Arc::default() }
     }
 
     /// This process's rank (MPI 4.1, chapter 7.4.1).

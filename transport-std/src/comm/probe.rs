@@ -1,7 +1,7 @@
 //! Messages that are looked at before they are received.
 
 use std::panic::Location;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 use edgempi_core::request::{Receive, Sent};
 use edgempi_core::{Call, Datatype, Element, Source, Status, TagSelector};
@@ -15,9 +15,6 @@ use crate::engine::{Asked, OwnedCall};
 use crate::error::Error;
 use crate::pending::Pending;
 use crate::request::{OnDrop, Request};
-
-/// Numbers for messages that are kept; the hub tells them apart by rank.
-static MESSAGES: AtomicU32 = AtomicU32::new(0);
 
 /// Probes (MPI 4.1, chapter 3.8).
 impl Comm {
@@ -92,7 +89,7 @@ impl Comm {
 
     #[track_caller]
     fn look_and_keep(&self, source: Source, tag: TagSelector, wait: bool) -> Request<'static, Option<Message>> {
-        let number = MESSAGES.fetch_add(1, Ordering::Relaxed);
+        let number = self.messages.fetch_add(1, Ordering::Relaxed);
         let call = Call::Mprobe { source, tag, wait, message: number };
         // Where nobody takes the result, this goes, and with it the message.
         let mut message = Message { comm: self.clone(), status: NOTHING, kept: Some(number) };
