@@ -9,12 +9,13 @@
 //! | call | when it resolves |
 //! |---|---|
 //! | send, within the queue limit (see [Three limits](#three-limits-and-who-waits)) | the library has taken the bytes, and the caller's buffer is free. They may not even have reached the hub |
-//! | send, beyond it | a receive has matched, and the hub has all bytes |
-//! | recv | the message is in the caller's buffer |
+//! | send, beyond it; ssend and rsend | a receive has matched, and the hub has all bytes |
+//! | recv, mrecv | the message is in the caller's buffer |
+//! | probe, mprobe | there is a message. It may be the beginning of one: how long it is is known, its bytes may still be with the sender |
 //! | barrier | every rank has called it |
 //! | bcast, scatter, at the root | the hub has the bytes that this rank gives. The others may not even have called |
 //! | gather, reduce, elsewhere than at the root | every rank has called it, and the hub has the bytes that this rank gives |
-//! | bcast, scatter, gather, reduce, where data arrive; allgather, alltoall, allreduce | the result is in the caller's buffer |
+//! | bcast, scatter, gather, reduce, where data arrive; allgather, alltoall, allreduce, reduce_scatter, scan, exscan | the result is in the caller's buffer |
 //! | a user-defined operation | at a destination, its output has come; at a source, the user's function has returned |
 //!
 //! So a resolved send promises less than it seems: if the link breaks right after, the message may be gone, and the
@@ -78,7 +79,8 @@
 //!   come later. Who has its result keeps it.
 //! - **A receive** that has not matched is taken back as if it had never been. If it has matched, its message is lost:
 //!   when the hub had all of it nobody is told, otherwise its sender gets `Cancelled`.
-//! - **A send** that has resolved can not be called back. One that waits for its receive is taken back.
+//! - **A send** that has resolved can not be called back. One that waits for its receive is taken back. If a matched probe
+//!   keeps its message, that arrives if the hub has all of it; otherwise the receive that follows the probe gets `Cancelled`.
 //!
 //! A send or a receive can also be [withdrawn](crate::Endpoint::withdraw), as `MPI_Cancel` does. Then it ends in one of two
 //! ways, and its rank hears which: with `Cancelled`, if nobody had matched it, and it is as if it had never been; or as
@@ -125,4 +127,9 @@
 //! # What waits for ever
 //!
 //! A receive that nobody sends to, and a collective that a living rank never calls. Requests have no deadline: put one
-//! around them and drop the request, or end the process. A cycle of receives is not found out today.
+//! around them and drop the request, or end the process. The hub tells people of a call that has waited for long, and for
+//! whom; it does not end it, because it may be served yet.
+//!
+//! Ranks that wait for each other are found out where each has [said](crate::Endpoint::blocked) that it makes calls from one
+//! thread alone, and that this thread waits for a request: then no rank of a cycle can ever go on, and their requests fail
+//! with `Deadlock`. A rank that has not said so is never taken for stuck.

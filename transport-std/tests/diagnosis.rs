@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use edgempi::config::{Config, Threads};
-use edgempi::{Builder, Comm, Error, Sum, World};
+use edgempi::{Builder, Comm, Error, Sum, World, wait_all, wait_any};
 
 /// The command, in an environment without settings.
 fn edgempi(arguments: &[&str]) -> Command {
@@ -115,6 +115,51 @@ fn a_send_that_waits_for_a_rank_in_a_collective_is_told() {
         assert!(reason.contains("waits in allreduce(SUM, 1 x f64) at "), "{reason}");
         assert!(reason.contains("for rank 2, which has not called it"), "{reason}");
     }
+}
+
+#[test]
+fn calls_that_are_made_of_several_are_told_as_well() {
+    type Wait = fn(&Comm, u32) -> Result<(), Error>;
+    let exchange: Wait = |comm, other| comm.sendrecv::<u8, u8>(other, 5, [1], other, 6).wait().map(drop);
+    let all: Wait = |comm, other| {
+        comm.send(other, 5, [1u8]).wait()?;
+        wait_all([comm.recv::<u8>(other, 5), comm.recv::<u8>(other, 6)]).wait().map(drop)
+    };
+    let persistent: Wait = |comm, other| {
+        let mut receive = comm.recv_init(other, 6, vec![0u8]);
+        receive.start()?;
+        receive.wait().map(drop)
+    };
+    for wait in [exchange, all, persistent] {
+        for end in single_threads(2, |comm| wait(comm, 1 - comm.rank().get())) {
+            let Err(Error::Deadlock { reason, .. }) = end else { panic!("{end:?}") };
+            assert!(reason.contains("rank 0 waits in recv(from rank 1, tag 6) at "), "{reason}");
+            assert!(reason.contains("rank 1 waits in recv(from rank 0, tag 6) at "), "{reason}");
+        }
+    }
+}
+
+#[test]
+fn ranks_of_one_thread_that_wait_for_any_of_several_are_not_stuck() {
+    let ends = single_threads(2, |comm| {
+        let other = 1 - comm.rank().get();
+        for round in 0..20 {
+            // Nobody sends the first one before the second one has come.
+            let mut requests = [comm.recv::<u32>(other, 1), comm.recv::<u32>(other, 2)];
+            if comm.rank() == round % 2 {
+                thread::sleep(Duration::from_millis(40));
+            }
+            comm.send(other, 2, [round]).wait()?;
+            let (index, result) = wait_any(&mut requests).wait().expect("two are active");
+            assert_eq!((index, result?.0), (1, vec![round]));
+            comm.sendrecv::<u32, u32>(other, 3, [round], other, 3).wait()?;
+            let sending = comm.send(other, 1, [round]);
+            assert_eq!(wait_any(&mut requests).wait().expect("one is active").1?.0, [round]);
+            sending.wait()?;
+        }
+        Ok(())
+    });
+    assert!(ends.iter().all(Result::is_ok), "{ends:?}");
 }
 
 #[test]

@@ -32,22 +32,35 @@ impl Hub {
                 }
                 self.put_back(operation);
             }
+            Place::Unexpected { .. } => {
+                self.take_back(rank, place);
+                self.fail_request(rank, request, fault, SEND_CANCELLED);
+            }
+            Place::Posted { .. } => {
+                self.take_back(rank, place);
+                self.fail_request(rank, request, fault, "the receive was cancelled");
+            }
+            Place::Kept => self.cancel_kept(rank, request, fault),
+        }
+    }
+
+    /// Takes a send, a receive or a probe that nothing has met out of its mailbox.
+    pub(super) fn take_back(&mut self, rank: Rank, place: Place) {
+        match place {
             Place::Unexpected { communicator, dest, order } => {
                 let mailbox = self.mail.get_mut(&(communicator, dest));
                 if let Some(message) = mailbox.and_then(|mailbox| mailbox.remove_message(order)) {
                     self.free_message(&message);
                 }
                 self.forget_empty(communicator, dest);
-                self.fail_request(rank, request, fault, SEND_CANCELLED);
             }
             Place::Posted { communicator, source, tag, order, is_probe } => {
                 if let Some(mailbox) = self.mail.get_mut(&(communicator, rank)) {
                     mailbox.remove_posted(source, tag, order, is_probe);
                 }
                 self.forget_empty(communicator, rank);
-                self.fail_request(rank, request, fault, "the receive was cancelled");
             }
-            Place::Kept => self.cancel_kept(rank, request, fault),
+            Place::Operation { .. } | Place::Kept => {}
         }
     }
 

@@ -307,19 +307,7 @@ impl Hub {
             }
             // Whoever keeps the message is stuck, too, and once it has been told, it may still receive this.
             Place::Kept => return,
-            Place::Unexpected { communicator, dest, order } => {
-                let mailbox = self.mail.get_mut(&(communicator, dest));
-                if let Some(message) = mailbox.and_then(|mailbox| mailbox.remove_message(order)) {
-                    self.free_message(&message);
-                }
-                self.forget_empty(communicator, dest);
-            }
-            Place::Posted { communicator, source, tag, order, is_probe } => {
-                if let Some(mailbox) = self.mail.get_mut(&(communicator, rank)) {
-                    mailbox.remove_posted(source, tag, order, is_probe);
-                }
-                self.forget_empty(communicator, rank);
-            }
+            Place::Unexpected { .. } | Place::Posted { .. } => self.take_back(rank, place),
         }
         self.fail_request(rank, request, fault, text);
     }

@@ -41,6 +41,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// A world as its hub sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// The world's name.
     pub world: String,
@@ -70,6 +71,7 @@ pub struct Snapshot {
 
 /// Where a rank is in its life.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum RankState {
     /// It has not come.
     Awaited,
@@ -83,6 +85,7 @@ pub enum RankState {
 
 /// One rank.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RankSnapshot {
     /// Its number in the world.
     pub rank: u32,
@@ -110,6 +113,7 @@ pub struct RankSnapshot {
 
 /// An operation in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct OperationSnapshot {
     /// The call and where the first of those who wait called it.
     pub call: String,
@@ -138,6 +142,7 @@ pub struct OperationSnapshot {
 
 /// A send or a receive that waits for the other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Unmatched {
     /// Whose.
     pub rank: u32,
@@ -151,6 +156,7 @@ pub struct Unmatched {
 
 /// What the hub holds, against its limits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Held {
     /// Bytes that nobody has asked for yet, and how many may be.
     pub queued: u64,

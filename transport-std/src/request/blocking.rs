@@ -13,34 +13,43 @@ use crate::engine::Drive;
 use crate::sim::forbid_blocking;
 use crate::sync::{self, AtomicBool, Ordering, Thread};
 
+/// A call that a future waits for, and the engine that has it.
+type Awaited = (Arc<dyn Drive>, RequestId);
+
 thread_local! {
-    /// While this thread polls a future that it blocks for: the engine that the future waits for, if it has said so.
-    static WAITS_FOR: RefCell<Option<Option<Arc<dyn Drive>>>> = const { RefCell::new(None) };
+    /// While this thread polls a future that it blocks for: the call that the future waits for, if it has said so.
+    static WAITS_FOR: RefCell<Option<Option<Awaited>>> = const { RefCell::new(None) };
 }
 
-/// A future that this thread polls has to wait for this engine. Of several the first is what the thread moves; the others
-/// have threads of their own.
-pub(super) fn waits_for(engine: &Arc<dyn Drive>) {
+/// A future that this thread polls has to wait for this call. Of several the first one's engine is what the thread moves;
+/// the others have threads of their own.
+pub(super) fn waits_for(engine: &Arc<dyn Drive>, request: RequestId) {
     WAITS_FOR.with_borrow_mut(|waits| {
         if let Some(waits @ None) = waits {
-            *waits = Some(engine.clone());
+            *waits = Some((engine.clone(), request));
         }
     });
 }
 
-/// Polls a future, and finds out what engine it waits for.
-fn poll_blocking<F: Future>(
-    future: Pin<&mut F>,
-    context: &mut Context<'_>,
-) -> Result<F::Output, Option<Arc<dyn Drive>>> {
+/// Polls a future, and finds out what call it waits for.
+fn poll_blocking<F: Future>(future: Pin<&mut F>, context: &mut Context<'_>) -> Result<F::Output, Option<Awaited>> {
     // Whoever blocks within a future has its own, and leaves this one as it was; a panic leaves none.
     let outer = WAITS_FOR.replace(Some(None));
     let polled = future.poll(context);
-    let engine = WAITS_FOR.replace(outer).flatten();
+    let awaited = WAITS_FOR.replace(outer).flatten();
     match polled {
         Poll::Ready(output) => Ok(output),
-        Poll::Pending => Err(engine),
+        Poll::Pending => Err(awaited),
     }
+}
+
+/// What a blocking wait takes to go on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// The call that it has said it waits for: as long as that has no answer, this thread does nothing.
+    ThatCall,
+    /// That call, or something else.
+    Any,
 }
 
 struct ThreadWaker {
@@ -68,16 +77,22 @@ impl Wake for ThreadWaker {
 /// If the future has to be waited for inside of a [simulation](crate::sim), whose ranks share one thread.
 #[track_caller]
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    block_for(future, None)
+    block_without_end(future, Needs::Any)
 }
 
-/// The same, for a future that is one request.
+/// The same, for a future that looks at its calls one after the other, and goes on only when each has ended: a hub that
+/// looks for deadlocks is told of each that this thread sleeps for.
 #[track_caller]
-pub(super) fn block_for<F: Future>(future: F, request: Option<RequestId>) -> F::Output {
+pub(super) fn block_in_turn<F: Future>(future: F) -> F::Output {
+    block_without_end(future, Needs::ThatCall)
+}
+
+#[track_caller]
+fn block_without_end<F: Future>(future: F, needs: Needs) -> F::Output {
     let mut future = std::pin::pin!(future);
     loop {
         // Without a deadline there always is an output.
-        if let Some(output) = block(future.as_mut(), None, request) {
+        if let Some(output) = block(future.as_mut(), None, needs) {
             return output;
         }
     }
@@ -86,33 +101,29 @@ pub(super) fn block_for<F: Future>(future: F, request: Option<RequestId>) -> F::
 /// Drives a future on this thread until its end, or until `deadline`.
 #[track_caller]
 pub(crate) fn block_until<F: Future>(future: Pin<&mut F>, deadline: Option<Instant>) -> Option<F::Output> {
-    block(future, deadline, None)
+    block(future, deadline, Needs::Any)
 }
 
-/// The same; the engine is told, once, if this thread sleeps for `request`.
 #[track_caller]
-fn block<F: Future>(
-    mut future: Pin<&mut F>,
-    deadline: Option<Instant>,
-    mut request: Option<RequestId>,
-) -> Option<F::Output> {
+fn block<F: Future>(mut future: Pin<&mut F>, deadline: Option<Instant>, needs: Needs) -> Option<F::Output> {
+    let mut told = None;
     let thread_waker = Arc::new(ThreadWaker { thread: sync::current(), woken: AtomicBool::new(false) });
     let waker = Waker::from(thread_waker.clone());
     let mut context = Context::from_waker(&waker);
     loop {
         thread_waker.woken.store(false, Ordering::Release);
-        let engine = match poll_blocking(future.as_mut(), &mut context) {
+        let awaited = match poll_blocking(future.as_mut(), &mut context) {
             Ok(output) => return Some(output),
-            Err(engine) => engine,
+            Err(awaited) => awaited,
         };
         forbid_blocking();
         let is_woken = || thread_waker.woken.load(Ordering::Acquire);
-        if let Some(engine) = engine {
+        if let Some((engine, request)) = awaited {
             engine.spin(&|| is_woken() || deadline.is_some_and(|deadline| Instant::now() >= deadline));
-            if let Some(request) = request.filter(|_| !is_woken()) {
+            if needs == Needs::ThatCall && told != Some(request) && !is_woken() {
                 engine.blocked(request);
+                told = Some(request);
             }
-            request = None;
         }
         while !is_woken() {
             match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {

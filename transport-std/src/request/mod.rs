@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::pending::{Completion, Pending};
 use crate::sim::forbid_testing_in_a_loop;
 
-use blocking::block_for;
+use blocking::block_in_turn;
 pub use blocking::block_on;
 pub(crate) use blocking::block_until;
 pub use persistent::{Persistent, start_all};
@@ -145,11 +145,7 @@ impl<'a, T> Request<'a, T> {
     /// In a [simulation](crate::sim), whose ranks share one thread.
     #[track_caller]
     pub fn wait(self) -> Result<T, Error> {
-        let id = match &self.state {
-            State::Started(started) => Some(started.id),
-            _ => None,
-        };
-        block_for(self, id)
+        block_in_turn(self)
     }
 
     /// Whether the result, or a failure, is there; then waiting for it takes no time (MPI 4.1, chapter 3.7.3). The
@@ -310,9 +306,9 @@ impl<T> Future for Request<'_, T> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let completion = match &mut self.state {
             State::Ready(_) | State::Taken => None,
-            State::Started(Started { pending, engine, .. }) => match pending.poll(context) {
+            State::Started(Started { pending, engine, id, .. }) => match pending.poll(context) {
                 Poll::Pending => {
-                    blocking::waits_for(engine);
+                    blocking::waits_for(engine, *id);
                     return Poll::Pending;
                 }
                 Poll::Ready(completion) => Some(completion),

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::{Request, block_on, given_already};
+use super::{Request, block_in_turn, block_on, given_already};
 use crate::error::Error;
 use crate::sim::forbid_testing_in_a_loop;
 
@@ -59,7 +59,7 @@ impl<T> WaitAll<'_, T> {
     /// In a [simulation](crate::sim), whose ranks share one thread.
     #[track_caller]
     pub fn wait(self) -> Result<Vec<T>, Error> {
-        block_on(self)
+        block_in_turn(self)
     }
 
     /// Whether all have ended: then waiting takes no time.
