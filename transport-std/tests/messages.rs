@@ -349,3 +349,26 @@ fn objects_are_sent_in_every_mode() -> Tested {
     first.objects().bsend(nobody, 1, &word).wait()?;
     Ok(())
 }
+
+#[test]
+fn a_message_dropped_while_there_is_no_room_for_another_call_is_given_back_later() {
+    let worlds = local(2).unwrap();
+    let (sender, receiver) = (worlds[0].comm(), worlds[1].comm());
+    let send = sender.ssend(1, 7, [1u8]);
+    let message = receiver.mprobe(0, 7).wait().unwrap();
+    let mut receives: Vec<_> = Vec::new();
+    loop {
+        let receive = receiver.recv::<u8>(0, 8);
+        if receive.test() {
+            break;
+        }
+        receives.push(receive);
+    }
+    drop(message);
+    // Now there is room.
+    receives.truncate(10);
+    let (said, sent) = std::sync::mpsc::channel();
+    thread::spawn(move || said.send(send.wait()));
+    let sent = sent.recv_timeout(std::time::Duration::from_secs(20));
+    sent.expect("the sender waits for ever").unwrap();
+}

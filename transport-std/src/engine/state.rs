@@ -1,5 +1,6 @@
 //! A rank's endpoint with everything that belongs to its requests: their buffers, the names given, who waits.
 
+use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::panic::Location;
 use std::sync::{Arc, MutexGuard};
@@ -153,6 +154,8 @@ pub(crate) struct State {
     lost: Option<Error>,
     /// Calls made just before that was known.
     late: Vec<Arc<Pending>>,
+    /// Calls that nobody waits for, and that somebody else may: there was no room for them yet.
+    owed: VecDeque<Asked>,
     pub(crate) joined: Signal<Result<(), Error>>,
     pub(crate) ended: Signal<Result<(), Error>>,
     leaving: bool,
@@ -190,6 +193,7 @@ impl State {
             hub_hint: "",
             lost: None,
             late: Vec::new(),
+            owed: VecDeque::new(),
             joined: Signal::new(),
             ended: Signal::new(),
             leaving: false,
@@ -216,6 +220,8 @@ impl State {
             }
             (names.operation, names.new.operation) = self.names.operations.get(operation, operation.len());
         }
+        // Their callers have gone; a rank that waits for a message to be taken would wait for ever.
+        let gives_back = matches!(call, OwnedCall::Builtin(Call::Free | Call::Mrecv { discard: true, .. }));
         let plain = call.plain();
         let called = match &call {
             OwnedCall::Builtin(call) => Called::Builtin(*call),
@@ -237,6 +243,10 @@ impl State {
             Err(Fault { category: Category::Disconnected, .. }) => {
                 // The hub's last word has begun to come; when all of it is here, it tells why.
                 self.late.push(pending);
+                return Ok(RequestId::NONE);
+            }
+            Err(Fault { category: Category::TooManyRequests, .. }) if gives_back => {
+                self.owed.push_back(Asked { communicator, call, datatype, sent, receive, in_place, site, pending });
                 return Ok(RequestId::NONE);
             }
             Err(fault) => return Err(Error::from_hub(fault, Reason::default())),
@@ -434,6 +444,10 @@ impl State {
         });
         if let Some(event) = self.endpoint.poll_event() {
             self.handle_event(event, reason);
+            // A request may have ended: there may be room.
+            if let Some(owed) = self.owed.pop_front() {
+                let _ = self.submit(owed);
+            }
         }
         self.is_lost()
     }
@@ -445,6 +459,7 @@ impl State {
             return;
         }
         self.lost = Some(error.clone());
+        self.owed.clear();
         self.resolutions.push(Resolution::Joined(Err(error.clone())));
         self.resolutions.push(Resolution::Ended(Err(error.clone())));
         let open = self.requests.drain(..).flatten().map(|Held { pending, .. }| pending);
