@@ -192,8 +192,12 @@ pub fn several_requests_end_in_any_order(link: Link) {
         for round in 0..3 {
             sum.buffer_mut().expect("no round is under way").fill(round);
             send.buffer_mut().expect("no round is under way").fill(round + rank);
-            (receive.start().unwrap(), send.start().unwrap(), sum.start().unwrap());
-            (send.wait().unwrap(), sum.wait().unwrap(), receive.wait().unwrap());
+            receive.start().unwrap();
+            send.start().unwrap();
+            sum.start().unwrap();
+            send.wait().unwrap();
+            sum.wait().unwrap();
+            receive.wait().unwrap();
             assert!(sum.buffer().is_some_and(|sum| sum.iter().all(|value| *value == round * size)));
             assert!(receive.buffer().is_some_and(|came| came.iter().all(|value| *value == round + previous)));
         }

@@ -97,7 +97,20 @@ impl Liar {
             Call::Send { dest: root, tag: Tag(0) },
             Call::Recv { source: ANY_SOURCE, tag: ANY_TAG },
             Call::User { name: "x", version: 1, group: PAIR },
-        ][random.below(10)];
+            Call::Ssend { dest: root, tag: Tag(0) },
+            Call::Rsend { dest: root, tag: Tag(0) },
+            Call::Probe { source: ANY_SOURCE, tag: ANY_TAG, wait: random.below(2) == 0 },
+            Call::Mprobe { source: ANY_SOURCE, tag: ANY_TAG, wait: random.below(2) == 0, message: 1 },
+            Call::Mrecv { message: 1, discard: random.below(2) == 0 },
+            Call::Gatherv { root },
+            Call::Scatterv { root },
+            Call::Allgatherv,
+            Call::Alltoallv,
+            Call::ReduceScatter { op: ReduceOp::Sum },
+            Call::ReduceScatterBlock { op: ReduceOp::Max },
+            Call::Scan { op: ReduceOp::Sum },
+            Call::Exscan { op: ReduceOp::Min },
+        ][random.below(23)];
         let send = [0, 4, 400, 40_000][random.below(4)];
         let bytes = [0, 4, 400, 40_000][random.below(4)];
         let receive = if random.below(2) == 0 { Receive::Exactly(bytes) } else { Receive::AtMost(bytes) };
@@ -296,6 +309,14 @@ impl Liar {
                 let (request, _) = self.open.swap_remove(random.below(self.open.len()));
                 self.endpoint.cancel(request);
                 self.given_up.push(request);
+            }
+            3 if !self.open.is_empty() => {
+                let (request, _) = self.open[random.below(self.open.len())];
+                if random.below(2) == 0 {
+                    self.endpoint.withdraw(request);
+                } else {
+                    self.endpoint.blocked(request);
+                }
             }
             4 | 5 => self.tell_the_truth(random),
             6 => self.answer(random),

@@ -12,12 +12,12 @@ use edgempi_core::endpoint::Config;
 use edgempi_core::hub::{self, Applied, Hub, PeerId, Registry};
 use edgempi_core::request::{CallCode, CommunicatorId, Receive};
 use edgempi_core::wire::{
-    Cancel, Complete, Credit, Data, Down, Fail, Goodbye, GoodbyeReason, Hello, MAX_HEAD_LEN, Name, NameKind, Ping,
-    Prefix, Submit, SubmitFlags, Up, Withdraw,
+    Blocked, Cancel, Complete, Credit, Data, Down, Fail, Goodbye, GoodbyeReason, Hello, Inquire, MAGIC, MAX_HEAD_LEN,
+    Name, NameKind, Ping, Prefix, Submit, SubmitFlags, Up, VERSION, Withdraw,
 };
 use edgempi_core::{
-    ANY_SOURCE, ANY_TAG, Call, Category, Color, Datatype, Group, Instant, Rank, ReduceOp, RequestId, SplitRequest,
-    SplitResult, Tag,
+    ANY_SOURCE, ANY_TAG, Call, Category, Color, Datatype, Group, Instant, Rank, ReduceOp, RequestId, Source,
+    SplitRequest, SplitResult, Tag, TagSelector,
 };
 
 pub use refuge::Refuge;
@@ -121,7 +121,7 @@ impl Villain {
             Some((request, _)) => *request,
             None => request_id(random.below(70_000) as u32),
         };
-        match random.below(20) {
+        match random.below(22) {
             0..10 => self.submit(world, random),
             10..14 => {
                 // Mostly data for which there is credit.
@@ -149,6 +149,11 @@ impl Villain {
                 let frame = if is_gentle { Up::Withdraw(Withdraw { request }) } else { Up::Cancel(Cancel { request }) };
                 self.say(world, frame, Vec::new());
             }
+            20 => {
+                let request = some_request(self, random);
+                self.say(world, Up::Blocked(Blocked { request }), Vec::new());
+            }
+            21 => inquire(world, random),
             17 => self.say(world, Up::Ping(Ping { acknowledged: 0 }), Vec::new()),
             18 => match random.below(15) {
                 0 => self.say(world, Up::Goodbye(Goodbye { reason: GoodbyeReason::Finished }), Vec::new()),
@@ -191,32 +196,39 @@ impl Villain {
     fn submit(&mut self, world: &mut World, random: &mut impl Choose) {
         let communicator = self.communicators[random.below(self.communicators.len())];
         // Splits and frees would end all calls on the world too soon.
-        let calls: &[u8] = &[1, 1, 1, 2, 2, 2, 16, 17, 18, 19, 20, 21, 22, 23, 64, 64, 48, 48, 48, 49];
-        let call = calls[random.below(if communicator == 0 { 16 } else { 20 })];
+        let messages = [1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 4, 5, 6, 7, 7, 7, 8, 9, 9, 9];
+        let mut calls: Vec<u8> = messages.into_iter().chain(16..32).chain([50, 64, 64, 64]).collect();
+        if communicator != 0 {
+            calls.extend([48, 48, 48, 48, 48, 49, 49]);
+        }
+        let call = calls[random.below(calls.len())];
         let mut flags = SubmitFlags::empty();
         for flag in [SubmitFlags::EXACT, SubmitFlags::UNLIMITED, SubmitFlags::ANY_SOURCE, SubmitFlags::ANY_TAG] {
             flags = flags.with_if(random.below(2) == 0, flag);
         }
-        let folds = matches!(call, 22 | 23);
+        let folds = matches!(call, 22 | 23 | 28..32);
+        let scatters = matches!(call, 19 | 21 | 25 | 27);
+        flags = flags.with_if((17..32).contains(&call) && random.below(4) == 0, SubmitFlags::IN_PLACE);
         let mut send = [0, 4, 4, 100, 4000, 20_000, 1 << 40, u64::MAX][random.below(8)];
-        if matches!(call, 2 | 16) {
+        if matches!(call, 2 | 5..10 | 16 | 49 | 50) {
             send = 0;
         }
-        if matches!(call, 19 | 21) || folds {
+        if scatters || folds {
             send -= send % 8;
         }
         if call == 48 {
             send = SplitRequest::LEN as u64;
         }
         let inline = if random.below(2) == 0 || call == 48 { send.min(900) } else { 0 };
-        let whole = matches!(call, 19 | 21) && inline < send;
+        let whole = scatters && inline < send;
         let inline = if whole { 0 } else { inline };
         flags = flags.with_if(inline > 0, SubmitFlags::EAGER);
         let user = call == 64;
         let group = if user { random.below(4) as u16 } else { 0 };
         let counter = self.counters.entry((communicator, user && group == 2)).or_default();
-        let n = *counter;
-        *counter += u32::from(!matches!(call, 1 | 2 | 49));
+        // Of a probe that keeps its message, and of the receive that follows, it is the message's number.
+        let n = if matches!(call, 7..10) { random.below(3) as u32 } else { *counter };
+        *counter += u32::from(!matches!(call, 1..10 | 49 | 50));
         self.sequence += 1;
         let mut submit = Submit {
             request: request_id(0x10000 + self.sequence),
@@ -240,8 +252,13 @@ impl Villain {
             submit.op = ReduceOp::Sum.code();
             submit.datatype = [1, Datatype::F32.code()][random.below(2)];
         }
+        if matches!(call, 28 | 29) {
+            // Mostly the block that is the rank's.
+            submit.flags = submit.flags.with(SubmitFlags::EXACT);
+            submit.receive = [send / 4 - send / 4 % 8, send / 4 - send / 4 % 8, 8, 0][random.below(4)];
+        }
         let mut payload = vec![random.below(256) as u8; inline as usize];
-        if matches!(call, 19 | 21) && random.below(3) == 0 {
+        if scatters && random.below(3) == 0 {
             submit.flags = submit.flags.with(SubmitFlags::VARIED);
             let lengths = [send / 2, 0, send - send / 2, 0];
             payload = [lengths.map(u64::to_le_bytes).concat(), payload].concat();
@@ -276,6 +293,25 @@ impl Villain {
         }
         self.say_bytes(world, &head[..len], payload);
     }
+}
+
+/// Somebody asks how the world is, or says something like that, and does not always listen to the answer.
+fn inquire(world: &mut World, random: &mut impl Choose) {
+    let mut stranger = world::Stranger::connect(world);
+    let magic = if random.below(8) == 0 { 7 } else { MAGIC };
+    let name: &[u8] = [&b""[..], b"another world", &[0xff; 300]][random.below(3)];
+    if random.below(2) == 0 {
+        stranger.say(world, Up::Inquire(Inquire { magic, version: VERSION }), name);
+    } else {
+        let mut head = [0; MAX_HEAD_LEN];
+        let len = Up::Inquire(Inquire { magic, version: VERSION }).encode(name.len() as u32, &mut head);
+        let (prefix, header) = head[..len].split_first_chunk().unwrap();
+        let prefix = Prefix::decode(*prefix);
+        if world.hub.check_prefix(world.now, stranger.peer, prefix).is_ok() {
+            world.hub.handle_frame(world.now, stranger.peer, prefix, header, Payload::from(name.to_vec()));
+        }
+    }
+    world.hub.disconnect(world.now, stranger.peer);
 }
 
 /// A world of which the honest ranks have come, and villains in the places of the others.

@@ -15,13 +15,35 @@ fn sum(value: u32) -> Ask<'static> {
     Ask { datatype: Datatype::Object, receive: Receive::AtMost(9), ..ask(call, block, 0) }
 }
 
+fn floats(call: Call<'static>, send: usize, receive: usize) -> Ask<'static> {
+    Ask { datatype: Datatype::F32, ..ask(call, vec![0; 4 * send], 4 * receive) }
+}
+
 /// What an honest rank asks for, and the bytes that it must get. `None`: the villains take part, so anything goes.
 type Wish = (usize, RequestId, Option<Vec<u8>>);
 
 fn honest(world: &mut World, round: usize, wishes: &mut Vec<Wish>, random: &mut impl Choose) {
     let len = [0, 5, 900, 9000][random.below(4)];
     let tag = 1000 + round as u32;
-    match random.below(3) {
+    match random.below(5) {
+        3 => {
+            // A message that is done when it is received, or kept and then received.
+            let (from, to) = (round % 2, 1 - round % 2);
+            let bytes = vec![round as u8; len];
+            let dest = Rank::new(to as u32);
+            let call = Call::Ssend { dest, tag: Tag(tag) };
+            wishes.push((from, world.ask(from, ask(call, bytes.clone(), 0)), Some(vec![])));
+            let source = Source::Rank(Rank::new(from as u32));
+            let keep = Call::Mprobe { source, tag: TagSelector::Tag(Tag(tag)), wait: true, message: tag };
+            let probe = world.ask(to, ask(keep, vec![], 0));
+            wishes.push((to, probe, Some(vec![])));
+            let receive = ask(Call::Mrecv { message: tag, discard: false }, vec![], len);
+            world.settle();
+            // It may have been told of a villain's mistake instead.
+            if !matches!(world.nodes[to].outcomes.get(&probe), Some(Outcome::Failed { .. })) {
+                wishes.push((to, world.ask(to, receive), Some(bytes)));
+            }
+        }
         0 => {
             let (from, to) = (round % 2, 1 - round % 2);
             wishes.push((from, world.ask(from, send(to as u32, tag, vec![round as u8; len])), Some(vec![])));
@@ -35,12 +57,16 @@ fn honest(world: &mut World, round: usize, wishes: &mut Vec<Wish>, random: &mut 
             }
         }
         _ => {
-            let (which, root) = (random.below(5), random.below(SIZE as usize) as u32);
+            let (which, root) = (random.below(9), random.below(SIZE as usize) as u32);
             for rank in 0..2 {
                 let any = match which {
                     0 => barrier(),
                     1 => bcast(rank as u32, root, vec![1; len]),
                     2 => ask(Call::Allgather, vec![1; len], len * SIZE as usize),
+                    5 => floats(Call::Scan { op: ReduceOp::Sum }, len, len),
+                    6 => floats(Call::Exscan { op: ReduceOp::Max }, len, len),
+                    7 => floats(Call::ReduceScatterBlock { op: ReduceOp::Sum }, 4 * len, len),
+                    8 => ask(Call::Allgatherv, vec![1; len], len * SIZE as usize),
                     3 => recv(ANY_SOURCE, ANY_TAG, len),
                     _ => send(2 + rank as u32, 0, vec![2; len]),
                 };
