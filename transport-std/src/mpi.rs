@@ -44,7 +44,7 @@
 //! | `MPI_Request_free` | drop it | a send or a collective goes on, a receive is taken back: see [`Request`] |
 //! | `MPI_Send_init`, `MPI_Ssend_init`, `MPI_Bsend_init`, `MPI_Rsend_init` | [`Comm::send_init`], [`Comm::ssend_init`], [`Comm::bsend_init`], [`Comm::rsend_init`] | buffers only; a [`Persistent`] request owns its buffer |
 //! | `MPI_Recv_init` | [`Comm::recv_init`], [`Persistent::buffer`], [`Persistent::buffer_mut`], [`Persistent::set_buffer`], [`Persistent::into_buffer`] | |
-//! | `MPI_Start`, `MPI_Startall` | [`Persistent::start`], [`start_all`], [`Persistent::wait`], [`Persistent::test`], [`Persistent::request`] | |
+//! | `MPI_Start`, `MPI_Startall` | [`Persistent::start`], [`start_all`], [`Persistent::wait`], [`Persistent::test`], [`Persistent::request`] | waiting for one that was not started is an error, where MPI returns at once |
 //!
 //! # Partitioned (chapter 4) and datatypes (chapter 5)
 //!

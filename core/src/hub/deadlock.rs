@@ -276,10 +276,10 @@ impl Hub {
             Wait::ForAnybody { communicator } => {
                 let (others, _) = self.partners(waits, communicator);
                 let others: Vec<Rank> = others.into_iter().filter(|other| *other != rank).collect();
-                if others.is_empty() {
-                    String::from("a message, and there is nobody to send one")
-                } else {
-                    format!("a message from any of {}, which all wait, too", list(&others))
+                match others.as_slice() {
+                    [] => String::from("a message, and there is nobody to send one"),
+                    [other] => format!("a message from rank {other}, which waits, too"),
+                    _ => format!("a message from any of {}, which all wait, too", list(&others)),
                 }
             }
             Wait::ForParticipants { operation } => {
