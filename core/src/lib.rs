@@ -156,6 +156,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod call_code;
 pub mod communicator;
 pub mod datatype;
 pub mod delivery;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use edgempi_core::Payload;
 use edgempi_core::endpoint::{Config, Event, Incoming, Reach};
 use edgempi_core::hub::{self, Hub, PeerId, Registry};
-use edgempi_core::request::{CallCode, CommunicatorId, NameIds, Receive, Sent, Slot, Submission};
+use edgempi_core::request::{CallCode, CommunicatorId, NameIds, NewNames, Receive, Sent, Slot, Submission};
 use edgempi_core::wire::{Cancel, Down, Fail, MAX_HEAD_LEN, Ping, Prefix, Submit, SubmitFlags, Up, VERSION, Welcome};
 use edgempi_core::{
     Call, Category, Color, Datatype, Endpoint, Instant, Rank, ReduceOp, SplitRequest, SplitResult, Tag,
@@ -72,6 +72,30 @@ fn hear(endpoint: &mut Endpoint<Vec<Slot>>, frame: Down, payload: u32) -> Incomi
     let len = frame.encode(payload, &mut head);
     let (prefix, header) = head[..len].split_first_chunk().unwrap();
     endpoint.handle_frame(Instant::ZERO, Prefix::decode(*prefix), header).unwrap()
+}
+
+#[test]
+fn a_call_site_too_long_for_the_link_does_not_let_later_calls_overtake() {
+    let send = |site: u16| {
+        let new = NewNames { site: true, ..NewNames::default() };
+        let names = NameIds { site, new, ..NameIds::default() };
+        let own = CommunicatorId { id: 0, rank: Rank::new(0), size: 1 };
+        let call = Call::Ssend { dest: Rank::new(0), tag: Tag(5) };
+        Submission::new(own, &call, Datatype::U8, Sent::Equal(10), Receive::Exactly(0), false, names, 0).unwrap()
+    };
+    let mut endpoint = joined(4);
+    let requests = [1, 2].map(|site| endpoint.submit(&send(site)).unwrap());
+    // The first one's names are at hand, and its site is longer than what the link takes now.
+    let reach = Reach::Within { room: MAX_HEAD_LEN + 16, request: Some(requests[0]) };
+    let mut submitted = Vec::new();
+    let mut head = [0; MAX_HEAD_LEN];
+    while let Some(frame) = endpoint.poll_transmit(Instant::ZERO, &mut head, reach, |_| 30) {
+        let (prefix, header) = head[..frame.head_len].split_first_chunk().unwrap();
+        if let Some(Up::Submit(submit)) = Up::decode(Prefix::decode(*prefix).kind, header).unwrap() {
+            submitted.push(submit.request);
+        }
+    }
+    assert_eq!(submitted, requests);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use edgempi_core::hub::{self, Registry};
 use edgempi_core::request::Receive;
 use edgempi_core::{Call, Category, Datatype, Rank, ReduceOp, RequestId, Source, Tag, TagSelector};
 use proptest::prelude::*;
-use world::{Ask, Random, World, ask, barrier, bcast, recv, send};
+use world::{Ask, Random, World, ask, barrier, bcast, recv, send, without_bytes};
 
 /// Longer than the hub takes to look.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -157,11 +157,6 @@ fn a_rank_that_calls_although_it_said_it_waits_is_not_stuck() {
 /// A send that is done when somebody receives it, however short it is.
 fn ssend(dest: u32, tag: u32, bytes: impl Into<Vec<u8>>) -> Ask<'static> {
     ask(Call::Ssend { dest: Rank::new(dest), tag: Tag(tag) }, bytes.into(), 0)
-}
-
-/// A call that asks for a message and takes no bytes.
-fn without_bytes(call: Call<'static>) -> Ask<'static> {
-    Ask { parts: Vec::new(), ..ask(call, Vec::new(), 0) }
 }
 
 #[test]

@@ -369,3 +369,49 @@ fn a_named_reduction_of_objects_has_the_shape_of_every_fold() {
     all_fail(&world, &requests, Category::Remote, &["\"join\"", "the input of rank 3 does not decode"]);
     world.assert_usable();
 }
+
+/// Says how large its elements are once, and panics after that.
+struct AskedAgain(AtomicUsize);
+
+impl AskedAgain {
+    fn size(&self) -> usize {
+        assert_eq!(self.0.fetch_add(1, Ordering::Relaxed), 0, "asked again");
+        1
+    }
+}
+
+impl Fold for AskedAgain {
+    fn element_size(&self) -> usize {
+        self.size()
+    }
+
+    fn combine(&self, left: &mut [u8], right: &[u8]) {
+        left.iter_mut().zip(right).for_each(|(left, right)| *left = left.wrapping_add(*right));
+    }
+}
+
+impl Columns for AskedAgain {
+    fn element_size(&self) -> usize {
+        self.size()
+    }
+
+    fn combine(&self, columns: &[&[u8]], result: &mut [u8]) {
+        result.copy_from_slice(columns[0]);
+    }
+}
+
+#[test]
+fn an_element_size_that_panics_does_not_do_so_inside_of_the_hub() {
+    let mut registry = Registry::new();
+    registry.insert_fold("fold", 1, AskedAgain(AtomicUsize::new(0)));
+    registry.insert_columns("columns", 1, AskedAgain(AtomicUsize::new(0)));
+    let mut world = World::with(hub::Config::new(2), registry, |_, _| {});
+    for (name, expected) in [("fold", [4, 6]), ("columns", [1, 2])] {
+        let requests = [[1, 2], [3, 4]].map(|bytes| fold(name, ALL, bytes.to_vec()));
+        let requests: Vec<RequestId> = (0..).zip(requests).map(|(rank, ask)| world.ask(rank, ask)).collect();
+        world.settle();
+        for (rank, request) in requests.into_iter().enumerate() {
+            assert_eq!(world.outcome(rank, request).bytes(), expected);
+        }
+    }
+}

@@ -65,7 +65,9 @@ fn slow(world: &World) -> Result<Option<String>, Error> {
     while told.is_none() && comm.rank() == 0 && comm.size() > 1 && world.hosts_hub() {
         thread::sleep(Duration::from_millis(20));
         let snapshot = world.hub_snapshot().expect("the hub is in this process");
-        told = snapshot.operations.iter().find(|operation| operation.ms >= 600).map(|late| format!("slow: {late}"));
+        // Everybody else is there, and has been for a while.
+        let late = snapshot.operations.iter().find(|late| late.come + 1 == late.size && late.ms >= 600);
+        told = late.map(|late| format!("slow: {late}"));
     }
     comm.barrier().wait()?;
     Ok(told)

@@ -6,6 +6,7 @@ mod cancellation;
 mod data;
 mod endings;
 mod failure;
+mod families;
 mod order;
 mod sizes;
 
@@ -19,6 +20,10 @@ macro_rules! links {
         mod $link {
             links!(@tests links::$link:
                 calls: every_call_gives_what_it_should, calls_on_parts_of_the_world;
+                families: blocks_that_differ_reach_their_ranks, prefixes_and_blocks_of_a_sum_reach_their_ranks,
+                    in_place_forms_leave_what_is_not_theirs, sends_of_every_mode_arrive,
+                    probes_find_messages_and_keep_them, several_requests_end_in_any_order,
+                    communicators_side_by_side_do_not_meet, operations_of_users_run_range_by_range;
                 sizes: messages_of_every_size, blocks_of_every_size, folds_of_every_size, objects_of_every_size;
                 order: messages_do_not_overtake_each_other, messages_from_anybody_stay_in_the_order_of_each_sender,
                     collectives_in_flight_end_in_any_order, collectives_on_two_communicators_do_not_see_each_other,

@@ -3,13 +3,14 @@
 use edgempi::hub::{Applied, Registry};
 use edgempi::{ANY_SOURCE, ANY_TAG, Comm, Communicator, Error, Group, Operation, Rank, Request, Source, TagSelector};
 
+use crate::families;
 use crate::model::{applied, as_bytes, merged, received};
 use crate::plan::View;
-use crate::program::{Call, Data, Form, Selector};
+use crate::program::{Call, Data, Form, Mode, Selector};
 use crate::values::{Sample, elements, object, op, samples, with_type, zeros};
 
 /// What a call gives, piece by piece, as the model says it.
-type Pieces = Result<Vec<Vec<u8>>, Error>;
+pub type Pieces = Result<Vec<Vec<u8>>, Error>;
 
 /// Makes one rank's call. It is started at the first poll, all of it.
 pub async fn perform(comm: Comm, view: View<'_>) -> Pieces {
@@ -17,6 +18,9 @@ pub async fn perform(comm: Comm, view: View<'_>) -> Pieces {
         Call::Barrier { form: Form::Borrowed } => Communicator::barrier(&comm).await.map(|_| Vec::new()),
         Call::Barrier { .. } => comm.barrier().await.map(|()| Vec::new()),
         Call::Apply { sources, destinations, .. } => apply(&comm, &view, sources, destinations).await,
+        Call::Scan { .. } | Call::ReduceScatter { .. } | Call::Varied { .. } | Call::Fold { .. } => {
+            families::perform(&comm, &view).await
+        }
         // The player keeps what comes of these.
         Call::Split { .. } | Call::Free => Ok(Vec::new()),
         _ => match view.call.data() {
@@ -73,8 +77,30 @@ async fn owned<T: Sample>(comm: &Comm, view: &View<'_>) -> Pieces {
         }
         Call::Messages { .. } | Call::Funnel { .. } => {
             let messages = Messages::of(view);
-            let send = |(to, tag, number)| comm.send(to, tag, elements::<T>(at, own, number, len));
+            let send = |(to, tag, number)| {
+                let data = elements::<T>(at, own, number, len);
+                match messages.mode {
+                    Mode::Standard => comm.send(to, tag, data),
+                    Mode::Synchronous => comm.ssend(to, tag, data),
+                    Mode::Buffered => comm.bsend(to, tag, data),
+                }
+            };
             let sends: Vec<_> = messages.sends.iter().copied().map(send).collect();
+            if messages.probed {
+                let probes: Vec<_> = messages.receives.iter().map(|&(source, tag)| comm.mprobe(source, tag)).collect();
+                let mut came = Vec::new();
+                for probe in probes {
+                    let message = probe.await?;
+                    let expected = message.status();
+                    let (data, status) = message.recv::<T>().await?;
+                    assert_eq!(status, expected, "the probe told of another message");
+                    came.push(received(status.source.get(), status.tag.0, &as_bytes(&data)));
+                }
+                for send in sends {
+                    send.await?;
+                }
+                return Ok(messages.sorted(came));
+            }
             let receive = |&(source, tag)| {
                 let request: Request<'_, _> = comm.recv::<T>(source, tag);
                 request.map(|(data, status)| received(status.source.get(), status.tag.0, &as_bytes(&data)))
@@ -82,7 +108,8 @@ async fn owned<T: Sample>(comm: &Comm, view: &View<'_>) -> Pieces {
             let receives = messages.receives.iter().map(receive).collect();
             exchange(&messages, sends, receives).await?
         }
-        Call::Barrier { .. } | Call::Apply { .. } | Call::Split { .. } | Call::Free => Vec::new(),
+        // Elsewhere.
+        _ => Vec::new(),
     })
 }
 
@@ -160,7 +187,8 @@ async fn borrowed<T: Sample>(comm: &Comm, view: &View<'_>) -> Pieces {
             });
             messages.sorted(came.collect::<Result<_, Error>>()?)
         }
-        Call::Barrier { .. } | Call::Apply { .. } | Call::Split { .. } | Call::Free => Vec::new(),
+        // Elsewhere.
+        _ => Vec::new(),
     })
 }
 
@@ -187,8 +215,12 @@ async fn objects(comm: &Comm, view: &View<'_>) -> Pieces {
         Call::Allreduce { .. } => vec![objects.allreduce(value(0), merged).await?],
         Call::Messages { .. } | Call::Funnel { .. } => {
             let messages = Messages::of(view);
-            let sends =
-                messages.sends.iter().map(|(to, tag, number)| objects.send(*to, *tag, &value(*number))).collect();
+            let send = |&(to, tag, number): &(u32, u32, u32)| match messages.mode {
+                Mode::Standard => objects.send(to, tag, &value(number)),
+                Mode::Synchronous => objects.ssend(to, tag, &value(number)),
+                Mode::Buffered => objects.bsend(to, tag, &value(number)),
+            };
+            let sends = messages.sends.iter().map(send).collect();
             let receive = |&(source, tag)| {
                 let request: Request<'_, _> = objects.recv::<Vec<u8>>(source, tag);
                 request.map(|(data, status)| received(status.source.get(), status.tag.0, &data))
@@ -196,7 +228,8 @@ async fn objects(comm: &Comm, view: &View<'_>) -> Pieces {
             let receives = messages.receives.iter().map(receive).collect();
             exchange(&messages, sends, receives).await?
         }
-        Call::Barrier { .. } | Call::Apply { .. } | Call::Split { .. } | Call::Free => Vec::new(),
+        // Elsewhere.
+        _ => Vec::new(),
     })
 }
 
@@ -207,15 +240,19 @@ struct Messages {
     receives: Vec<(Source, TagSelector)>,
     /// The places of what is received among the pieces; none where that is for its sender to say.
     order: Option<Vec<usize>>,
+    mode: Mode,
+    probed: bool,
 }
 
 impl Messages {
     fn of(view: &View<'_>) -> Self {
         let own = view.own;
-        let mut messages = Self { sends: Vec::new(), receives: Vec::new(), order: None };
+        let (mode, probed) = (Mode::Standard, false);
+        let mut messages = Self { sends: Vec::new(), receives: Vec::new(), order: None, mode, probed };
         match *view.call {
-            Call::Messages { from, to, count, selector, .. } => {
+            Call::Messages { from, to, count, selector, mode, probed, .. } => {
                 let (from, to) = (view.rank(from), view.rank(to));
+                (messages.mode, messages.probed) = (mode, probed);
                 if from == own {
                     messages.sends = (0..count).map(|number| (to, view.tag(number), number)).collect();
                 }
@@ -318,6 +355,7 @@ pub fn operations() -> Registry {
         Ok::<_, String>(call.destinations.iter().map(output).collect())
     };
     operations.insert_fn(Joined::NAME, Joined::VERSION, joined);
+    families::add_folds(&mut operations);
     operations
 }
 

@@ -5,6 +5,7 @@
 
 mod calls;
 mod cases;
+mod families;
 mod half_way;
 mod model;
 mod plan;
@@ -100,7 +101,7 @@ fn the_seeds_draw_every_call_in_every_form_on_every_kind_of_element() {
             let name = text.split(' ').next().unwrap_or_default();
             note(name.to_owned());
             // How it takes its buffers, what its elements are, and what receives say.
-            for part in ["form", "kind", "selector"] {
+            for part in ["form", "kind", "selector", "mode", "probed", "exclusive", "even", "pattern", "columns"] {
                 if let Some((_, rest)) = text.split_once(&format!("{part}: ")) {
                     let value = rest.split([',', ' ', '}']).next().unwrap_or_default();
                     note(format!("{name} {value}"));
@@ -115,7 +116,20 @@ fn the_seeds_draw_every_call_in_every_form_on_every_kind_of_element() {
     let drawn = drawn.into_inner();
     let is_drawn = |what: &str| assert!(drawn.get(what).is_some_and(|times| *times > 1), "{what} is not drawn");
     (1..=9).for_each(|size| is_drawn(&format!("{size} ranks")));
-    let moving = ["Bcast", "Gather", "Scatter", "Allgather", "Alltoall", "Reduce", "Allreduce", "Messages", "Funnel"];
+    let moving = [
+        "Bcast",
+        "Gather",
+        "Scatter",
+        "Allgather",
+        "Alltoall",
+        "Reduce",
+        "Allreduce",
+        "Messages",
+        "Funnel",
+        "Scan",
+        "ReduceScatter",
+        "Varied",
+    ];
     for name in moving {
         is_drawn(name);
         ["Owned", "Borrowed", "Object"].into_iter().for_each(|form| is_drawn(&format!("{name} {form}")));
@@ -125,4 +139,10 @@ fn the_seeds_draw_every_call_in_every_form_on_every_kind_of_element() {
     }
     ["Barrier Owned", "Barrier Borrowed", "Apply", "Split", "Free"].into_iter().for_each(is_drawn);
     ["Messages Exact", "Messages AnySource", "Messages AnyTag"].into_iter().for_each(is_drawn);
+    ["Messages Standard", "Messages Synchronous", "Messages Buffered"].into_iter().for_each(is_drawn);
+    ["Varied Gather", "Varied Scatter", "Varied Allgather", "Varied Alltoall"].into_iter().for_each(is_drawn);
+    for name in ["Messages", "Scan", "ReduceScatter", "Fold"] {
+        is_drawn(&format!("{name} true"));
+        is_drawn(&format!("{name} false"));
+    }
 }

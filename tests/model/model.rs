@@ -32,6 +32,9 @@ pub fn expected(view: &View<'_>) -> Vec<Vec<u8>> {
         Call::Reduce { root, op, data } if view.rank(root) == own => vec![folded(view, op, data)],
         Call::Reduce { .. } => Vec::new(),
         Call::Allreduce { op, data } => vec![folded(view, op, data)],
+        Call::Scan { .. } | Call::ReduceScatter { .. } | Call::Varied { .. } | Call::Fold { .. } => {
+            crate::families::expected(view)
+        }
         Call::Messages { from, to, count, .. } => {
             let from = view.rank(from);
             let message = |number| received(from, view.tag(number), &block(from, number));
@@ -100,7 +103,7 @@ pub fn as_bytes<T: Element>(elements: &[T]) -> Vec<u8> {
 }
 
 /// Folds in the documented shape: the tree that splits n ranks at the largest power of two below n.
-fn tree<T>(mut ranks: Vec<T>, combine: &impl Fn(T, T) -> T) -> T {
+pub fn tree<T>(mut ranks: Vec<T>, combine: &impl Fn(T, T) -> T) -> T {
     if ranks.len() == 1 {
         return ranks.remove(0);
     }

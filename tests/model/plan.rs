@@ -178,6 +178,8 @@ fn len(call: &Call, members: &[u32], limits: Limits) -> usize {
         | Call::Scatter { .. }
         | Call::Allgather { .. }
         | Call::Alltoall { .. }
+        | Call::ReduceScatter { .. }
+        | Call::Varied { .. }
         | Call::Funnel { .. }
             if len * element > limits.frame =>
         {
@@ -204,6 +206,10 @@ impl Call {
             | Self::Alltoall { data }
             | Self::Reduce { data, .. }
             | Self::Allreduce { data, .. }
+            | Self::Scan { data, .. }
+            | Self::ReduceScatter { data, .. }
+            | Self::Varied { data, .. }
+            | Self::Fold { data, .. }
             | Self::Messages { data, .. }
             | Self::Funnel { data, .. }
             | Self::Apply { data, .. } => Some(*data),
@@ -214,7 +220,8 @@ impl Call {
     pub fn is_cancelled_by_drop(&self) -> bool {
         match self {
             Self::Barrier { form } => *form == Form::Borrowed,
-            Self::Apply { .. } => false,
+            // These own their buffers, whatever the form.
+            Self::Apply { .. } | Self::Varied { .. } | Self::Fold { .. } => false,
             _ => self.data().is_some_and(|data| data.form == Form::Borrowed),
         }
     }

@@ -140,6 +140,12 @@ impl<'a, P: Pace, J: Journal> Table<'a, P, J> {
                         let outcome = with_type!(data.kind, T => messages.take_part::<T>().await);
                         self.journal.write(view.at, outcome);
                     }
+                    // What is kept by a probe is received in a second step, which has to be asked for; who waits for that
+                    // in a call of its own may be who this rank waits for next.
+                    _ if matches!(view.call, Call::Messages { probed: true, .. }) && view.own == to => {
+                        let outcome = judge(&view, perform(comm, view).await);
+                        self.journal.write(view.at, outcome);
+                    }
                     _ => self.start(comm, view).await,
                 }
             }

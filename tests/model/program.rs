@@ -70,12 +70,38 @@ pub enum Call {
         op: usize,
         data: Data,
     },
+    /// What the ranks up to each one give, or those before it, combined from the left.
+    Scan {
+        exclusive: bool,
+        op: usize,
+        data: Data,
+    },
+    /// Everybody's data combined, a block of it for each rank: of one length, or of lengths that differ.
+    ReduceScatter {
+        even: bool,
+        op: usize,
+        data: Data,
+    },
+    /// Blocks whose lengths differ.
+    Varied {
+        pattern: Pattern,
+        root: u32,
+        data: Data,
+    },
+    /// A fold of the user's at the hub, or one that needs the values of all ranks at once.
+    Fold {
+        columns: bool,
+        data: Data,
+    },
     /// Messages from one rank to another, or to itself.
     Messages {
         from: u32,
         to: u32,
         count: u32,
         selector: Selector,
+        mode: Mode,
+        /// Whether they are looked at, and kept, before they are received.
+        probed: bool,
         data: Data,
     },
     /// Messages from everybody to one rank, which takes whichever comes first.
@@ -147,6 +173,23 @@ pub enum Boundary {
     Frame,
     Window,
     Queue,
+}
+
+/// When a send is done.
+#[derive(Clone, Copy, Debug)]
+pub enum Mode {
+    Standard,
+    Synchronous,
+    Buffered,
+}
+
+/// Who gives blocks to whom.
+#[derive(Clone, Copy, Debug)]
+pub enum Pattern {
+    Gather,
+    Scatter,
+    Allgather,
+    Alltoall,
 }
 
 /// What the receives of [`Call::Messages`] say.
@@ -222,8 +265,15 @@ fn call(long: u32) -> impl Strategy<Value = Call> {
         2 => data().prop_map(|data| Call::Alltoall { data }),
         3 => (rank(), op(), data()).prop_map(|(root, op, data)| Call::Reduce { root, op, data }),
         5 => (op(), data()).prop_map(|(op, data)| Call::Allreduce { op, data }),
-        6 => (rank(), rank(), 1_u32..6, selector(), data())
-            .prop_map(|(from, to, count, selector, data)| Call::Messages { from, to, count, selector, data }),
+        3 => (any::<bool>(), op(), data()).prop_map(|(exclusive, op, data)| Call::Scan { exclusive, op, data }),
+        3 => (any::<bool>(), op(), data()).prop_map(|(even, op, data)| Call::ReduceScatter { even, op, data }),
+        3 => (pattern(), rank(), data()).prop_map(|(pattern, root, data)| Call::Varied { pattern, root, data }),
+        2 => (any::<bool>(), data()).prop_map(|(columns, data)| Call::Fold { columns, data }),
+        6 => (rank(), rank(), 1_u32..6, selector(), mode(), prop::bool::weighted(0.3), data()).prop_map(
+            |(from, to, count, selector, mode, probed, data)| {
+                Call::Messages { from, to, count, selector, mode, probed, data }
+            }
+        ),
         2 => (rank(), 1_u32..4, data()).prop_map(|(to, count, data)| Call::Funnel { to, count, data }),
         2 => (1_u32..512, 1_u32..512, data())
             .prop_map(|(sources, destinations, data)| Call::Apply { sources, destinations, data }),
@@ -234,6 +284,14 @@ fn call(long: u32) -> impl Strategy<Value = Call> {
 
 fn form() -> impl Strategy<Value = Form> {
     prop_oneof![2 => Just(Form::Owned), 2 => Just(Form::Borrowed), 1 => Just(Form::Object)]
+}
+
+fn mode() -> impl Strategy<Value = Mode> {
+    prop_oneof![2 => Just(Mode::Standard), 1 => Just(Mode::Synchronous), 1 => Just(Mode::Buffered)]
+}
+
+fn pattern() -> impl Strategy<Value = Pattern> {
+    prop::sample::select(vec![Pattern::Gather, Pattern::Scatter, Pattern::Allgather, Pattern::Alltoall])
 }
 
 fn selector() -> impl Strategy<Value = Selector> {

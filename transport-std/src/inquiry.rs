@@ -92,6 +92,10 @@ impl Inquiry {
                     return Ok(answer);
                 }
             }
+            // Whoever says one thing after the other, and never answers, is not listened to for ever.
+            if Instant::now() >= until {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
             match self.link.read(&mut buffer)? {
                 Some(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection")),
                 Some(n) => self.bytes.extend_from_slice(&buffer[..n]),

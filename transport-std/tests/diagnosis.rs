@@ -270,3 +270,21 @@ fn a_server_tells_the_program_that_it_is_in() {
     stop.stop();
     serving.join().unwrap().unwrap();
 }
+
+#[test]
+fn a_hub_that_talks_for_ever_and_never_answers_is_not_listened_to_for_ever() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let talker = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // Frames of a kind that nobody knows, without header or payload, until the other side has had enough.
+        let frames = [0x7f, 0, 0, 0, 0, 0].repeat(1000);
+        while std::io::Write::write_all(&mut stream, &frames).is_ok() {}
+    });
+    let (said, answer) = std::sync::mpsc::channel();
+    let config = Config::new().addr(&address).size(1).rank(0).wait(Duration::from_millis(300));
+    thread::spawn(move || said.send(edgempi::hub::inquire(&config)));
+    let answer = answer.recv_timeout(Duration::from_secs(20)).expect("it still listens");
+    assert!(matches!(answer, Err(Error::Disconnected { .. })), "{answer:?}");
+    talker.join().unwrap();
+}

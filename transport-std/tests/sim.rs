@@ -348,6 +348,18 @@ fn waiting_in_a_way_that_blocks_is_refused_with_a_hint() {
 }
 
 #[test]
+fn asking_after_many_requests_at_once_counts_as_one_test() {
+    let outcome = Simulation::exactly(6).ranks(1, Class::server()).run(|rank| async move {
+        let nobody: Option<u32> = None;
+        let all = edgempi::wait_all((0..20_000).map(|_| rank.send(nobody, 0, [1u8])));
+        let is_done = (0..60).all(|_| all.test());
+        all.await?;
+        Ok(is_done)
+    });
+    assert!(outcome.expect("sixty tests are no endless loop").results.into_iter().all(|done| done == Ok(true)));
+}
+
+#[test]
 fn a_loop_that_tests_and_awaits_nothing_is_refused_with_a_hint() {
     let stopped = stopped_by_panic(|rank| {
         let barrier = rank.barrier();

@@ -5,6 +5,7 @@ use alloc::format;
 
 use super::Hub;
 use super::peer::Place;
+use super::point_to_point::SEND_CANCELLED;
 use crate::error::{Category, Fault};
 use crate::rank::Rank;
 use crate::request::RequestId;
@@ -37,7 +38,7 @@ impl Hub {
                     self.free_message(&message);
                 }
                 self.forget_empty(communicator, dest);
-                self.fail_request(rank, request, fault, "the send was cancelled");
+                self.fail_request(rank, request, fault, SEND_CANCELLED);
             }
             Place::Posted { communicator, source, tag, order, is_probe } => {
                 if let Some(mailbox) = self.mail.get_mut(&(communicator, rank)) {
@@ -46,8 +47,7 @@ impl Hub {
                 self.forget_empty(communicator, rank);
                 self.fail_request(rank, request, fault, "the receive was cancelled");
             }
-            // Its receive is about to come.
-            Place::Kept => {}
+            Place::Kept => self.cancel_kept(rank, request, fault),
         }
     }
 
@@ -55,7 +55,7 @@ impl Hub {
     /// 3.8.4).
     pub(super) fn on_withdraw(&mut self, rank: Rank, request: RequestId) {
         let place = self.session(rank).and_then(|session| session.requests.get(&request));
-        let is_unmatched = place.is_some_and(|place| !matches!(place, Place::Operation { .. }));
+        let is_unmatched = place.is_some_and(|place| !matches!(place, Place::Operation { .. } | Place::Kept));
         if is_unmatched {
             self.on_cancel(rank, request);
         }

@@ -19,11 +19,26 @@ pub(super) struct Message {
     pub(super) submit: Submit,
     /// The beginning of the message, or all of it.
     pub(super) payload: Payload,
-    /// Its sender is gone, and the rest will not come. It stays where it is, for its receive to fail: otherwise a later
-    /// message would be taken for it.
+    /// Its sender is gone or has given it up, and the rest will not come. It stays where it is, for its receive to fail:
+    /// otherwise a later message would be taken for it. What it held of the queue is free already.
     pub(super) is_lost: bool,
     /// When it came.
     pub(super) since: Instant,
+}
+
+impl Message {
+    /// Whether all of it is here.
+    pub(super) fn is_whole(&self) -> bool {
+        self.payload.len() as u64 == self.submit.send
+    }
+
+    /// The rest of it will not come. Returns what has come, which is to be freed.
+    pub(super) fn lose(&mut self) -> Self {
+        let payload = core::mem::take(&mut self.payload);
+        let held = Self { payload, ..*self };
+        self.is_lost = true;
+        held
+    }
 }
 
 /// A receive, or a probe, without its send.
@@ -181,10 +196,8 @@ impl Mailbox {
         let mut lost = Vec::new();
         for (_, order) in self.by_sender.range((sender, start)..=(sender, end)) {
             let Some(message) = self.unexpected.get_mut(order) else { continue };
-            if !message.is_lost && (message.payload.len() as u64) < message.submit.send {
-                let payload = core::mem::take(&mut message.payload);
-                lost.push(Message { payload, ..*message });
-                message.is_lost = true;
+            if !message.is_lost && !message.is_whole() {
+                lost.push(message.lose());
             }
         }
         lost

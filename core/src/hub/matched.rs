@@ -5,11 +5,12 @@ use alloc::vec::Vec;
 use super::answer::blank;
 use super::mail::{Message, Posted};
 use super::peer::{Place, Sent};
-use super::point_to_point::cost;
+use super::point_to_point::{SEND_CANCELLED, cost};
 use super::{Hub, Refusal};
 use crate::error::{Category, Fault};
 use crate::payload::Payload;
 use crate::rank::Rank;
+use crate::request::RequestId;
 use crate::wire::{Submit, SubmitFlags};
 
 impl Hub {
@@ -17,8 +18,8 @@ impl Hub {
     pub(super) fn on_mrecv(&mut self, rank: Rank, submit: Submit) -> Result<(), Refusal> {
         match self.kept.remove(&(rank, submit.n)) {
             Some(message) if submit.flags.has(SubmitFlags::ANY_TAG) => {
-                self.free_message(&message);
                 if !message.is_lost {
+                    self.free_message(&message);
                     let sender = message.submit.request;
                     self.complete_request(message.sender, sender, Sent::Nothing, Payload::new(), blank(sender));
                 }
@@ -55,7 +56,7 @@ impl Hub {
     /// A rank takes part no more: gives back what it kept, and what it had not sent whole of what others keep.
     pub(super) fn kept_gone(&mut self, rank: Rank, communicator: Option<u64>, fault: Fault, text: &str) {
         let has_gone = self.absence(rank).is_some();
-        let mut lost: Vec<Message> = Vec::new();
+        let (mut lost, mut unfinished): (Vec<Message>, Vec<Message>) = Default::default();
         self.kept.retain(|(receiver, _), message| {
             let in_question = communicator.is_none_or(|communicator| communicator == message.submit.communicator);
             if *receiver == rank && in_question {
@@ -63,8 +64,8 @@ impl Hub {
                 lost.push(Message { payload, ..*message });
                 return false;
             }
-            if has_gone && message.sender == rank && (message.payload.len() as u64) < message.submit.send {
-                message.is_lost = true;
+            if has_gone && message.sender == rank && !message.is_lost && !message.is_whole() {
+                unfinished.push(message.lose());
             }
             true
         });
@@ -72,5 +73,17 @@ impl Hub {
             self.free_message(&message);
             self.fail_request(message.sender, message.submit.request, fault, text);
         }
+        for message in unfinished {
+            self.free_message(&message);
+        }
+    }
+
+    /// A kept message is given up by its sender: it goes on if all of it is here, otherwise its receive is told.
+    pub(super) fn cancel_kept(&mut self, sender: Rank, request: RequestId, fault: Fault) {
+        let is_it = |message: &&mut Message| message.sender == sender && message.submit.request == request;
+        let Some(message) = self.kept.values_mut().find(is_it).filter(|message| !message.is_whole()) else { return };
+        let message = message.lose();
+        self.free_message(&message);
+        self.fail_request(sender, request, fault, SEND_CANCELLED);
     }
 }

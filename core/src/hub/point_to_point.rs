@@ -22,6 +22,9 @@ use crate::rank::{Rank, Source, TagSelector};
 use crate::request::{CallCode, RequestId};
 use crate::wire::{Complete, Down, Layout, Submit, SubmitFlags};
 
+/// What both sides are told of a message that its sender has given up.
+pub(super) const SEND_CANCELLED: &str = "the send was cancelled";
+
 impl Hub {
     pub(super) fn on_send(&mut self, rank: Rank, submit: Submit, payload: Payload) -> Result<(), Refusal> {
         let dest = self.rank_in_world(submit.communicator, submit.peer)?;
@@ -118,7 +121,9 @@ impl Hub {
         if let Some(session) = self.session_mut(sender) {
             session.requests.remove(&send.request);
         }
-        if is_lost && let Some((fault, text)) = self.absence(sender) {
+        if is_lost {
+            let cancelled = || (Fault::of_ranks(Category::Cancelled, sender, 1), String::from(SEND_CANCELLED));
+            let (fault, text) = self.absence(sender).unwrap_or_else(cancelled);
             self.fail_request(posted.receiver, posted.submit.request, fault, &text);
             return;
         }

@@ -166,6 +166,37 @@ pub struct TypedInput<P, I>(pub P, pub I);
 /// Most bytes of an element that a user's [`Fold`] or [`Columns`] combines: one fits the smallest window.
 pub const MAX_ELEMENT: u64 = 256;
 
+/// A user's arithmetic with the size of its elements, which was asked for when it was registered: the hub itself runs no
+/// code of the user's, whose panic would end it, or whose answer could change in the middle of an operation.
+struct Measured<A> {
+    arithmetic: A,
+    element: usize,
+}
+
+impl<F: Fold> Fold for Measured<F> {
+    fn element_size(&self) -> usize {
+        self.element
+    }
+
+    fn combine(&self, left: &mut [u8], right: &[u8]) {
+        self.arithmetic.combine(left, right);
+    }
+
+    fn finish(&self, result: &mut [u8]) {
+        self.arithmetic.finish(result);
+    }
+}
+
+impl<C: Columns> Columns for Measured<C> {
+    fn element_size(&self) -> usize {
+        self.element
+    }
+
+    fn combine(&self, columns: &[&[u8]], result: &mut [u8]) {
+        self.arithmetic.combine(columns, result);
+    }
+}
+
 /// What is known under a name.
 #[derive(Clone)]
 pub(super) enum Registered {
@@ -235,9 +266,11 @@ impl Registry {
     }
 
     /// Adds a fold, which combines buffers of elements range by range, two ranks' at a time, in the shape of every fold: the
-    /// hub holds a window of each, however long they are. Its elements have at most [`MAX_ELEMENT`] bytes.
+    /// hub holds a window of each, however long they are. Its elements have at most [`MAX_ELEMENT`] bytes; their size is asked
+    /// for here and now.
     pub fn insert_fold(&mut self, name: &str, version: u32, fold: impl Fold + 'static) {
-        self.add(name, version, Registered::Fold(Arc::new(fold)));
+        let element = fold.element_size();
+        self.add(name, version, Registered::Fold(Arc::new(Measured { arithmetic: fold, element })));
     }
 
     /// Adds a fold of functions on elements of `N` numbers each: `combine` makes one element of two, that of lower ranks
@@ -266,9 +299,10 @@ impl Registry {
     }
 
     /// Adds arithmetic that needs the values of all ranks at once, range by range. Its elements have at most
-    /// [`MAX_ELEMENT`] bytes.
+    /// [`MAX_ELEMENT`] bytes; their size is asked for here and now.
     pub fn insert_columns(&mut self, name: &str, version: u32, columns: impl Columns + 'static) {
-        self.add(name, version, Registered::Columns(Arc::new(columns)));
+        let element = columns.element_size();
+        self.add(name, version, Registered::Columns(Arc::new(Measured { arithmetic: columns, element })));
     }
 
     /// Adds a function that makes one element of the elements of all ranks at one place, in the group's order, which it may

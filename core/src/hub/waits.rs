@@ -130,8 +130,8 @@ impl Hub {
 impl Message {
     /// Whether its sender waits for the receive. A send that came whole was done when it left its rank.
     pub(super) fn is_waited_for(&self) -> bool {
-        let whole = self.payload.len() as u64 == self.submit.send;
-        let is_done = whole && self.submit.flags.has(SubmitFlags::EAGER) && self.submit.call != CallCode::Ssend as u8;
+        let is_done =
+            self.is_whole() && self.submit.flags.has(SubmitFlags::EAGER) && self.submit.call != CallCode::Ssend as u8;
         !self.is_lost && !is_done
     }
 }

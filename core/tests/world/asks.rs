@@ -31,6 +31,11 @@ pub fn send(dest: u32, tag: u32, bytes: impl Into<Vec<u8>>) -> Ask<'static> {
     ask(Call::Send { dest: Rank::new(dest), tag: Tag(tag) }, bytes.into(), 0)
 }
 
+/// A call that asks for a message and takes no bytes.
+pub fn without_bytes(call: Call<'static>) -> Ask<'static> {
+    Ask { parts: Vec::new(), ..ask(call, Vec::new(), 0) }
+}
+
 pub fn recv(source: impl Into<Source>, tag: impl Into<TagSelector>, max: usize) -> Ask<'static> {
     let call = Call::Recv { source: source.into(), tag: tag.into() };
     Ask { parts: Vec::new(), receive: Receive::AtMost(max), ..ask(call, Vec::new(), 0) }

@@ -12,7 +12,7 @@ use edgempi_core::request::CommunicatorId;
 use edgempi_core::wire::{PREFIX_LEN, Prefix};
 use edgempi_core::{Fault, Instant, Payload, Rank, RequestId, Status};
 
-pub use asks::{Ask, ask, barrier, bcast, recv, send, words};
+pub use asks::{Ask, ask, barrier, bcast, recv, send, without_bytes, words};
 pub use node::{Node, encode_group};
 pub use stranger::{Stranger, hello, request_id, submit};
 

@@ -9,18 +9,21 @@ mod objects;
 mod peers;
 mod persistent;
 mod probe;
+mod sendrecv;
 mod split_type;
+mod started;
 mod transfer;
 mod user;
 
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
-use edgempi_core::request::{CommunicatorId, Receive, Sent};
-use edgempi_core::{Datatype, Element, Rank};
+use edgempi_core::request::CommunicatorId;
+use edgempi_core::{Element, Rank};
 
 use crate::buffers::{Buffers, Inbound, Outbound};
-use crate::engine::{Asked, Drive, OwnedCall};
+use crate::engine::{Asked, Drive};
 use crate::error::Error;
 use crate::pending::{Completion, Pending};
 use crate::request::{OnDrop, Request};
@@ -34,6 +37,7 @@ pub use persistent::SendReceive;
 pub use probe::Message;
 pub use split_type::SplitType;
 pub(crate) use split_type::machine;
+use started::Started;
 
 /// A communicator (MPI 4.1, chapter 7): ranks, and the calls between them.
 ///
@@ -63,24 +67,17 @@ pub struct Comm {
     pub(crate) id: CommunicatorId,
     message_size: usize,
     rank_in_world: Rank,
+    /// Numbers for messages that probes keep: all communicators of a rank count together.
+    messages: Arc<AtomicU32>,
     /// The world, where it is one for this communicator alone.
     home: Option<Arc<alone::Home>>,
     details: Arc<details::Details>,
 }
 
-/// One side of a call.
-struct Started {
-    call: OwnedCall,
-    datatype: Datatype,
-    sent: Sent,
-    receive: Receive,
-    outbound: Outbound,
-    inbound: Inbound,
-}
-
 impl Comm {
     pub(crate) fn world(engine: Arc<dyn Drive>, id: CommunicatorId, message_size: usize) -> Self {
-        Self { engine, id, message_size, rank_in_world: id.rank, home: None, details: Arc::default() }
+        let messages = Arc::default();
+        Self { engine, id, message_size, rank_in_world: id.rank, messages, home: None, details: Arc::default() }
     }
 
     /// This process's rank (MPI 4.1, chapter 7.4.1).

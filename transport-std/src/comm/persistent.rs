@@ -2,13 +2,13 @@
 
 use std::panic::Location;
 
-use edgempi_core::request::{Receive, Sent};
+use edgempi_core::request::Receive;
 use edgempi_core::{Call, Datatype, Element, Rank, ReduceOp, Status, Tag, TagSelector};
 
+use super::buffers::room;
 use super::peers::{IntoDest, IntoSource, NOTHING};
 use super::{Comm, Started, whole};
-use crate::buffers::{Inbound, Outbound, Storage, sized};
-use crate::engine::OwnedCall;
+use crate::buffers::{Inbound, Outbound, Storage};
 use crate::error::Error;
 use crate::pending::Completion;
 use crate::request::{OnDrop, Persistent, Request};
@@ -68,7 +68,7 @@ impl Comm {
         let (dest, tag) = (dest.into_dest(), tag.into());
         Persistent::new(data, move |data| {
             let Some(dest) = dest else { return Request::ready(Ok((data, ()))) };
-            let copy = sending(Call::Send { dest, tag }, data.clone());
+            let copy = Started::sending(Call::Send { dest, tag }, data.clone());
             let request = comm.start_at(copy, OnDrop::Detach, site, |_| Ok(()));
             // It goes on alone, unless it could not be started.
             let started = if request.is_refused() { request } else { Request::ready(Ok(())) };
@@ -105,11 +105,7 @@ impl Comm {
                 data.clear();
                 return Request::ready(Ok((data, NOTHING)));
             };
-            let started = Started {
-                receive: Receive::AtMost(most),
-                inbound: Inbound::Whole { storage: Box::new(data), open: true },
-                ..nothing(Call::Recv { source, tag }, T::DATATYPE)
-            };
+            let started = Started::receiving(Call::Recv { source, tag }, most, data);
             comm.start_at(started, OnDrop::Cancel, site, |completion| {
                 let status = completion.status;
                 Ok((whole(completion)?, status))
@@ -122,7 +118,7 @@ impl Comm {
     pub fn barrier_init(&self) -> Persistent<()> {
         let (comm, site) = (self.clone(), Location::caller());
         Persistent::new((), move |()| {
-            comm.start_at(nothing(Call::Barrier, Datatype::Object), OnDrop::Detach, site, |_| Ok(((), ())))
+            comm.start_at(Started::new(Call::Barrier, Datatype::Object), OnDrop::Detach, site, |_| Ok(((), ())))
         })
     }
 
@@ -131,17 +127,7 @@ impl Comm {
     pub fn bcast_init<T: Element>(&self, root: impl Into<Rank>, data: Vec<T>) -> Persistent<Vec<T>> {
         let (comm, site, root) = (self.clone(), Location::caller(), root.into());
         let is_root = root == self.rank();
-        Persistent::new(data, move |data: Vec<T>| {
-            let len = size_of_val(data.as_slice());
-            let started = Started {
-                sent: Sent::Equal(if is_root { len } else { 0 }),
-                receive: Receive::Exactly(if is_root { 0 } else { len }),
-                outbound: if is_root { Outbound::InPlace } else { Outbound::Nothing },
-                inbound: Inbound::Whole { storage: Box::new(data), open: false },
-                ..nothing(Call::Bcast { root }, T::DATATYPE)
-            };
-            comm.start_in_place(started, site)
-        })
+        Persistent::new(data, move |data: Vec<T>| comm.start_in_place(Started::bcast(root, is_root, data), site))
     }
 
     /// A [`gather`](Self::gather) to be made again and again (MPI 4.1, chapter 6.12.3). What is received is empty on ranks
@@ -170,7 +156,7 @@ impl Comm {
             if is_root {
                 return comm.collect(call, send, receive, site);
             }
-            comm.start_at(sending(call, send), OnDrop::Detach, site, |completion| {
+            comm.start_at(Started::sending(call, send), OnDrop::Detach, site, |completion| {
                 Ok((SendReceive { send: sent_back(completion)?.0, receive }, ()))
             })
         })
@@ -192,11 +178,7 @@ impl Comm {
             if is_root {
                 return comm.hand_out(call, send, receive, site);
             }
-            let started = Started {
-                receive: Receive::AtMost(comm.message_size),
-                inbound: Inbound::Whole { storage: Box::new(receive), open: true },
-                ..nothing(call, T::DATATYPE)
-            };
+            let started = Started::receiving(call, comm.message_size, receive);
             comm.start_at(started, OnDrop::Detach, site, |completion| {
                 Ok((SendReceive { send, receive: whole(completion)? }, ()))
             })
@@ -217,19 +199,10 @@ impl Comm {
     pub fn alltoall_init<T: Element>(&self, data: Vec<T>) -> Persistent<SendReceive<T>> {
         let (comm, site) = (self.clone(), Location::caller());
         Persistent::new(SendReceive::sending(data), move |SendReceive { send, receive }| {
-            let Some(mut all) = sized(receive, send.len()) else { return no_memory(send.len()) };
-            let (block, own) = (send.len() / comm.size() as usize, comm.rank().index());
-            let own = own * block..(own + 1) * block;
-            all[own.clone()].copy_from_slice(&send[own]);
-            let len = size_of_val(send.as_slice());
-            let started = Started {
-                sent: Sent::Equal(len),
-                receive: Receive::Exactly(len),
-                outbound: Outbound::Whole(Box::new(send)),
-                inbound: Inbound::Blocks(Box::new(all)),
-                ..nothing(Call::Alltoall, T::DATATYPE)
-            };
-            comm.start_both(started, site)
+            match comm.alltoall_of(receive, send) {
+                Ok(started) => comm.start_both(started, site),
+                Err(error) => Request::refused(error),
+            }
         })
     }
 
@@ -255,14 +228,11 @@ impl Comm {
     #[track_caller]
     pub fn reduce_scatter_block_init<T: Element>(&self, data: Vec<T>, op: ReduceOp) -> Persistent<SendReceive<T>> {
         let (comm, site) = (self.clone(), Location::caller());
-        let size = self.size() as usize;
         Persistent::new(SendReceive::sending(data), move |SendReceive { send, receive }| {
-            if !send.len().is_multiple_of(size) {
-                let len = send.len();
-                let text = format!("{len} elements can not be divided into one block for each of {size} ranks");
-                return Request::refused(Error::invalid(text));
-            }
-            let block = send.len() / size;
+            let block = match comm.block_of(send.len()) {
+                Ok(block) => block,
+                Err(error) => return Request::refused(error),
+            };
             comm.fold_block(Call::ReduceScatterBlock { op }, send, receive, block, site)
         })
     }
@@ -309,11 +279,14 @@ impl Comm {
         count: usize,
         site: Place,
     ) -> Request<'static, (SendReceive<T>, ())> {
-        let Some(own) = sized(receive, count) else { return no_memory(count) };
+        let own = match room(receive, count) {
+            Ok(own) => own,
+            Err(error) => return Request::refused(error),
+        };
         let started = Started {
             receive: Receive::Exactly(size_of_val(own.as_slice())),
             inbound: Inbound::Whole { storage: Box::new(own), open: false },
-            ..sending(call, send)
+            ..Started::sending(call, send)
         };
         self.start_both(started, site)
     }
@@ -323,7 +296,7 @@ impl Comm {
         let comm = self.clone();
         Persistent::new(data, move |data| {
             let Some(call) = call else { return Request::ready(Ok((data, ()))) };
-            let started = sending(call, data);
+            let started = Started::sending(call, data);
             comm.start_at(started, OnDrop::Detach, site, |completion| Ok((sent_back(completion)?.0, ())))
         })
     }
@@ -348,15 +321,7 @@ impl Comm {
         receives: bool,
         site: Place,
     ) -> Request<'static, (Vec<T>, ())> {
-        let len = size_of_val(data.as_slice());
-        let started = Started {
-            sent: Sent::Equal(len),
-            receive: Receive::Exactly(if receives { len } else { 0 }),
-            outbound: Outbound::InPlace,
-            inbound: Inbound::Whole { storage: Box::new(data), open: false },
-            ..nothing(call, T::DATATYPE)
-        };
-        self.start_in_place(started, site)
+        self.start_in_place(Started::combining(call, data, receives), site)
     }
 
     /// A block from each rank, around the own one.
@@ -367,17 +332,11 @@ impl Comm {
         receive: Vec<T>,
         site: Place,
     ) -> Request<'static, (SendReceive<T>, ())> {
-        let (size, own) = (self.size() as usize, self.rank().index());
-        let len = send.len().saturating_mul(size);
-        let Some(mut all) = sized(receive, len) else { return no_memory(len) };
-        all[own * send.len()..][..send.len()].copy_from_slice(&send);
-        let started = Started {
-            sent: Sent::Equal(size_of_val(send.as_slice())),
-            receive: Receive::Exactly(size_of_val(all.as_slice())),
-            outbound: Outbound::Whole(Box::new(send)),
-            inbound: Inbound::Blocks(Box::new(all)),
-            ..nothing(call, T::DATATYPE)
+        let (receive, inbound) = match self.blocks_around(true, receive, &send) {
+            Ok(found) => found,
+            Err(error) => return Request::refused(error),
         };
+        let started = Started { receive, inbound, ..Started::sending(call, send) };
         self.start_both(started, site)
     }
 
@@ -389,42 +348,13 @@ impl Comm {
         receive: Vec<T>,
         site: Place,
     ) -> Request<'static, (SendReceive<T>, ())> {
-        let size = self.size() as usize;
-        if !send.len().is_multiple_of(size) {
-            let text = format!("{} elements can not be divided into one block for each of {size} ranks", send.len());
-            return Request::refused(Error::invalid(text));
-        }
-        let block = send.len() / size;
-        let Some(mut own) = sized(receive, block) else { return no_memory(block) };
-        own.copy_from_slice(&send[self.rank().index() * block..][..block]);
-        let started = Started {
-            sent: Sent::Equal(size_of_val(send.as_slice())),
-            outbound: Outbound::Whole(Box::new(send)),
-            inbound: Inbound::Whole { storage: Box::new(own), open: false },
-            ..nothing(call, T::DATATYPE)
+        let own = match self.own_block(receive, &send) {
+            Ok(own) => own,
+            Err(error) => return Request::refused(error),
         };
+        let started =
+            Started { inbound: Inbound::Whole { storage: Box::new(own), open: false }, ..Started::sending(call, send) };
         self.start_both(started, site)
-    }
-}
-
-/// A call that moves nothing of this rank's.
-fn nothing(call: Call<'static>, datatype: Datatype) -> Started {
-    Started {
-        call: OwnedCall::Builtin(call),
-        datatype,
-        sent: Sent::Equal(0),
-        receive: Receive::Exactly(0),
-        outbound: Outbound::Nothing,
-        inbound: Inbound::Nothing,
-    }
-}
-
-/// A call that sends all of these elements, and receives nothing.
-fn sending<T: Element>(call: Call<'static>, data: Vec<T>) -> Started {
-    Started {
-        sent: Sent::Equal(size_of_val(data.as_slice())),
-        outbound: Outbound::Whole(Box::new(data)),
-        ..nothing(call, T::DATATYPE)
     }
 }
 
@@ -435,8 +365,4 @@ fn sent_back<T: Element>(mut completion: Completion) -> Result<(Vec<T>, Completi
     // Whoever started the call chose the type, so this can only be that type.
     let elements = Storage::into_any(storage).downcast::<Vec<T>>().map_err(|_| Error::Finalized)?;
     Ok((*elements, completion))
-}
-
-fn no_memory<T>(len: usize) -> Request<'static, T> {
-    Request::refused(Error::invalid(format!("no memory for {len} elements")))
 }

@@ -1,7 +1,7 @@
 //! Messages that are looked at before they are received.
 
 use std::panic::Location;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 use edgempi_core::request::{Receive, Sent};
 use edgempi_core::{Call, Datatype, Element, Source, Status, TagSelector};
@@ -15,9 +15,6 @@ use crate::engine::{Asked, OwnedCall};
 use crate::error::Error;
 use crate::pending::Pending;
 use crate::request::{OnDrop, Request};
-
-/// Numbers for messages that are kept; the hub tells them apart by rank.
-static MESSAGES: AtomicU32 = AtomicU32::new(0);
 
 /// Probes (MPI 4.1, chapter 3.8).
 impl Comm {
@@ -87,16 +84,16 @@ impl Comm {
 
     #[track_caller]
     fn look(&self, call: Call<'static>) -> Request<'static, Status> {
-        self.start(self.nothing(call, Datatype::Object), OnDrop::Cancel, |completion| Ok(completion.status))
+        self.start(Started::new(call, Datatype::Object), OnDrop::Cancel, |completion| Ok(completion.status))
     }
 
     #[track_caller]
     fn look_and_keep(&self, source: Source, tag: TagSelector, wait: bool) -> Request<'static, Option<Message>> {
-        let number = MESSAGES.fetch_add(1, Ordering::Relaxed);
+        let number = self.messages.fetch_add(1, Ordering::Relaxed);
         let call = Call::Mprobe { source, tag, wait, message: number };
         // Where nobody takes the result, this goes, and with it the message.
         let mut message = Message { comm: self.clone(), status: NOTHING, kept: Some(number) };
-        self.start(self.nothing(call, Datatype::Object), OnDrop::Cancel, move |completion| {
+        self.start(Started::new(call, Datatype::Object), OnDrop::Cancel, move |completion| {
             message.status = completion.status;
             Ok(match found(completion.status) {
                 Some(_) => Some(message),
@@ -175,8 +172,7 @@ impl Message {
     #[track_caller]
     pub fn recv_object<T: DeserializeOwned + 'static>(mut self) -> Request<'static, (Option<T>, Status)> {
         let Some(message) = self.kept.take() else { return Request::ready(Ok((None, NOTHING))) };
-        let mut started = self.receiving::<u8>(message, self.comm.message_size);
-        started.datatype = Datatype::Object;
+        let started = self.receiving::<u8>(message, self.comm.message_size).of_objects();
         self.comm.start(started, OnDrop::Cancel, |completion| {
             let status = completion.status;
             Ok((Some(decode(Origin::Rank(status.source), &whole::<u8>(completion)?)?), status))
@@ -184,10 +180,7 @@ impl Message {
     }
 
     fn receiving<T: Element>(&self, message: u32, room: usize) -> Started {
-        let mut started = self.comm.nothing(Call::Mrecv { message, discard: false }, T::DATATYPE);
-        started.receive = Receive::AtMost(room);
-        started.inbound = Inbound::Whole { storage: Box::new(Vec::<T>::new()), open: true };
-        started
+        Started::receiving(Call::Mrecv { message, discard: false }, room, Vec::<T>::new())
     }
 }
 

@@ -57,7 +57,7 @@ impl<T, U, F: FnOnce(Vec<T>) -> Result<U, Error>> Composed<U> for Joined<'_, T, 
     }
 
     fn is_done(&self) -> bool {
-        self.parts.test()
+        self.parts.are_done()
     }
 
     fn cancel_on_drop(&mut self) {

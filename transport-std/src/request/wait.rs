@@ -69,7 +69,12 @@ impl<T> WaitAll<'_, T> {
     /// In a [simulation](crate::sim), if a program asks a million times and awaits nothing in between.
     #[track_caller]
     pub fn test(&self) -> bool {
-        self.requests[self.next..].iter().all(Request::test)
+        forbid_testing_in_a_loop();
+        self.are_done()
+    }
+
+    pub(super) fn are_done(&self) -> bool {
+        self.requests[self.next..].iter().all(Request::is_done)
     }
 
     pub(super) fn cancel_on_drop(&mut self) {

@@ -4,10 +4,8 @@ use edgempi_core::request::{Receive, Sent};
 use edgempi_core::{Call, Element};
 
 use super::{IntoBuffer, total};
-use crate::buffers::{Inbound, Outbound, sized};
+use crate::buffers::{Inbound, Outbound};
 use crate::comm::{Comm, Started, in_parts, whole};
-use crate::engine::OwnedCall;
-use crate::error::Error;
 use crate::request::{OnDrop, Request};
 
 impl Comm {
@@ -31,23 +29,9 @@ impl Comm {
     /// large enough; see [`gather_reusing`](Self::gather_reusing).
     #[track_caller]
     pub fn alltoall_reusing<T: Element>(&self, memory: Vec<T>, data: impl IntoBuffer<T>) -> Request<'static, Vec<T>> {
-        let data = data.into_buffer();
-        let len = size_of_val(data.as_slice());
-        let Some(mut all) = sized(memory, data.len()) else {
-            return Request::refused(Error::invalid(format!("no memory for {} elements", data.len())));
-        };
-        // The own block stays at home. What can not be divided is told below, with everything else.
-        let block = data.len() / self.size() as usize;
-        let own = self.rank().index() * block..(self.rank().index() + 1) * block;
-        all[own.clone()].copy_from_slice(&data[own]);
-        let inbound = Inbound::Blocks(Box::new(all));
-        let started = Started {
-            call: OwnedCall::Builtin(Call::Alltoall),
-            datatype: T::DATATYPE,
-            sent: Sent::Equal(len),
-            receive: Receive::Exactly(len),
-            outbound: Outbound::Whole(Box::new(data)),
-            inbound,
+        let started = match self.alltoall_of(memory, data.into_buffer()) {
+            Ok(started) => started,
+            Err(error) => return Request::refused(error),
         };
         self.start(started, OnDrop::Detach, whole)
     }
@@ -104,7 +88,7 @@ impl Comm {
             receive: Receive::AtMost(self.message_size),
             outbound: Outbound::Parts(Box::new(blocks)),
             inbound: Inbound::Parts(Box::new(received)),
-            ..self.nothing(Call::Alltoallv, T::DATATYPE)
+            ..Started::new(Call::Alltoallv, T::DATATYPE)
         };
         self.start(started, OnDrop::Detach, in_parts)
     }

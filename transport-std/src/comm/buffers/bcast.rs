@@ -1,12 +1,9 @@
 //! Calls in which one rank's buffer reaches all, or nothing does.
 
-use edgempi_core::request::{Receive, Sent};
 use edgempi_core::{Call, Datatype, Element, Rank};
 
 use super::IntoBuffer;
-use crate::buffers::{Inbound, Outbound};
 use crate::comm::{Comm, Started, whole};
-use crate::engine::OwnedCall;
 use crate::request::{OnDrop, Request};
 
 impl Comm {
@@ -23,7 +20,7 @@ impl Comm {
     /// ```
     #[track_caller]
     pub fn barrier(&self) -> Request<'static, ()> {
-        self.start(self.nothing(Call::Barrier, Datatype::Object), OnDrop::Detach, |_| Ok(()))
+        self.start(Started::new(Call::Barrier, Datatype::Object), OnDrop::Detach, |_| Ok(()))
     }
 
     /// Copies the root's `data` over every other rank's (MPI 4.1, chapter 6.4). All lengths must be equal: one that is
@@ -43,20 +40,8 @@ impl Comm {
     #[track_caller]
     pub fn bcast<T: Element>(&self, root: impl Into<Rank>, data: impl IntoBuffer<T>) -> Request<'static, Vec<T>> {
         let (root, data) = (root.into(), data.into_buffer());
-        let len = size_of_val(data.as_slice());
-        let is_root = root == self.rank();
-        self.start(
-            Started {
-                call: OwnedCall::Builtin(Call::Bcast { root }),
-                datatype: T::DATATYPE,
-                sent: Sent::Equal(if is_root { len } else { 0 }),
-                receive: Receive::Exactly(if is_root { 0 } else { len }),
-                outbound: if is_root { Outbound::InPlace } else { Outbound::Nothing },
-                inbound: Inbound::Whole { storage: Box::new(data), open: false },
-            },
-            OnDrop::Detach,
-            whole,
-        )
+        let started = Started::bcast(root, root == self.rank(), data);
+        self.start(started, OnDrop::Detach, whole)
     }
 
     /// [`bcast`](Self::bcast) from a slice, or into one.

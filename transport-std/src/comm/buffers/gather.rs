@@ -6,7 +6,6 @@ use edgempi_core::{Call, Element, Rank};
 use super::IntoBuffer;
 use crate::buffers::{Inbound, Outbound};
 use crate::comm::{Comm, Started, in_parts, whole};
-use crate::engine::OwnedCall;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::request::{OnDrop, Request};
@@ -70,12 +69,11 @@ impl Comm {
         };
         let outbound = if is_root { Outbound::Nothing } else { Outbound::Whole(Box::new(data)) };
         let started = Started {
-            call: OwnedCall::Builtin(Call::Gather { root }),
-            datatype: T::DATATYPE,
             sent: Sent::Equal(len),
             receive,
             outbound,
             inbound,
+            ..Started::new(Call::Gather { root }, T::DATATYPE)
         };
         self.start(
             started,
@@ -109,14 +107,7 @@ impl Comm {
             Ok(found) => found,
             Err(error) => return Request::refused(error),
         };
-        let started = Started {
-            call: OwnedCall::Builtin(Call::Allgather),
-            datatype: T::DATATYPE,
-            sent: Sent::Equal(size_of_val(data.as_slice())),
-            receive,
-            outbound: Outbound::Whole(Box::new(data)),
-            inbound,
-        };
+        let started = Started { receive, inbound, ..Started::sending(Call::Allgather, data) };
         self.start(started, OnDrop::Detach, whole)
     }
 
@@ -144,11 +135,9 @@ impl Comm {
     #[track_caller]
     pub fn gather_in_place<'a, T: Element>(&self, root: impl Into<Rank>, data: &'a mut [T]) -> Request<'a, ()> {
         let root = root.into();
-        let started =
-            Started { sent: Sent::Equal(size_of_val(data)), ..self.nothing(Call::Gather { root }, T::DATATYPE) };
+        let call = Call::Gather { root };
         if root != self.rank() {
-            let started = Started { outbound: Outbound::Whole(Box::new(data.to_vec())), ..started };
-            return self.start(started, OnDrop::Cancel, |_| Ok(()));
+            return self.start(Started::sending(call, data.to_vec()), OnDrop::Cancel, |_| Ok(()));
         }
         let block = match self.block_of(data.len()) {
             Ok(block) => block,
@@ -158,7 +147,7 @@ impl Comm {
             sent: Sent::Equal(block * size_of::<T>()),
             receive: Receive::Exactly(size_of_val(data)),
             inbound: Inbound::Blocks(Box::new(data.to_vec())),
-            ..started
+            ..Started::new(call, T::DATATYPE)
         };
         self.start_into(started, data)
     }
@@ -185,12 +174,12 @@ impl Comm {
         data: impl IntoBuffer<T>,
     ) -> Request<'static, Option<Vec<Vec<T>>>> {
         let (root, data) = (root.into(), data.into_buffer());
-        let sent = Sent::Equal(size_of_val(data.as_slice()));
-        let started = Started { sent, ..self.nothing(Call::Gatherv { root }, T::DATATYPE) };
+        let call = Call::Gatherv { root };
         if root != self.rank() {
-            let started = Started { outbound: Outbound::Whole(Box::new(data)), ..started };
-            return self.start(started, OnDrop::Detach, |_| Ok(None));
+            return self.start(Started::sending(call, data), OnDrop::Detach, |_| Ok(None));
         }
+        let sent = Sent::Equal(size_of_val(data.as_slice()));
+        let started = Started { sent, ..Started::new(call, T::DATATYPE) };
         let started = self.parts_around(data, started);
         self.start(started, OnDrop::Detach, |completion| in_parts(completion).map(Some))
     }
@@ -221,11 +210,9 @@ impl Comm {
         };
         let own = data[self.rank().index() * block..][..block].to_vec();
         let started = Started {
-            sent: Sent::Equal(size_of_val(own.as_slice())),
             receive: Receive::Exactly(size_of_val(data)),
-            outbound: Outbound::Whole(Box::new(own)),
             inbound: Inbound::Blocks(Box::new(data.to_vec())),
-            ..self.nothing(Call::Allgather, T::DATATYPE)
+            ..Started::sending(Call::Allgather, own)
         };
         self.start_into(started, data)
     }
@@ -252,7 +239,7 @@ impl Comm {
         let started = Started {
             sent: Sent::Equal(size_of_val(data.as_slice())),
             outbound: Outbound::InPlace,
-            ..self.nothing(Call::Allgatherv, T::DATATYPE)
+            ..Started::new(Call::Allgatherv, T::DATATYPE)
         };
         self.start(self.parts_around(data, started), OnDrop::Detach, in_parts)
     }

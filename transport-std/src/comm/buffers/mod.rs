@@ -10,12 +10,11 @@ mod reduce_scatter;
 mod scan;
 mod scatter;
 
-use edgempi_core::request::{Receive, Sent};
-use edgempi_core::{Call, Datatype, Element};
+use edgempi_core::request::Receive;
+use edgempi_core::{Call, Element};
 
 use super::{Comm, Started, whole};
-use crate::buffers::{Inbound, Outbound, sized};
-use crate::engine::OwnedCall;
+use crate::buffers::{Inbound, sized};
 use crate::error::Error;
 use crate::request::{OnDrop, Request};
 
@@ -56,32 +55,8 @@ impl<T: Clone, const N: usize> IntoBuffer<T> for &[T; N] {
 }
 
 impl Comm {
-    /// A call that moves nothing of this rank's.
-    pub(super) fn nothing(&self, call: Call<'static>, datatype: Datatype) -> Started {
-        Started {
-            call: OwnedCall::Builtin(call),
-            datatype,
-            sent: Sent::Equal(0),
-            receive: Receive::Exactly(0),
-            outbound: Outbound::Nothing,
-            inbound: Inbound::Nothing,
-        }
-    }
-
-    fn folded<T: Element>(&self, call: Call<'static>, data: Vec<T>, receives: bool) -> Started {
-        let len = size_of_val(data.as_slice());
-        Started {
-            call: OwnedCall::Builtin(call),
-            datatype: T::DATATYPE,
-            sent: Sent::Equal(len),
-            receive: Receive::Exactly(if receives { len } else { 0 }),
-            outbound: Outbound::InPlace,
-            inbound: Inbound::Whole { storage: Box::new(data), open: false },
-        }
-    }
-
     /// Room for a block from each rank around the own one, where this rank `receives`.
-    fn blocks_around<T: Element>(
+    pub(super) fn blocks_around<T: Element>(
         &self,
         receives: bool,
         memory: Vec<T>,
@@ -112,13 +87,35 @@ impl Comm {
     }
 
     /// How many of `len` elements belong to each rank.
-    fn block_of(&self, len: usize) -> Result<usize, Error> {
+    pub(super) fn block_of(&self, len: usize) -> Result<usize, Error> {
         let size = self.size() as usize;
         if !len.is_multiple_of(size) {
             let text = format!("{len} elements can not be divided into one block for each of {size} ranks");
             return Err(Error::invalid(text));
         }
         Ok(len / size)
+    }
+
+    /// This rank's own block of the elements of a scatter, in `memory` if that is large enough.
+    pub(super) fn own_block<T: Element>(&self, memory: Vec<T>, data: &[T]) -> Result<Vec<T>, Error> {
+        let block = self.block_of(data.len())?;
+        let mut own = room(memory, block)?;
+        own.copy_from_slice(&data[self.rank().index() * block..][..block]);
+        Ok(own)
+    }
+
+    /// The call in which everybody gives everybody a block. `memory` takes those that come.
+    pub(super) fn alltoall_of<T: Element>(&self, memory: Vec<T>, data: Vec<T>) -> Result<Started, Error> {
+        let mut all = room(memory, data.len())?;
+        // The own block stays at home. What can not be divided is told where the call is submitted.
+        let block = data.len() / self.size() as usize;
+        let own = self.rank().index() * block..(self.rank().index() + 1) * block;
+        all[own.clone()].copy_from_slice(&data[own]);
+        Ok(Started {
+            receive: Receive::Exactly(size_of_val(data.as_slice())),
+            inbound: Inbound::Blocks(Box::new(all)),
+            ..Started::sending(Call::Alltoall, data)
+        })
     }
 
     /// Takes what this rank has for itself out of what it has for each.
@@ -129,6 +126,11 @@ impl Comm {
         }
         parts.get_mut(self.rank().index()).map(std::mem::take).ok_or(Error::Finalized)
     }
+}
+
+/// Room for `len` elements, in `memory` if that is large enough.
+pub(super) fn room<T: Element>(memory: Vec<T>, len: usize) -> Result<Vec<T>, Error> {
+    sized(memory, len).ok_or_else(|| Error::invalid(format!("no memory for {len} elements")))
 }
 
 /// Bytes of all of them.

@@ -1,13 +1,10 @@
 //! Messages of elements from one rank to another.
 
-use edgempi_core::request::{Receive, Sent};
 use edgempi_core::{Call, Element, Status, Tag, TagSelector};
 
 use super::IntoBuffer;
-use crate::buffers::{Inbound, Outbound};
 use crate::comm::peers::{IntoDest, IntoSource, NOTHING};
 use crate::comm::{Comm, Started, whole};
-use crate::engine::OwnedCall;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::request::{OnDrop, Request};
@@ -36,15 +33,7 @@ impl Comm {
     ) -> Request<'static, ()> {
         let data = data.into_buffer();
         let Some(dest) = dest.into_dest() else { return Request::ready(Ok(())) };
-        let started = Started {
-            call: OwnedCall::Builtin(Call::Send { dest, tag: tag.into() }),
-            datatype: T::DATATYPE,
-            sent: Sent::Equal(size_of_val(data.as_slice())),
-            receive: Receive::Exactly(0),
-            outbound: Outbound::Whole(Box::new(data)),
-            inbound: Inbound::Nothing,
-        };
-        self.start(started, OnDrop::Detach, |_| Ok(()))
+        self.start(Started::sending(Call::Send { dest, tag: tag.into() }, data), OnDrop::Detach, |_| Ok(()))
     }
 
     /// Receives a message of any length (MPI 4.1, chapter 3.2.4), with what is known of it.
@@ -82,14 +71,7 @@ impl Comm {
         tag: impl Into<TagSelector>,
     ) -> Request<'static, (Vec<T>, Status)> {
         let Some(source) = source.into_source() else { return Request::ready(Ok((Vec::new(), NOTHING))) };
-        let started = Started {
-            call: OwnedCall::Builtin(Call::Recv { source, tag: tag.into() }),
-            datatype: T::DATATYPE,
-            sent: Sent::Equal(0),
-            receive: Receive::AtMost(self.message_size),
-            outbound: Outbound::Nothing,
-            inbound: Inbound::Whole { storage: Box::new(memory), open: true },
-        };
+        let started = Started::receiving(Call::Recv { source, tag: tag.into() }, self.message_size, memory);
         self.start(started, OnDrop::Cancel, |completion| {
             let status = completion.status;
             Ok((whole(completion)?, status))
@@ -122,9 +104,7 @@ impl Comm {
         data: &'a mut [T],
     ) -> Request<'a, Status> {
         let Some(source) = source.into_source() else { return Request::ready(Ok(NOTHING)) };
-        let mut started = self.nothing(Call::Recv { source, tag: tag.into() }, T::DATATYPE);
-        started.receive = Receive::AtMost(size_of_val(data));
-        started.inbound = Inbound::Whole { storage: Box::new(Vec::<T>::new()), open: true };
+        let started = Started::receiving(Call::Recv { source, tag: tag.into() }, size_of_val(data), Vec::<T>::new());
         self.start(started, OnDrop::Cancel, move |completion| {
             let status = completion.status;
             let received = whole::<T>(completion)?;

@@ -3,7 +3,7 @@
 use edgempi_core::{Call, Element, Rank, ReduceOp};
 
 use super::IntoBuffer;
-use crate::comm::{Comm, whole};
+use crate::comm::{Comm, Started, whole};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::request::{OnDrop, Request};
@@ -39,7 +39,7 @@ impl Comm {
     ) -> Request<'static, Option<Vec<T>>> {
         let (root, data) = (root.into(), data.into_buffer());
         let is_root = root == self.rank();
-        let started = self.folded(Call::Reduce { root, op }, data, is_root);
+        let started = Started::combining(Call::Reduce { root, op }, data, is_root);
         self.start(
             started,
             OnDrop::Detach,
@@ -61,7 +61,7 @@ impl Comm {
     ) -> Request<'a, ()> {
         let root = root.into();
         let is_root = root == self.rank();
-        let started = self.folded(Call::Reduce { root, op }, data.to_vec(), is_root);
+        let started = Started::combining(Call::Reduce { root, op }, data.to_vec(), is_root);
         self.start(started, OnDrop::Cancel, move |completion| {
             if is_root {
                 data.copy_from_slice(&whole::<T>(completion)?);
@@ -90,7 +90,7 @@ impl Comm {
     /// Besides those of every call: [`Error::InvalidArgument`] at once if `op` is not defined on `T`.
     #[track_caller]
     pub fn allreduce<T: Element>(&self, data: impl IntoBuffer<T>, op: ReduceOp) -> Request<'static, Vec<T>> {
-        let started = self.folded(Call::Allreduce { op }, data.into_buffer(), true);
+        let started = Started::combining(Call::Allreduce { op }, data.into_buffer(), true);
         self.start(started, OnDrop::Detach, whole)
     }
 
@@ -120,7 +120,7 @@ impl Comm {
     /// has finished when the library has its data.
     #[track_caller]
     pub fn allreduce_in_place<'a, T: Element>(&self, data: &'a mut [T], op: ReduceOp) -> Request<'a, ()> {
-        let started = self.folded(Call::Allreduce { op }, data.to_vec(), true);
+        let started = Started::combining(Call::Allreduce { op }, data.to_vec(), true);
         self.start(started, OnDrop::Cancel, move |completion| {
             data.copy_from_slice(&whole::<T>(completion)?);
             Ok(())

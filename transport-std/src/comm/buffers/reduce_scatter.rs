@@ -101,7 +101,7 @@ impl Comm {
     #[track_caller]
     fn start_scattering<T: Element>(&self, call: Call<'static>, data: Vec<T>, own: usize) -> Request<'static, Vec<T>> {
         let receive = Receive::Exactly(own * size_of::<T>());
-        let started = Started { receive, ..self.folded(call, data, true) };
+        let started = Started { receive, ..Started::combining(call, data, true) };
         self.start(started, OnDrop::Detach, move |completion| {
             let mut block = whole::<T>(completion)?;
             block.truncate(own);

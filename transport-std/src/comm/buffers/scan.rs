@@ -3,7 +3,7 @@
 use edgempi_core::{Call, Element, ReduceOp};
 
 use super::IntoBuffer;
-use crate::comm::{Comm, whole};
+use crate::comm::{Comm, Started, whole};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::request::{OnDrop, Request};
@@ -27,7 +27,7 @@ impl Comm {
     /// Besides those of every call: [`Error::InvalidArgument`] at once if `op` is not defined on `T`.
     #[track_caller]
     pub fn scan<T: Element>(&self, data: impl IntoBuffer<T>, op: ReduceOp) -> Request<'static, Vec<T>> {
-        let started = self.folded(Call::Scan { op }, data.into_buffer(), true);
+        let started = Started::combining(Call::Scan { op }, data.into_buffer(), true);
         self.start(started, OnDrop::Detach, whole)
     }
 
@@ -38,7 +38,7 @@ impl Comm {
     /// As [`allreduce_in_place`](Self::allreduce_in_place).
     #[track_caller]
     pub fn scan_in_place<'a, T: Element>(&self, data: &'a mut [T], op: ReduceOp) -> Request<'a, ()> {
-        let started = self.folded(Call::Scan { op }, data.to_vec(), true);
+        let started = Started::combining(Call::Scan { op }, data.to_vec(), true);
         self.start_into(started, data)
     }
 
@@ -64,7 +64,7 @@ impl Comm {
     #[track_caller]
     pub fn exscan<T: Element>(&self, data: impl IntoBuffer<T>, op: ReduceOp) -> Request<'static, Option<Vec<T>>> {
         let is_first = self.rank() == 0;
-        let started = self.folded(Call::Exscan { op }, data.into_buffer(), !is_first);
+        let started = Started::combining(Call::Exscan { op }, data.into_buffer(), !is_first);
         self.start(
             started,
             OnDrop::Detach,
@@ -80,7 +80,7 @@ impl Comm {
     #[track_caller]
     pub fn exscan_in_place<'a, T: Element>(&self, data: &'a mut [T], op: ReduceOp) -> Request<'a, ()> {
         let is_first = self.rank() == 0;
-        let started = self.folded(Call::Exscan { op }, data.to_vec(), !is_first);
+        let started = Started::combining(Call::Exscan { op }, data.to_vec(), !is_first);
         if is_first {
             return self.start(started, OnDrop::Cancel, |_| Ok(()));
         }

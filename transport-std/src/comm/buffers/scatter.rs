@@ -4,9 +4,8 @@ use edgempi_core::request::{Receive, Sent};
 use edgempi_core::{Call, Element, Rank};
 
 use super::total;
-use crate::buffers::{Inbound, Outbound, sized};
+use crate::buffers::{Inbound, Outbound};
 use crate::comm::{Comm, Started, whole};
-use crate::engine::OwnedCall;
 use crate::error::Error;
 use crate::request::{OnDrop, Request};
 
@@ -40,42 +39,17 @@ impl Comm {
     ) -> Request<'static, Vec<T>> {
         let root = root.into();
         if root != self.rank() {
-            return self.start(
-                Started {
-                    call: OwnedCall::Builtin(Call::Scatter { root }),
-                    datatype: T::DATATYPE,
-                    sent: Sent::Equal(0),
-                    receive: Receive::AtMost(self.message_size),
-                    outbound: Outbound::Nothing,
-                    inbound: Inbound::Whole { storage: Box::new(memory), open: true },
-                },
-                OnDrop::Detach,
-                whole,
-            );
+            let started = Started::receiving(Call::Scatter { root }, self.message_size, memory);
+            return self.start(started, OnDrop::Detach, whole);
         }
         let Some(data) = data else {
             return Request::refused(Error::invalid("the root of a scatter has to give data"));
         };
-        let block = match self.block_of(data.len()) {
-            Ok(block) => block,
+        let own = match self.own_block(memory, &data) {
+            Ok(own) => own,
             Err(error) => return Request::refused(error),
         };
-        let Some(mut own) = sized(memory, block) else {
-            return Request::refused(Error::invalid(format!("no memory for {block} elements")));
-        };
-        own.copy_from_slice(&data[self.rank().index() * block..][..block]);
-        self.start(
-            Started {
-                call: OwnedCall::Builtin(Call::Scatter { root }),
-                datatype: T::DATATYPE,
-                sent: Sent::Equal(size_of_val(data.as_slice())),
-                receive: Receive::Exactly(0),
-                outbound: Outbound::Whole(Box::new(data)),
-                inbound: Inbound::Whole { storage: Box::new(own), open: false },
-            },
-            OnDrop::Detach,
-            whole,
-        )
+        self.start(Started::sending(Call::Scatter { root }, data), OnDrop::Detach, move |_| Ok(own))
     }
 
     /// [`scatter`](Self::scatter) without a vector of its own: `data` has a block for each rank at the root, and stays as
@@ -102,21 +76,19 @@ impl Comm {
     #[track_caller]
     pub fn scatter_in_place<'a, T: Element>(&self, root: impl Into<Rank>, data: &'a mut [T]) -> Request<'a, ()> {
         let root = root.into();
-        let started = self.nothing(Call::Scatter { root }, T::DATATYPE);
+        let call = Call::Scatter { root };
         if root != self.rank() {
             let started = Started {
                 receive: Receive::Exactly(size_of_val(data)),
                 inbound: Inbound::Whole { storage: Box::new(data.to_vec()), open: false },
-                ..started
+                ..Started::new(call, T::DATATYPE)
             };
             return self.start_into(started, data);
         }
         if let Err(error) = self.block_of(data.len()) {
             return Request::refused(error);
         }
-        let sent = Sent::Equal(size_of_val(data));
-        let started = Started { sent, outbound: Outbound::Whole(Box::new(data.to_vec())), ..started };
-        self.start(started, OnDrop::Cancel, |_| Ok(()))
+        self.start(Started::sending(call, data.to_vec()), OnDrop::Cancel, |_| Ok(()))
     }
 
     /// As [`scatter`](Self::scatter), of blocks whose lengths may differ, which their receivers need not know (MPI 4.1,
@@ -136,13 +108,9 @@ impl Comm {
     #[track_caller]
     pub fn scatterv<T: Element>(&self, root: impl Into<Rank>, blocks: Option<Vec<Vec<T>>>) -> Request<'static, Vec<T>> {
         let root = root.into();
-        let started = self.nothing(Call::Scatterv { root }, T::DATATYPE);
+        let call = Call::Scatterv { root };
         if root != self.rank() {
-            let started = Started {
-                receive: Receive::AtMost(self.message_size),
-                inbound: Inbound::Whole { storage: Box::new(Vec::<T>::new()), open: true },
-                ..started
-            };
+            let started = Started::receiving(call, self.message_size, Vec::<T>::new());
             return self.start(started, OnDrop::Detach, whole);
         }
         let Some(mut blocks) = blocks else {
@@ -152,8 +120,11 @@ impl Comm {
             Ok(own) => own,
             Err(error) => return Request::refused(error),
         };
-        let sent = Sent::Varied(total(&blocks));
-        let started = Started { sent, outbound: Outbound::Parts(Box::new(blocks)), ..started };
+        let started = Started {
+            sent: Sent::Varied(total(&blocks)),
+            outbound: Outbound::Parts(Box::new(blocks)),
+            ..Started::new(call, T::DATATYPE)
+        };
         self.start(started, OnDrop::Detach, move |_| Ok(own))
     }
 }

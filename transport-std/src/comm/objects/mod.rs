@@ -6,14 +6,13 @@ mod reduce;
 mod scan;
 
 use edgempi_core::operation::Named;
-use edgempi_core::request::{Receive, Sent};
+use edgempi_core::request::Receive;
 use edgempi_core::{Call, Datatype, Rank};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Comm, Started, in_parts, whole};
-use crate::buffers::{Inbound, Outbound};
-use crate::engine::OwnedCall;
+use crate::buffers::Inbound;
 use crate::error::Error;
 use crate::pending::Completion;
 
@@ -85,26 +84,11 @@ impl Comm {
 
 impl Objects<'_> {
     fn sending<T: Serialize + ?Sized>(&self, call: Call<'static>, value: &T) -> Result<Started, Error> {
-        let bytes = encode(value)?;
-        Ok(Started {
-            call: OwnedCall::Builtin(call),
-            datatype: Datatype::Object,
-            sent: Sent::Equal(bytes.len()),
-            receive: Receive::Exactly(0),
-            outbound: Outbound::Whole(Box::new(bytes)),
-            inbound: Inbound::Nothing,
-        })
+        Ok(Started::sending(call, encode(value)?).of_objects())
     }
 
     fn receiving(&self, call: Call<'static>) -> Started {
-        Started {
-            call: OwnedCall::Builtin(call),
-            datatype: Datatype::Object,
-            sent: Sent::Equal(0),
-            receive: Receive::AtMost(self.comm.message_size),
-            outbound: Outbound::Nothing,
-            inbound: Inbound::Whole { storage: Box::new(Vec::<u8>::new()), open: true },
-        }
+        Started::receiving(call, self.comm.message_size, Vec::<u8>::new()).of_objects()
     }
 
     fn collecting<T: Serialize>(&self, call: Call<'static>, value: &T, receives: bool) -> Result<Started, Error> {
@@ -134,15 +118,7 @@ impl Objects<'_> {
     }
 
     fn element(&self, call: Call<'static>, datatype: Datatype, bytes: Vec<u8>, receives: bool) -> Started {
-        let len = bytes.len();
-        Started {
-            call: OwnedCall::Builtin(call),
-            datatype,
-            sent: Sent::Equal(len),
-            receive: Receive::Exactly(if receives { len } else { 0 }),
-            outbound: Outbound::InPlace,
-            inbound: Inbound::Whole { storage: Box::new(bytes), open: false },
-        }
+        Started { datatype, ..Started::combining(call, bytes, receives) }
     }
 }
 

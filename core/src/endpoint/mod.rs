@@ -13,18 +13,22 @@
 //! - At [`poll_timeout`](Endpoint::poll_timeout), [`handle_timeout`](Endpoint::handle_timeout).
 //! - Always read while writing: two sides that only write wait for each other.
 
+mod slots;
+mod transmit;
+
 use core::time::Duration;
+
+use slots::List;
+use transmit::Draft;
 
 use crate::communicator::Status;
 use crate::error::{Category, Fault};
 use crate::rank::{Rank, Tag};
-use crate::request::{
-    CallCode, Marks, Parts, Progress, RequestId, Slot, State, Submission, is_probe, is_receive, is_send,
-};
+use crate::request::{CallCode, Marks, Parts, Progress, RequestId, Slot, State, Submission, is_probe, is_receive};
 use crate::time::{Instant, OVERSLEPT};
 use crate::wire::{
-    Blocked, Cancel, Complete, Credit, Data, Down, Goodbye, GoodbyeReason, Hello, Layout, MAGIC, MAX_HEAD_LEN, Name,
-    NameKind, PREFIX_LEN, Part, Ping, Prefix, RankKind, Submit, SubmitFlags, Up, VERSION, Welcome, Withdraw,
+    Complete, Credit, Data, Down, GoodbyeReason, Layout, MAX_HEAD_LEN, Part, Prefix, RankKind, SubmitFlags, VERSION,
+    Welcome,
 };
 
 /// Queue bytes that a message costs beside its own: what the hub keeps about it.
@@ -116,7 +120,7 @@ pub enum Incoming {
 pub enum Content {
     /// The world's name.
     World,
-    /// The group that this request names, as [`NameKind::Group`] says.
+    /// The group that this request names, as [`NameKind::Group`](crate::wire::NameKind::Group) says.
     Group(RequestId),
     /// The version (`u32`) and name of this request's operation.
     Operation(RequestId),
@@ -169,14 +173,6 @@ impl Reach {
     }
 }
 
-/// What an open request has to send.
-enum Next {
-    Frame,
-    Nothing,
-    /// Bytes that are out of reach.
-    OutOfReach,
-}
-
 /// A frame to send: its head is in the buffer that the driver gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outgoing {
@@ -186,37 +182,6 @@ pub struct Outgoing {
     pub payload: Option<(Content, usize)>,
     /// A send that is done as soon as this frame's bytes are out of the caller's buffer: the hub has room for them.
     pub done: Option<RequestId>,
-}
-
-/// A frame that is being made, all of it in one place.
-struct Draft<'h> {
-    head: &'h mut [u8; MAX_HEAD_LEN],
-    kind: u8,
-    header_len: u8,
-    payload: Option<(Content, usize)>,
-    done: Option<RequestId>,
-}
-
-impl<'h> Draft<'h> {
-    fn new(head: &'h mut [u8; MAX_HEAD_LEN]) -> Self {
-        Self { head, kind: 0, header_len: 0, payload: None, done: None }
-    }
-
-    /// Writes a header. Inlined where a frame is made: then its kind is known, and none is copied about.
-    #[inline(always)]
-    fn set(&mut self, frame: Up) {
-        self.kind = frame.kind();
-        self.header_len = frame.encode_header(self.head);
-    }
-
-    fn finish(self) -> Outgoing {
-        let Self { head, kind, header_len, payload, done } = self;
-        let payload = payload.filter(|(_, len)| *len > 0);
-        // Payloads are cut to the hub's max_payload, a u32.
-        let payload_len = payload.map_or(0, |(_, len)| len) as u32;
-        Prefix { kind, header_len, payload_len }.encode(head);
-        Outgoing { head_len: PREFIX_LEN + usize::from(header_len), payload, done }
-    }
 }
 
 /// What has happened. Numbered from 1, so that none at all is 0.
@@ -274,13 +239,6 @@ enum Phase {
     Left,
     /// The link is over.
     Closed,
-}
-
-/// A list of slots, chained by `next`; numbers are indices plus one.
-#[derive(Clone, Copy, Debug, Default)]
-struct List {
-    head: u16,
-    tail: u16,
 }
 
 /// A rank's state machine over `S`, the memory of its requests: `[Slot; N]` on a board, a `Vec<Slot>` on a host.
@@ -873,511 +831,6 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         self.queue_limit = self.queue_limit.max(queue_limit);
         Some(())
     }
-
-    /// Drafts the next frame, if there is one.
-    fn next_frame(
-        &mut self,
-        now: Instant,
-        draft: &mut Draft<'_>,
-        reach: Reach,
-        name_len: &mut impl FnMut(Content) -> usize,
-    ) -> bool {
-        let acknowledged = self.acknowledged;
-        match self.phase {
-            Phase::Start => {
-                self.phase = Phase::Greeting;
-                draft.set(Up::Hello(self.hello()));
-                draft.payload = Some((Content::World, self.config.world_len as usize));
-            }
-            Phase::Greeting | Phase::Closed => return false,
-            _ if core::mem::take(&mut self.pong) => draft.set(Up::Pong(Ping { acknowledged })),
-            _ if core::mem::take(&mut self.ping) => {
-                self.pinged.get_or_insert(now);
-                draft.set(Up::Ping(Ping { acknowledged }));
-            }
-            Phase::Left => return false,
-            Phase::Joined | Phase::Leaving(_) => {
-                if self.next_ready(draft, reach, name_len).is_some() {
-                    return true;
-                }
-                if let Some(request) = self.newly_blocked() {
-                    draft.set(Up::Blocked(Blocked { request }));
-                    return true;
-                }
-                let Phase::Leaving(reason) = self.phase else { return false };
-                if self.unsettled > 0 && reason == GoodbyeReason::Finished {
-                    return false;
-                }
-                self.phase = Phase::Left;
-                draft.set(Up::Goodbye(Goodbye { reason }));
-            }
-        }
-        true
-    }
-
-    /// What the rank's thread waits for, once everything has left that it had started before: the hub must not take it
-    /// for stuck while a call of it that helps is still on its way.
-    fn newly_blocked(&mut self) -> Option<RequestId> {
-        if self.ready.head != 0 {
-            return None;
-        }
-        let request = self.blocked.take()?;
-        self.find(request).filter(|(_, slot)| !slot.marks.has(Marks::CANCELLED))?;
-        Some(request)
-    }
-
-    fn next_ready(
-        &mut self,
-        draft: &mut Draft<'_>,
-        reach: Reach,
-        name_len: &mut impl FnMut(Content) -> usize,
-    ) -> Option<()> {
-        self.lacks = None;
-        // Calls that were made still count as made; what they are in the middle of does not hold up the last word.
-        let gives_up = matches!(self.phase, Phase::Leaving(reason) if reason != GoodbyeReason::Finished);
-        let mut first_put_off = None;
-        while let Some(index) = self.peek_ready() {
-            if first_put_off == Some(index) {
-                // Everything has had its turn.
-                return None;
-            }
-            let slot = self.slot_mut(index)?;
-            let owner = match slot.state {
-                State::UpPart | State::DownPart => slot.owner,
-                _ => index,
-            };
-            let is_queued = slot.state == State::Queued;
-            let is_over = matches!(slot.state, State::Finished | State::Free) || (gives_up && !is_queued);
-            let request = RequestId::new(owner, self.slot_mut(owner)?.generation);
-            let next = if is_over {
-                Next::Nothing
-            } else if is_queued {
-                self.transmit_queued(draft, index, request, reach, name_len)
-            } else {
-                self.transmit_open(draft, index, request, reach)
-            };
-            match next {
-                Next::Frame => return Some(()),
-                Next::Nothing => self.pop_ready(),
-                Next::OutOfReach => {
-                    self.put_off(request);
-                    first_put_off.get_or_insert(index);
-                }
-            }
-        }
-        None
-    }
-
-    /// What a request that the hub does not know yet has to send next: its names, one by one, then itself.
-    fn transmit_queued(
-        &mut self,
-        draft: &mut Draft<'_>,
-        index: u16,
-        request: RequestId,
-        reach: Reach,
-        name_len: &mut impl FnMut(Content) -> usize,
-    ) -> Next {
-        let Some(slot) = self.slot_mut(index) else { return Next::Nothing };
-        let Some((mark, name, content)) = new_name(slot, request) else {
-            return self.transmit_submit(draft, index, request, reach);
-        };
-        let len = if reach.covers(request) {
-            name_len(content)
-        } else if name.kind == NameKind::Site {
-            // It may be missing: its call keeps its place among the others.
-            0
-        } else if slot.marks.has(Marks::CANCELLED) {
-            // Nobody may know the names of a request that was given up any more, and still it keeps its place: as an
-            // operation without a name. A group has to have its ranks: then the hub ends the session, and nobody waits
-            // for ever.
-            if name.kind == NameKind::Operation { NO_NAME_LEN } else { 0 }
-        } else {
-            return Next::OutOfReach;
-        };
-        if len > reach.payload(request) {
-            return Next::OutOfReach;
-        }
-        slot.marks.clear(mark);
-        draft.set(Up::Name(name));
-        draft.payload = Some((content, len));
-        Next::Frame
-    }
-
-    /// Moves the front of the ready list to its back: what it has to send is out of reach.
-    fn put_off(&mut self, request: RequestId) {
-        self.lacks.get_or_insert(request);
-        if let Some(index) = self.peek_ready() {
-            self.pop_ready();
-            self.push_ready(index);
-        }
-    }
-
-    fn transmit_submit(&mut self, draft: &mut Draft<'_>, index: u16, request: RequestId, reach: Reach) -> Next {
-        let (max_payload, max_message) = (self.max_payload, self.max_message);
-        let room = self.queue_limit.saturating_sub(self.queue_sent);
-        self.sequence = self.sequence.wrapping_add(1);
-        let (sequence, acknowledged) = (self.sequence, self.acknowledged);
-        self.pop_ready();
-        let mut cost = 0;
-        let mut done = None;
-        let Some(slot) = self.slot_mut(index) else { return Next::Nothing };
-        let mut flags = slot.asked.flags;
-        let call = slot.asked.call;
-        let is_send = is_send(call);
-        let varied = flags.has(SubmitFlags::VARIED);
-        let table = if varied { slot.asked.size as usize * 8 } else { 0 };
-        let room = usize::try_from(room.saturating_sub(EAGER_OVERHEAD)).unwrap_or(usize::MAX);
-        let affordable = room.min(max_payload.min(reach.payload(request)).saturating_sub(table));
-        // Of a request that was given up, the bytes are no longer there.
-        let cancelled = slot.marks.has(Marks::CANCELLED);
-        // One that the hub will refuse stays here: its send must not be done before that.
-        let too_large = slot.asked.send as u64 > max_message;
-        let affordable = if room == 0 || cancelled || too_large { 0 } else { affordable };
-        let whole = slot.asked.unsent <= affordable;
-        let inline = match slot.asked.up {
-            Parts::None => 0,
-            Parts::One if whole => slot.asked.unsent,
-            // A beginning, cut so that no element is.
-            Parts::One => affordable & !63,
-            Parts::EachOther if whole => slot.asked.unsent,
-            Parts::EachOther => 0,
-        };
-        if inline > 0 || (is_send && whole && room > 0) {
-            cost = inline as u64 + EAGER_OVERHEAD;
-            flags = flags.with(SubmitFlags::EAGER);
-        }
-        slot.asked.unsent -= inline;
-        slot.up = Progress { part: 0, offset: inline, limit: inline, len: slot.asked.send };
-        slot.state = State::Open;
-        let submit = Submit {
-            request,
-            sequence,
-            acknowledged,
-            call: slot.asked.call,
-            datatype: slot.asked.datatype,
-            op: slot.asked.op,
-            flags,
-            communicator: slot.asked.communicator,
-            group: slot.asked.group,
-            name: slot.asked.operation,
-            site: slot.asked.site,
-            peer: Rank::new(slot.asked.peer),
-            tag: Tag(slot.asked.tag),
-            n: slot.asked.n,
-            send: slot.asked.send as u64,
-            receive: slot.asked.receive as u64,
-        };
-        let has_part = slot.asked.up == Parts::One;
-        if !has_part || inline == slot.asked.send {
-            slot.up = Progress::default();
-        }
-        // Other modes are done when a receive has taken the message.
-        if call == CallCode::Send as u8 && cost > 0 && slot.asked.unsent == 0 && !cancelled {
-            done = Some(request);
-        }
-        let cancel = slot.marks.has(Marks::CANCEL);
-        let settled = is_receive(call) || done.is_some();
-        if settled {
-            self.settle(index);
-        }
-        self.queue_sent += cost;
-        // What is done can't be withdrawn.
-        if cancel && done.is_none() {
-            // Right behind it: what was submitted after it was given up may rely on that.
-            self.push_ready_first(index);
-        }
-        draft.done = done;
-        draft.set(Up::Submit(submit));
-        draft.payload = Some((Content::Inline(request), table + inline));
-        Next::Frame
-    }
-
-    /// What an open request, or one of its parts at `index`, has to send next.
-    fn transmit_open(&mut self, draft: &mut Draft<'_>, index: u16, request: RequestId, reach: Reach) -> Next {
-        let max_payload = self.max_payload;
-        let owner = request.index() as u16;
-        let owner_slot = self.slot_mut(owner).filter(|slot| slot.state == State::Open);
-        let Some(owner_slot) = owner_slot else { return Next::Nothing };
-        let cancelled = owner_slot.marks.has(Marks::CANCELLED);
-        if owner_slot.marks.clear(Marks::CANCEL) {
-            if cancelled {
-                draft.set(Up::Cancel(Cancel { request }));
-            } else {
-                draft.set(Up::Withdraw(Withdraw { request }));
-            }
-            return Next::Frame;
-        }
-        let Some(slot) = self.slot_mut(index) else { return Next::Nothing };
-        if slot.marks.clear(Marks::CREDIT) && !cancelled {
-            let Progress { part, limit, len, .. } = slot.down;
-            let credit = Credit { request, part, limit: limit as u64, len: len as u64 };
-            draft.set(Up::Credit(credit));
-            return Next::Frame;
-        }
-        let Progress { part, offset, limit, len } = slot.up;
-        if offset >= limit || cancelled || slot.state == State::DownPart {
-            return Next::Nothing;
-        }
-        let wanted = limit - offset;
-        let mut n = wanted.min(max_payload).min(reach.payload(request));
-        if n < wanted.min(64) {
-            return Next::OutOfReach;
-        }
-        if offset + n < len && n > 64 {
-            // Frames in the middle of a part hold whole elements.
-            n &= !63;
-        }
-        slot.up.offset += n;
-        let (part_done, more) = (slot.up.offset == len, slot.up.offset < limit);
-        if part_done {
-            self.close_part(owner, index);
-        }
-        if let Some(slot) = self.slot_mut(owner) {
-            slot.asked.unsent = slot.asked.unsent.saturating_sub(n);
-        }
-        // To the back of the queue, so that one long message does not hold the others up.
-        self.pop_ready();
-        if more {
-            self.push_ready(index);
-        }
-        draft.set(Up::Data(Data { request, part, offset: offset as u64 }));
-        draft.payload = Some((Content::Part { request, part, offset }, n));
-        Next::Frame
-    }
-
-    fn hello(&self) -> Hello {
-        let Config { rank, size, kind, max_payload, max_message, open_parts, receive_window, .. } = self.config;
-        let max_silence = millis(self.config.max_silence);
-        Hello {
-            magic: MAGIC,
-            version: VERSION,
-            rank,
-            size,
-            kind,
-            max_payload,
-            max_message,
-            open_parts: open_parts.max(1),
-            receive_window,
-            max_silence,
-        }
-    }
-
-    /// The slot of `part` of the request at `index`, its own or a further one.
-    fn part_slot(&self, index: u16, part: u32, state: State) -> Option<u16> {
-        let slots = self.slots.as_ref();
-        let request = slots.get(usize::from(index))?;
-        let own = if state == State::UpPart { &request.up } else { &request.down };
-        if own.len > 0 && own.part == part {
-            return Some(index);
-        }
-        let mut next = request.parts;
-        while next != 0 {
-            let slot = slots.get(usize::from(next - 1))?;
-            let progress = if state == State::UpPart { &slot.up } else { &slot.down };
-            if slot.state == state && progress.part == part {
-                return Some(next - 1);
-            }
-            next = slot.parts;
-        }
-        None
-    }
-
-    /// Whether a part that was announced to the request at `index` has not come whole.
-    fn is_receiving(&self, index: u16) -> bool {
-        let slots = self.slots.as_ref();
-        let Some(request) = slots.get(usize::from(index)) else { return false };
-        let further = |number: &u16| Some(slots.get(usize::from(number.checked_sub(1)?))?.parts);
-        let mut others = core::iter::successors(Some(request.parts), further);
-        request.down.len > 0
-            || others.any(|number| {
-                let slot = number.checked_sub(1).and_then(|index| slots.get(usize::from(index)));
-                slot.is_some_and(|slot| slot.state == State::DownPart)
-            })
-    }
-
-    /// Opens a part of the request at `index`, in its own slot if that has room.
-    fn open_part(&mut self, index: u16, state: State, progress: Progress) -> Option<u16> {
-        if progress.len == 0 {
-            // An empty part is over before it begins.
-            return Some(index);
-        }
-        let slot = self.slot_mut(index)?;
-        let own = if state == State::UpPart { &mut slot.up } else { &mut slot.down };
-        if own.len == 0 {
-            *own = progress;
-            return Some(index);
-        }
-        let first = slot.parts;
-        let further = self.pop_free()?;
-        let slot = self.slot_mut(further)?;
-        let generation = slot.generation;
-        *slot = Slot { generation, state, owner: index, parts: first, ..Slot::FREE };
-        if state == State::UpPart {
-            slot.up = progress;
-        } else {
-            slot.down = progress;
-        }
-        if let Some(slot) = self.slot_mut(index) {
-            slot.parts = further + 1;
-        }
-        Some(further)
-    }
-
-    /// A part at `index` is over; `owner` is its request.
-    fn close_part(&mut self, owner: u16, index: u16) {
-        let Some(slot) = self.slot_mut(index) else { return };
-        if index == owner {
-            if slot.up.len > 0 && slot.up.offset == slot.up.len {
-                slot.up = Progress::default();
-            }
-            if slot.down.len > 0 && slot.down.offset == slot.down.len {
-                slot.down = Progress::default();
-                slot.marks.clear(Marks::CREDIT);
-            }
-            return;
-        }
-        let next = slot.parts;
-        let mut at = owner;
-        while let Some(slot) = self.slot_mut(at) {
-            if slot.parts == index + 1 {
-                slot.parts = next;
-                break;
-            }
-            match slot.parts {
-                0 => break,
-                further => at = further - 1,
-            }
-        }
-        self.retire(index);
-    }
-
-    /// A request has its answer; its slot is free once `event` has been taken.
-    fn finish(&mut self, index: u16, event: Event) {
-        self.settle(index);
-        if let Some(slot) = self.slot_mut(index) {
-            slot.state = State::Finished;
-        }
-        self.finished = Some(index);
-        self.event = Some(event);
-    }
-
-    /// Frees a request's slot and those of its parts.
-    fn release(&mut self, index: u16) {
-        self.settle(index);
-        let mut next = self.slot_mut(index).map_or(0, |slot| slot.parts);
-        while next != 0 {
-            let further = next - 1;
-            next = self.slot_mut(further).map_or(0, |slot| slot.parts);
-            self.retire(further);
-        }
-        self.retire(index);
-        self.open -= 1;
-    }
-
-    /// Leaving no longer waits for this request.
-    fn settle(&mut self, index: u16) {
-        if let Some(slot) = self.slot_mut(index)
-            && !slot.marks.has(Marks::SETTLED)
-        {
-            slot.marks.set(Marks::SETTLED);
-            self.unsettled -= 1;
-        }
-    }
-
-    /// Empties a slot. If it is still in the ready list, it is freed when it comes up there.
-    fn retire(&mut self, index: u16) {
-        let Some(slot) = self.slot_mut(index) else { return };
-        let generation = slot.generation.wrapping_add(1).max(1);
-        let marks = slot.marks.only(Marks::LISTED);
-        *slot = Slot { generation, next: slot.next, marks, ..Slot::FREE };
-        if !marks.has(Marks::LISTED) {
-            self.push_free(index);
-        }
-    }
-
-    #[inline(never)] // for boards: it is small, and has many callers
-    fn find(&mut self, request: RequestId) -> Option<(u16, &mut Slot)> {
-        let slot = self.slots.as_mut().get_mut(request.index())?;
-        let live = slot.generation == request.generation() && matches!(slot.state, State::Queued | State::Open);
-        live.then_some((request.index() as u16, slot))
-    }
-
-    fn slot_mut(&mut self, index: u16) -> Option<&mut Slot> {
-        self.slots.as_mut().get_mut(usize::from(index))
-    }
-
-    fn push_free(&mut self, index: u16) {
-        let mut list = self.free;
-        self.push(&mut list, index);
-        self.free = list;
-        if let Some(slot) = self.slot_mut(index) {
-            slot.generation = slot.generation.max(1);
-        }
-    }
-
-    fn pop_free(&mut self) -> Option<u16> {
-        let mut list = self.free;
-        let index = self.pop(&mut list);
-        self.free = list;
-        index
-    }
-
-    fn push_ready(&mut self, index: u16) {
-        if let Some(slot) = self.slot_mut(index) {
-            if slot.marks.has(Marks::LISTED) {
-                return;
-            }
-            slot.marks.set(Marks::LISTED);
-        }
-        let mut list = self.ready;
-        self.push(&mut list, index);
-        self.ready = list;
-    }
-
-    /// Puts a slot that is in no list at the front of the ready list.
-    fn push_ready_first(&mut self, index: u16) {
-        let List { head, tail } = self.ready;
-        let Some(slot) = self.slot_mut(index) else { return };
-        slot.marks.set(Marks::LISTED);
-        slot.next = head;
-        self.ready = List { head: index + 1, tail: if tail == 0 { index + 1 } else { tail } };
-    }
-
-    fn peek_ready(&self) -> Option<u16> {
-        self.ready.head.checked_sub(1)
-    }
-
-    fn pop_ready(&mut self) {
-        let mut list = self.ready;
-        let index = self.pop(&mut list);
-        self.ready = list;
-        if let Some(index) = index
-            && let Some(slot) = self.slot_mut(index)
-        {
-            slot.marks.clear(Marks::LISTED);
-            if slot.state == State::Free {
-                self.push_free(index);
-            }
-        }
-    }
-
-    fn push(&mut self, list: &mut List, index: u16) {
-        match list.tail.checked_sub(1).and_then(|tail| self.slot_mut(tail)) {
-            Some(tail) => tail.next = index + 1,
-            None => list.head = index + 1,
-        }
-        list.tail = index + 1;
-    }
-
-    fn pop(&mut self, list: &mut List) -> Option<u16> {
-        let index = list.head.checked_sub(1)?;
-        let slot = self.slot_mut(index)?;
-        list.head = core::mem::take(&mut slot.next);
-        if list.head == 0 {
-            list.tail = 0;
-        }
-        Some(index)
-    }
 }
 
 /// A duration in milliseconds, without the 128-bit and 64-bit divisions that boards would have to bring along.
@@ -1391,20 +844,6 @@ fn millis(duration: Duration) -> u32 {
 pub const NO_NAME_LEN: usize = 4;
 
 const PROTOCOL: Fault = Fault::new(Category::Protocol);
-
-/// The next name that travels ahead of a request: the mark that says so, its frame and its text.
-fn new_name(slot: &Slot, request: RequestId) -> Option<(u8, Name, Content)> {
-    let (mark, kind, id, content) = if slot.marks.has(Marks::NEW_GROUP) {
-        (Marks::NEW_GROUP, NameKind::Group, slot.asked.group, Content::Group(request))
-    } else if slot.marks.has(Marks::NEW_OPERATION) {
-        (Marks::NEW_OPERATION, NameKind::Operation, slot.asked.operation, Content::Operation(request))
-    } else if slot.marks.has(Marks::NEW_SITE) {
-        (Marks::NEW_SITE, NameKind::Site, slot.asked.site, Content::Site(request))
-    } else {
-        return None;
-    };
-    Some((mark, Name { kind, id }, content))
-}
 
 /// Whether a part of `len` bytes is what a call that receives `limit` bytes a part may get.
 fn fits(slot: &Slot, len: usize, limit: usize) -> bool {

@@ -1,0 +1,108 @@
+//! Messages that a matched probe keeps, and whose sender or receiver gives them up before they are received.
+
+mod world;
+
+use edgempi_core::hub::{self, Registry};
+use edgempi_core::request::Receive;
+use edgempi_core::{Call, Category, Rank, RequestId, Source, Tag, TagSelector};
+use world::{Ask, World, send, without_bytes};
+
+const LONG: usize = 100_000;
+
+/// A world whose frames and queues are small, so that few bytes are a long message.
+fn small() -> World {
+    let mut config = hub::Config::new(2);
+    config.max_payload = 4096;
+    config.window = 8192;
+    config.queue_size = 16 * 1024;
+    World::with(config, Registry::new(), |_, config| config.max_payload = 1024)
+}
+
+fn bytes(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at * 7 + at / 251) as u8).collect()
+}
+
+fn ssend(len: usize) -> Ask<'static> {
+    Ask { call: Call::Ssend { dest: Rank::new(1), tag: Tag(5) }, ..send(1, 5, bytes(len)) }
+}
+
+/// Rank 0 sends, and rank 1 keeps the message.
+fn kept(world: &mut World, send: Ask<'_>) -> RequestId {
+    let sending = world.ask(0, send);
+    let source = Source::Rank(Rank::new(0));
+    let probe = world.ask(1, without_bytes(Call::Mprobe { source, tag: TagSelector::Any, wait: true, message: 1 }));
+    world.settle();
+    assert!(world.is_done(1, probe) && !world.is_done(0, sending));
+    sending
+}
+
+fn mrecv(discard: bool) -> Ask<'static> {
+    Ask { receive: Receive::AtMost(LONG), ..without_bytes(Call::Mrecv { message: 1, discard }) }
+}
+
+#[test]
+fn a_long_message_that_its_sender_cancels_fails_its_receive() {
+    for call in [send(1, 5, bytes(LONG)), ssend(LONG)] {
+        let mut world = small();
+        let sending = kept(&mut world, call);
+        world.cancel(0, sending);
+        world.settle();
+        let receive = world.ask(1, mrecv(false));
+        world.settle();
+        let (fault, text) = world.outcome(1, receive).fault();
+        assert_eq!((fault.category, fault.rank), (Category::Cancelled, Rank::new(0)));
+        assert_eq!(text, "the send was cancelled");
+        world.assert_usable();
+    }
+}
+
+#[test]
+fn a_long_message_that_its_sender_cancels_can_be_discarded() {
+    let mut world = small();
+    let sending = kept(&mut world, send(1, 5, bytes(LONG)));
+    world.cancel(0, sending);
+    world.settle();
+    world.ask(1, mrecv(true));
+    world.settle();
+    world.assert_usable();
+}
+
+#[test]
+fn a_message_that_is_here_whole_arrives_although_its_sender_cancels() {
+    let mut world = small();
+    let sending = kept(&mut world, ssend(300));
+    world.cancel(0, sending);
+    world.settle();
+    let receive = world.ask(1, mrecv(false));
+    world.settle();
+    assert_eq!(world.outcome(1, receive).bytes(), bytes(300));
+    world.assert_usable();
+}
+
+#[test]
+fn a_message_that_is_withdrawn_too_late_arrives_whole() {
+    let mut world = small();
+    let sending = kept(&mut world, ssend(LONG));
+    world.nodes[0].withdraw(sending);
+    world.settle();
+    let receive = world.ask(1, mrecv(false));
+    world.settle();
+    assert_eq!(world.outcome(1, receive).bytes(), bytes(LONG));
+    world.assert_usable();
+}
+
+#[test]
+fn of_a_message_whose_sender_dies_nothing_is_left() {
+    for discard in [false, true] {
+        let mut world = small();
+        kept(&mut world, send(1, 5, bytes(LONG)));
+        world.kill(0);
+        world.settle();
+        let receive = world.ask(1, mrecv(discard));
+        world.settle();
+        if !discard {
+            assert_eq!(world.outcome(1, receive).fault().0.category, Category::RankFailed);
+        }
+        assert_eq!(world.hub.status().queued, 0);
+    }
+}

@@ -1,0 +1,207 @@
+//! Calls of the later families: prefixes, blocks of a combination, blocks whose lengths differ, folds of the user's. What
+//! each gives by the model, and how a rank makes it.
+
+use edgempi::hub::Registry;
+use edgempi::{Comm, Communicator, Error, Named};
+
+use crate::calls::Pieces;
+use crate::model::{as_bytes, merged, tree};
+use crate::plan::View;
+use crate::program::{Call, Data, Form, Pattern};
+use crate::values::{Sample, bytes, elements, hash, object, op, samples, with_type};
+
+/// What this rank gets, piece by piece.
+pub fn expected(view: &View<'_>) -> Vec<Vec<u8>> {
+    let View { at, own, .. } = *view;
+    let (size, len) = (view.size(), view.part.len);
+    match *view.call {
+        Call::Scan { exclusive, op: number, data } => {
+            let ranks = if exclusive { 0..own } else { 0..own + 1 };
+            let prefix = match data.form {
+                Form::Object => ranks.map(|rank| object(at, rank, 0, len)).reduce(merged),
+                _ => with_type!(data.kind, T => {
+                    let vectors = ranks.map(|rank| samples::<T>(at, rank, len));
+                    vectors.reduce(|left, right| combined(left, right, number)).map(|prefix| as_bytes(&prefix))
+                }),
+            };
+            prefix.into_iter().collect()
+        }
+        Call::ReduceScatter { data: Data { form: Form::Object, .. }, .. } => {
+            vec![tree((0..size).map(|from| object(at, from, own, len)).collect(), &merged)]
+        }
+        Call::ReduceScatter { even, op: number, data } => with_type!(data.kind, T => {
+            let counts = counts(view, even);
+            let start: usize = counts[..own as usize].iter().sum();
+            let vectors = (0..size).map(|rank| samples::<T>(at, rank, counts.iter().sum())).collect();
+            let whole = tree(vectors, &|left, right| combined::<T>(left, right, number));
+            vec![as_bytes(&whole[start..start + counts[own as usize]])]
+        }),
+        Call::Varied { pattern, root, data } => {
+            let block = |from, to| bytes(at, from, to, block_len(view, from, to) * data.kind.size());
+            let root = view.rank(root);
+            match pattern {
+                Pattern::Gather if root != own => Vec::new(),
+                Pattern::Gather => (0..size).map(|from| block(from, root)).collect(),
+                Pattern::Scatter => vec![block(root, own)],
+                Pattern::Allgather => (0..size).map(|from| block(from, 0)).collect(),
+                Pattern::Alltoall => (0..size).map(|from| block(from, own)).collect(),
+            }
+        }
+        Call::Fold { columns, .. } => {
+            let given: Vec<Vec<u32>> = (0..size).map(|rank| elements(at, rank, 0, 2 * len)).collect();
+            let folded: Vec<u32> = if columns {
+                (0..2 * len).map(|k| column(&mut given.iter().map(|data| data[k]).collect::<Vec<_>>())).collect()
+            } else {
+                let add = |left: Vec<u32>, right: Vec<u32>| {
+                    let pairs = left.as_chunks::<2>().0.iter().zip(right.as_chunks::<2>().0);
+                    pairs.flat_map(|(left, right)| pair(*left, *right)).collect()
+                };
+                let pairs: Vec<u32> = tree(given, &add);
+                pairs.as_chunks::<2>().0.iter().flat_map(|pair| finished(*pair)).collect()
+            };
+            vec![as_bytes(&folded)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn combined<T: Sample>(left: Vec<T>, right: Vec<T>, number: usize) -> Vec<T> {
+    let op = op::<T>(number);
+    left.into_iter().zip(right).map(|(left, right)| left.combine(op, right)).collect()
+}
+
+/// How many elements each rank gets of a combination; some get none.
+fn counts(view: &View<'_>, even: bool) -> Vec<usize> {
+    let (size, len) = (view.size() as usize, view.part.len);
+    if even {
+        return vec![len; size];
+    }
+    let mut left = len * size;
+    let mut counts = Vec::new();
+    for rank in 1..size {
+        let count = left * (hash(&[view.at as u64, rank as u64]) % 4) as usize / 6;
+        counts.push(count);
+        left -= count;
+    }
+    counts.push(left);
+    counts
+}
+
+fn block_len(view: &View<'_>, from: u32, to: u32) -> usize {
+    // A gather's blocks depend on the giver alone: what it gives to whom it does not say.
+    let to = match *view.call {
+        Call::Varied { pattern: Pattern::Alltoall | Pattern::Scatter, .. } => to,
+        _ => 0,
+    };
+    view.part.len * (hash(&[view.at as u64, from.into(), to.into()]) % 4) as usize / 3
+}
+
+/// Neither commutative nor associative.
+fn pair([a, b]: [u32; 2], [c, d]: [u32; 2]) -> [u32; 2] {
+    [a.wrapping_mul(31).wrapping_add(c), b.rotate_left(5) ^ d]
+}
+
+fn finished([a, b]: [u32; 2]) -> [u32; 2] {
+    [a ^ b, !b]
+}
+
+/// Depends on who gave what.
+fn column(values: &mut [u32]) -> u32 {
+    values.iter().fold(17, |state: u32, value| state.wrapping_mul(31).wrapping_add(*value))
+}
+
+/// What the hub knows.
+pub fn add_folds(operations: &mut Registry) {
+    operations.insert_fold_fn("pairs", 1, pair, finished);
+    operations.insert_columns_fn("columns", 1, column);
+}
+
+/// Makes one rank's call; all of it is started at the first poll.
+pub async fn perform(comm: &Comm, view: &View<'_>) -> Pieces {
+    let View { at, own, .. } = *view;
+    match *view.call {
+        Call::Scan { data, .. } | Call::ReduceScatter { data, .. } if data.form == Form::Object => {
+            objects(comm, view).await
+        }
+        Call::Scan { exclusive, op, data } => with_type!(data.kind, T => scan::<T>(comm, view, exclusive, op).await),
+        Call::ReduceScatter { even, op, data } => {
+            with_type!(data.kind, T => reduce_scatter::<T>(comm, view, even, op).await)
+        }
+        Call::Varied { pattern, root, data } => {
+            let root = view.rank(root);
+            with_type!(data.kind, T => varied::<T>(comm, view, pattern, root).await)
+        }
+        Call::Fold { columns, .. } => {
+            let named = Named::new(if columns { "columns" } else { "pairs" });
+            let given: Vec<u32> = elements(at, own, 0, 2 * view.part.len);
+            Ok(vec![as_bytes(&comm.fold_all(named, given).await?)])
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+async fn objects(comm: &Comm, view: &View<'_>) -> Pieces {
+    let View { at, own, .. } = *view;
+    let (objects, len) = (comm.objects(), view.part.len);
+    Ok(match *view.call {
+        Call::Scan { exclusive: false, .. } => vec![objects.scan(object(at, own, 0, len), merged).await?],
+        Call::Scan { .. } => objects.exscan(object(at, own, 0, len), merged).await?.into_iter().collect(),
+        _ => {
+            let values = (0..view.size()).map(|to| object(at, own, to, len)).collect();
+            vec![objects.reduce_scatter_block(values, merged).await?]
+        }
+    })
+}
+
+async fn scan<T: Sample>(comm: &Comm, view: &View<'_>, exclusive: bool, number: usize) -> Pieces {
+    let mut data = samples::<T>(view.at, view.own, view.part.len);
+    let op = op::<T>(number);
+    Ok(match (form(view), exclusive) {
+        (Form::Borrowed, false) => {
+            Communicator::scan_in_place(comm, &mut data, op).await?;
+            vec![as_bytes(&data)]
+        }
+        (Form::Borrowed, true) => {
+            let given = as_bytes(&data);
+            Communicator::exscan_in_place(comm, &mut data, op).await?;
+            assert!(view.own > 0 || as_bytes(&data) == given, "memory changed of the rank that gets nothing");
+            if view.own == 0 { Vec::new() } else { vec![as_bytes(&data)] }
+        }
+        (_, false) => vec![as_bytes(&comm.scan(data, op).await?)],
+        (_, true) => comm.exscan(data, op).await?.iter().map(|data| as_bytes(data)).collect(),
+    })
+}
+
+async fn reduce_scatter<T: Sample>(comm: &Comm, view: &View<'_>, even: bool, number: usize) -> Pieces {
+    let counts = counts(view, even);
+    let mut data = samples::<T>(view.at, view.own, counts.iter().sum());
+    let (op, own) = (op::<T>(number), counts[view.own as usize]);
+    Ok(match form(view) {
+        Form::Borrowed => {
+            match even {
+                true => comm.reduce_scatter_block_in_place(&mut data, op).await?,
+                false => comm.reduce_scatter_in_place(&mut data, &counts, op).await?,
+            }
+            vec![as_bytes(&data[..own])]
+        }
+        _ if even => vec![as_bytes(&comm.reduce_scatter_block(data, op).await?)],
+        _ => vec![as_bytes(&comm.reduce_scatter(data, &counts, op).await?)],
+    })
+}
+
+async fn varied<T: Sample>(comm: &Comm, view: &View<'_>, pattern: Pattern, root: u32) -> Pieces {
+    let View { at, own, .. } = *view;
+    let block = |to| elements::<T>(at, own, to, block_len(view, own, to));
+    let for_all = || (0..view.size()).map(block).collect::<Vec<_>>();
+    let pieces = |blocks: Vec<Vec<T>>| blocks.iter().map(|block| as_bytes(block)).collect::<Vec<_>>();
+    Ok::<_, Error>(match pattern {
+        Pattern::Gather => comm.gatherv(root, block(root)).await?.map_or_else(Vec::new, pieces),
+        Pattern::Scatter => vec![as_bytes(&comm.scatterv(root, (root == own).then(for_all)).await?)],
+        Pattern::Allgather => pieces(comm.allgatherv(block(0)).await?),
+        Pattern::Alltoall => pieces(comm.alltoallv(for_all()).await?),
+    })
+}
+
+fn form(view: &View<'_>) -> Form {
+    view.call.data().map_or(Form::Owned, |data| data.form)
+}
