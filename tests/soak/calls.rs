@@ -164,7 +164,9 @@ impl Caller<'_> {
             }
             Kind::Unheard => drop(comm.allreduce(block::<T>(seed, rank, 0..len), op)),
             Kind::Unserved => drop(comm.recv::<T>(ANY_SOURCE, call.tag)),
-            Kind::Shift | Kind::ShiftFromAny | Kind::ShiftTwice => self.shift::<T>(call, len, &mut begin),
+            Kind::Shift | Kind::ShiftFromAny | Kind::ShiftTwice | Kind::ShiftSynchronous | Kind::ShiftProbed => {
+                self.shift::<T>(call, len, &mut begin)
+            }
             _ => begin(self.group, Outcome::Coming(self.collective::<T>(call, len, op))),
         }
     }
@@ -196,6 +198,28 @@ impl Caller<'_> {
                 Some(got) => Folded::new(op, &group).check(seed, &got, len),
                 None => Ok(()),
             }),
+            Kind::Gatherv => comm.gatherv(to, block::<T>(seed, rank, 0..len * (me % 3) / 2)).map(move |got| {
+                let mut blocks = (0..).zip(got.unwrap_or_default());
+                blocks.try_for_each(|(from, got): (usize, Vec<T>)| {
+                    compare(&got, len * (from % 3) / 2, |index| number(seed, group[from], index))
+                })
+            }),
+            Kind::ReduceScatter => {
+                // The first block is half as long, or empty.
+                let counts: Vec<usize> = (0..size).map(|place| if place == 0 { len / 2 } else { len }).collect();
+                let (all, own) = (counts.iter().sum(), counts[me]);
+                let start: usize = counts[..me].iter().sum();
+                comm.reduce_scatter(block::<T>(seed, rank, 0..all), &counts, op).map(move |got| {
+                    let folded = Folded::new(op, &group);
+                    compare(&got, own, |index| folded.element(seed, start + index))
+                })
+            }
+            Kind::Scan => comm.scan(given, op).map(move |got| Folded::new(op, &group[..=me]).check(seed, &got, len)),
+            Kind::Exscan => comm.exscan(given, op).map(move |got| match got {
+                None if me == 0 => Ok(()),
+                Some(got) if me > 0 => Folded::new(op, &group[..me]).check(seed, &got, len),
+                got => Err(format!("rank {me} got {got:?}")),
+            }),
             Kind::ObjectsBcast => comm
                 .objects()
                 .bcast(to, (me == root).then(|| text(seed, rank, len)))
@@ -222,7 +246,11 @@ impl Caller<'_> {
         let messages = 1 + usize::from(call.kind == Kind::ShiftTwice);
         for message in 0..messages {
             let indices = message..message + len;
-            let sent = self.comm.send(Rank::new(to as u32), call.tag, block::<T>(seed, rank, indices));
+            let (dest, data) = (Rank::new(to as u32), block::<T>(seed, rank, indices));
+            let sent = match call.kind {
+                Kind::ShiftSynchronous => self.comm.ssend(dest, call.tag, data),
+                _ => self.comm.send(dest, call.tag, data),
+            };
             begin(&[self.group[to]], Outcome::Coming(sent.map(Ok)));
         }
         for message in 0..messages {
@@ -232,6 +260,13 @@ impl Caller<'_> {
                 }
                 compare(&got, len, |index| number(seed, source, message + index))
             };
+            if call.kind == Kind::ShiftProbed {
+                match self.comm.mprobe(Rank::new(from as u32), call.tag).wait() {
+                    Ok(message) => begin(&[source], Outcome::Coming(message.recv::<T>().map(expected))),
+                    Err(error) => begin(&[source], Outcome::Come(Err(error))),
+                }
+                continue;
+            }
             // From anybody, it would wait for somebody else when its sender is dead.
             let receive = if call.kind == Kind::ShiftFromAny && !self.group.iter().any(|rank| (self.is_lost)(*rank)) {
                 self.comm.recv(ANY_SOURCE, call.tag)

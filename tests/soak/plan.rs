@@ -58,17 +58,26 @@ pub enum Kind {
     ObjectsBcast,
     ObjectsGather,
     ObjectsAllreduce,
+    /// Blocks that differ in length.
+    Gatherv,
+    ReduceScatter,
+    Scan,
+    Exscan,
     /// Each rank sends to another one, and receives from the one that sends to it.
     Shift,
     /// The same, from any source.
     ShiftFromAny,
     /// Two messages with the same tag: they do not overtake each other.
     ShiftTwice,
+    /// The send ends when it is received.
+    ShiftSynchronous,
+    /// The message is kept by a probe first.
+    ShiftProbed,
     /// A receive that nobody sends to, dropped.
     Unserved,
 }
 
-const KINDS: [Kind; 18] = [
+const KINDS: [Kind; 24] = [
     Kind::Barrier,
     Kind::Bcast,
     Kind::Gather,
@@ -86,6 +95,12 @@ const KINDS: [Kind; 18] = [
     Kind::Shift,
     Kind::ShiftFromAny,
     Kind::ShiftTwice,
+    Kind::ShiftSynchronous,
+    Kind::ShiftProbed,
+    Kind::Gatherv,
+    Kind::ReduceScatter,
+    Kind::Scan,
+    Kind::Exscan,
     Kind::Unserved,
 ];
 
@@ -106,7 +121,7 @@ impl Call {
     /// Elements that a rank gives, or gives to each, in a communicator of `size`.
     pub fn len(&self, size: usize) -> usize {
         let blocks = match self.kind {
-            Kind::Allgather | Kind::Alltoall | Kind::ObjectsGather => size * size,
+            Kind::Allgather | Kind::Alltoall | Kind::ObjectsGather | Kind::ReduceScatter => size * size,
             _ => size,
         };
         let most = MOST_BYTES / ELEMENT / blocks;
