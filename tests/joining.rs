@@ -120,6 +120,19 @@ fn a_hub_in_the_process_of_rank_0_that_is_gone_without_a_word_points_there() {
 }
 
 #[test]
+fn ranks_do_not_look_for_rank_0_at_a_port_that_the_system_chooses() {
+    let _watchdog = Watchdog::start();
+    for rank in 0..2 {
+        let config = Config::new().addr("").listen("127.0.0.1:0").size(2).rank(rank);
+        let error = refused(config).to_string();
+        assert!(
+            error.ends_with("expected a port at which the other ranks find the hub of rank 0: name one, or none"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn a_server_that_never_answers_is_no_hub() {
     let over = AtomicBool::new(false);
     let (address, error) = at_another_server(|listener| {

@@ -15,7 +15,7 @@ use edgempi_core::request::CommunicatorId;
 use edgempi_core::wire::GoodbyeReason;
 
 use crate::comm::{Comm, get_or_start};
-use crate::config::{Config, Resolved, Threads, unknown_variables};
+use crate::config::{Config, ConfigError, Field, Resolved, Threads, unknown_variables};
 use crate::engine::{Engine, HubDriver, RankDriver, State, Traffic};
 use crate::error::Error;
 use crate::link::{self, NAMES};
@@ -457,6 +457,15 @@ fn gather_everybody(joined: Joined, wait: Duration) -> Result<Joined, Error> {
 }
 
 fn start(resolved: &Resolved, registry: Registry, hosts: bool) -> Result<Arc<Engine>, Error> {
+    if resolved.addr.is_none() && resolved.size > 1 && resolved.listen.port == 0 {
+        // A hub of its own may listen there, and says where that is; rank 0 has nobody whom it could tell.
+        return Err(Error::Config(ConfigError::Invalid {
+            field: Field::Listen,
+            origin: resolved.origin(Field::Listen),
+            value: resolved.listen.to_string(),
+            expected: "a port at which the other ranks find the hub of rank 0: name one, or none".to_owned(),
+        }));
+    }
     let address = resolved.hub();
     let config = endpoint::Config::host(resolved.rank, resolved.size);
     let hub_name = if hosts { "rank 0, which is this process,".to_owned() } else { address.to_string() };

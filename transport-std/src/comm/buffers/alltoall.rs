@@ -74,7 +74,7 @@ impl Comm {
     ///
     /// # Errors
     ///
-    /// Besides those of every call: [`Error::Truncated`] if what comes is more than `EDGEMPI_MSG_SIZE` together.
+    /// Besides those of every call: [`Error::Truncated`](crate::Error::Truncated) if what comes is more than `EDGEMPI_MSG_SIZE` together.
     #[track_caller]
     pub fn alltoallv<T: Element>(&self, mut blocks: Vec<Vec<T>>) -> Request<'static, Vec<Vec<T>>> {
         let own = match self.take_own(&mut blocks) {
