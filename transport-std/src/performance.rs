@@ -115,7 +115,7 @@
 //!
 //! Its own test is an alltoall of 2 MiB a rank, of which it does 41 to 65 a second. `edgempi bench -n 4 --only alltoall
 //! --sizes 2097152` takes 2.3 ms, 440 a second; with 8 ranks 6.8 ms, 150 a second. That is 7 to 10 times, and 2 to 4 times
-//! with 8 ranks, where the goal was 10: 28 MiB pass through the hub's process twice in each.
+//! with 8 ranks, where the goal was 10: each moves 28 MiB in and out of the hub's process then.
 //!
 //! # Many ranks
 //!
