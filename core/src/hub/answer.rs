@@ -1,7 +1,7 @@
 //! Answers to requests: each gets one, a result or a failure.
 
 use super::Hub;
-use super::peer::Sent;
+use super::peer::{Sent, Session};
 use crate::error::Fault;
 use crate::payload::Payload;
 use crate::rank::{Rank, Tag};
@@ -18,12 +18,7 @@ impl Hub {
         payload: Payload,
         mut complete: Complete,
     ) {
-        let now = self.now;
-        let Some(session) = self.session_mut(rank) else { return };
-        session.requests.remove(&request);
-        session.last.answered(request, now);
-        session.unsent_answers += 1;
-        session.sequence = session.sequence.wrapping_add(1);
+        let Some(session) = self.answered(rank, request) else { return };
         complete.sequence = session.sequence;
         self.send(rank, Down::Complete(complete), payload, sent);
     }
@@ -43,12 +38,7 @@ impl Hub {
         text: &str,
         error: &Payload,
     ) {
-        let now = self.now;
-        let Some(session) = self.session_mut(rank) else { return };
-        session.requests.remove(&request);
-        session.last.answered(request, now);
-        session.unsent_answers += 1;
-        session.sequence = session.sequence.wrapping_add(1);
+        let Some(session) = self.answered(rank, request) else { return };
         let sequence = session.sequence;
         let max = session.hello.map_or(64, |hello| hello.max_payload as usize);
         let Fault { category, rank: first, count, mut len, max: limit } = fault;
@@ -60,6 +50,17 @@ impl Hub {
         let fail =
             Fail { request, sequence, acknowledged: 0, category, rank: first, count, len, max: limit, queue_limit: 0 };
         self.send(rank, Down::Fail(fail), payload, Sent::Nothing);
+    }
+
+    /// The request is over: its answer is the next of its session, whose number that has now.
+    fn answered(&mut self, rank: Rank, request: RequestId) -> Option<&mut Session> {
+        let now = self.now;
+        let session = self.session_mut(rank)?;
+        session.requests.remove(&request);
+        session.last.answered(request, now);
+        session.unsent_answers += 1;
+        session.sequence = session.sequence.wrapping_add(1);
+        Some(session)
     }
 }
 
