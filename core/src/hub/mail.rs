@@ -204,10 +204,17 @@ impl Mailbox {
     }
 
     /// Takes out the receives and probes that only `hopeless` senders could have served.
-    pub(super) fn take_unservable(&mut self, hopeless: impl Fn(Source) -> bool) -> Vec<Posted> {
+    pub(super) fn take_unservable(&mut self, hopeless: impl Fn(Source, &Posted) -> bool) -> Vec<Posted> {
         let waiting = [&mut self.posted, &mut self.probes];
-        let taken = waiting.into_iter().flat_map(|waiting| waiting.extract_if(.., |(source, ..), _| hopeless(*source)));
+        let taken = waiting
+            .into_iter()
+            .flat_map(|waiting| waiting.extract_if(.., |(source, ..), posted| hopeless(*source, posted)));
         taken.map(|(_, posted)| posted).collect()
+    }
+
+    /// Whether some receive or probe takes a message from any rank.
+    pub(super) fn waits_for_anybody(&self) -> bool {
+        self.posted.keys().chain(self.probes.keys()).any(|(source, ..)| *source == Source::Any)
     }
 
     /// Takes out everything; nobody asks for what is lost any more.

@@ -29,6 +29,7 @@ mod deadlock;
 mod flow;
 mod group;
 mod job;
+mod lonely;
 mod mail;
 mod matched;
 mod names;
@@ -86,6 +87,7 @@ enum Timer {
     Hello(PeerId),
     Probe(PeerId),
     Silence(Rank),
+    Lonely(u64, Rank),
     Join,
     Deserted,
     Deadlock,

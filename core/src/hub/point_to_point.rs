@@ -89,16 +89,20 @@ impl Hub {
             self.deliver(message, Posted { receiver: rank, submit, since: self.now });
             return Ok(());
         }
+        let asks_once = matches!(call, CallCode::Iprobe | CallCode::Improbe);
+        let alone = (source == Source::Any).then(|| self.nobody_beside(submit.communicator, rank)).flatten();
+        let is_alone = alone.is_some();
         let refusal = match source {
             Source::Rank(source) => self.absence_in(submit.communicator, source),
-            Source::Any => self.nobody_beside(submit.communicator, rank),
+            // Whoever asks again and again would do so for ever; what it sent to itself has come before it asked.
+            Source::Any => alone.filter(|_| asks_once),
         };
         if let Some((fault, text)) = refusal {
             self.forget_empty(submit.communicator, rank);
             self.fail_request(rank, submit.request, fault, &text);
             return Ok(());
         }
-        if matches!(call, CallCode::Iprobe | CallCode::Improbe) {
+        if asks_once {
             self.forget_empty(submit.communicator, rank);
             let complete = Complete { source: Status::NOBODY, ..blank(submit.request) };
             self.complete_request(rank, submit.request, Sent::Nothing, Payload::new(), complete);
@@ -111,6 +115,9 @@ impl Hub {
         let place = Place::Posted { communicator: submit.communicator, source, tag, order, is_probe };
         if let Some(session) = self.session_mut(rank) {
             session.requests.insert(submit.request, place);
+        }
+        if is_alone {
+            self.suspect_lonely(submit.communicator, rank);
         }
         Ok(())
     }

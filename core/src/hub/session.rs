@@ -170,6 +170,7 @@ impl Hub {
                     self.reject(old, Fault::new(Category::Timeout), "the link did not answer in time");
                 }
             }
+            Timer::Lonely(communicator, rank) => self.end_lonely(communicator, rank),
             Timer::Deserted => self.still_deserted(),
             Timer::Deadlock => self.end_deadlocks(),
             Timer::Slow => self.tell_slow_calls(),
@@ -303,12 +304,10 @@ impl Hub {
                 messages.extend(rest);
                 receives = posted;
             } else {
-                let nobody_left = self.nobody_beside(communicator, dest).is_some();
-                let lonely = mailbox.take_unservable(|source| match source {
-                    Source::Rank(source) => source == rank,
-                    Source::Any => nobody_left,
-                });
-                receives.extend(lonely);
+                receives.extend(mailbox.take_unservable(|source, _| source == Source::Rank(rank)));
+                if mailbox.waits_for_anybody() && self.nobody_beside(communicator, dest).is_some() {
+                    self.suspect_lonely(communicator, dest);
+                }
             }
             for message in messages {
                 self.free_message(&message);
