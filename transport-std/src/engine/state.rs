@@ -221,7 +221,7 @@ impl State {
             (names.operation, names.new.operation) = self.names.operations.get(operation, operation.len());
         }
         // Their callers have gone; a rank that waits for a message to be taken would wait for ever.
-        let gives_back = matches!(call, OwnedCall::Builtin(Call::Free | Call::Mrecv { discard: true, .. }));
+        let gives_back = matches!(call, OwnedCall::Builtin(Call::Free | Call::Discard { .. }));
         let plain = call.plain();
         let called = match &call {
             OwnedCall::Builtin(call) => Called::Builtin(*call),
@@ -532,7 +532,9 @@ fn invalid(fault: Fault, call: &Call<'_>, datatype: Datatype, communicator: Comm
         }
         Call::Recv { source: Source::Rank(source), .. }
         | Call::Probe { source: Source::Rank(source), .. }
-        | Call::Mprobe { source: Source::Rank(source), .. } => nobody(source, "to receive from"),
+        | Call::Iprobe { source: Source::Rank(source), .. }
+        | Call::Mprobe { source: Source::Rank(source), .. }
+        | Call::Improbe { source: Source::Rank(source), .. } => nobody(source, "to receive from"),
         Call::Bcast { root }
         | Call::Gather { root }
         | Call::Scatter { root }
