@@ -184,7 +184,7 @@ fn two_that_send_to_each_other_before_they_receive() {
 #[test]
 fn who_looks_for_a_message_of_a_rank_that_waits_for_it() {
     let mut world = world(2);
-    let probe = Call::Probe { source: Source::Rank(Rank::new(1)), tag: TagSelector::Any, wait: true };
+    let probe = Call::Probe { source: Source::Rank(Rank::new(1)), tag: TagSelector::Any };
     let requests = [block(&mut world, 0, without_bytes(probe)), block(&mut world, 1, recv(0, 6, 8))];
     world.wait(MOMENT);
     let text = told(&world, 0, requests[0]);
@@ -198,7 +198,7 @@ fn a_message_that_a_stuck_rank_keeps_can_be_received_once_it_has_been_told() {
     let mut world = world(2);
     let sending = block(&mut world, 1, ssend(0, 3, "kept"));
     let source = Source::Rank(Rank::new(1));
-    let probe = Call::Mprobe { source, tag: TagSelector::Any, wait: true, message: 1 };
+    let probe = Call::Mprobe { source, tag: TagSelector::Any, message: 1 };
     let found = world.ask(0, without_bytes(probe));
     world.settle();
     assert!(world.is_done(0, found) && !world.is_done(1, sending));
@@ -206,7 +206,7 @@ fn a_message_that_a_stuck_rank_keeps_can_be_received_once_it_has_been_told() {
     world.wait(MOMENT);
     let text = told(&world, 0, other);
     assert!(text.contains("rank 1 waits in ssend(to rank 0, tag 3, 4 x u8) at one.rs:20:3 for rank 0"), "{text}");
-    let kept = Ask { receive: Receive::AtMost(8), ..without_bytes(Call::Mrecv { message: 1, discard: false }) };
+    let kept = Ask { receive: Receive::AtMost(8), ..without_bytes(Call::Mrecv { message: 1 }) };
     let kept = world.ask(0, kept);
     world.settle();
     assert_eq!(world.outcome(0, kept).bytes(), b"kept");

@@ -88,6 +88,7 @@ impl Hub {
                 Ok(())
             }
             CallCode::Mrecv => self.on_mrecv(rank, submit),
+            CallCode::Discard => self.on_discard(rank, &submit),
             call if call.is_receive() => match self.take_notice(rank, submit.communicator) {
                 Some((fault, text)) => {
                     self.fail_request(rank, submit.request, fault, &text);

@@ -11,13 +11,22 @@ use crate::error::{Category, Fault};
 use crate::payload::Payload;
 use crate::rank::Rank;
 use crate::request::RequestId;
-use crate::wire::{Submit, SubmitFlags};
+use crate::wire::Submit;
 
 impl Hub {
     /// Receives the message that an earlier probe has kept.
     pub(super) fn on_mrecv(&mut self, rank: Rank, submit: Submit) -> Result<(), Refusal> {
         match self.kept.remove(&(rank, submit.n)) {
-            Some(message) if submit.flags.has(SubmitFlags::ANY_TAG) => {
+            Some(message) => self.deliver(message, Posted { receiver: rank, submit, since: self.now }),
+            None => self.never_kept(rank, &submit),
+        }
+        Ok(())
+    }
+
+    /// Nobody wants a kept message any more: its sender goes on as if it had been received.
+    pub(super) fn on_discard(&mut self, rank: Rank, submit: &Submit) -> Result<(), Refusal> {
+        match self.kept.remove(&(rank, submit.n)) {
+            Some(message) => {
                 if !message.is_lost {
                     self.free_message(&message);
                     let sender = message.submit.request;
@@ -25,13 +34,14 @@ impl Hub {
                 }
                 self.complete_request(rank, submit.request, Sent::Nothing, Payload::new(), blank(submit.request));
             }
-            Some(message) => self.deliver(message, Posted { receiver: rank, submit, since: self.now }),
-            None => {
-                let fault = Fault::of_size(Category::InvalidArgument, submit.n.into(), 0);
-                self.fail_request(rank, submit.request, fault, "no probe has kept such a message");
-            }
+            None => self.never_kept(rank, submit),
         }
         Ok(())
+    }
+
+    fn never_kept(&mut self, rank: Rank, submit: &Submit) {
+        let fault = Fault::of_size(Category::InvalidArgument, submit.n.into(), 0);
+        self.fail_request(rank, submit.request, fault, "no probe has kept such a message");
     }
 
     /// Keeps a message for the receive that is to follow its probe.

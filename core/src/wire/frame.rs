@@ -69,7 +69,7 @@ impl SubmitFlags {
     pub const UNLIMITED: Self = Self(16);
     /// A receive from any source.
     pub const ANY_SOURCE: Self = Self(32);
-    /// A receive of any tag; where a probe has kept the message, it is discarded, whatever it is.
+    /// A receive of any tag.
     pub const ANY_TAG: Self = Self(64);
 
     /// No flag at all.
