@@ -1,6 +1,7 @@
 //! What goes wrong on a host, in words that say what to do.
 
 use std::fmt;
+use std::panic::Location;
 use std::time::Duration;
 
 use edgempi_core::{Category, Fault, Rank};
@@ -344,6 +345,18 @@ impl Error {
             Category::UnknownOperation => Self::UnknownOperation { reason },
             _ => Self::Protocol { reason },
         }
+    }
+
+    /// The same of a call at `place`, whose own fault it is.
+    pub(crate) fn at(mut self, place: &Location<'_>) -> Self {
+        // What comes of one of the library's own calls has no line that anybody wants to see.
+        let is_own = file!().strip_suffix("error.rs").is_some_and(|folder| place.file().starts_with(folder));
+        if let Self::InvalidArgument { reason } | Self::TooLarge { reason, .. } | Self::Encode { reason } = &mut self
+            && !is_own
+        {
+            reason.push_str(&format!(", at {place}"));
+        }
+        self
     }
 
     pub(crate) fn invalid(reason: impl Into<String>) -> Self {

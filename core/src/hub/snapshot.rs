@@ -23,7 +23,7 @@ use crate::error::{Category, Fault};
 use crate::payload::Payload;
 use crate::rank::Rank;
 use crate::time::Instant;
-use crate::wire::{Down, Goodbye, GoodbyeReason, RankKind, Report};
+use crate::wire::{Down, Goodbye, GoodbyeReason, RankKind, SnapshotPiece};
 
 /// The version of what the bytes of a [`Snapshot`] mean.
 pub const SNAPSHOT_VERSION: u16 = 1;
@@ -177,7 +177,7 @@ pub struct Held {
 }
 
 impl Snapshot {
-    /// Reads what reports of this version say, put together.
+    /// Reads the pieces of a snapshot of this version, put together.
     ///
     /// # Errors
     ///
@@ -206,7 +206,7 @@ impl Hub {
         while !rest.is_empty() {
             let offset = len - rest.len() as u32;
             let piece = rest.split_to(rest.len().min(PIECE));
-            self.send_to_peer(peer, Down::Report(Report { version: SNAPSHOT_VERSION, offset, len }), piece);
+            self.send_to_peer(peer, Down::Snapshot(SnapshotPiece { version: SNAPSHOT_VERSION, offset, len }), piece);
         }
         self.send_to_peer(peer, Down::Goodbye(Goodbye { reason: GoodbyeReason::Finished }), Payload::new());
         if let Some(peer) = self.peers.get_mut(&peer) {

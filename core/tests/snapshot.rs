@@ -27,10 +27,10 @@ fn snapshot(world: &mut World) -> (Snapshot, usize) {
     assert!(matches!(last, (Down::Goodbye(_), _)), "{said:?}");
     let mut bytes = Vec::new();
     for (frame, piece) in pieces {
-        let Down::Report(report) = frame else { panic!("{frame:?}") };
-        assert_eq!((report.version, report.offset as usize), (SNAPSHOT_VERSION, bytes.len()));
+        let Down::Snapshot(head) = frame else { panic!("{frame:?}") };
+        assert_eq!((head.version, head.offset as usize), (SNAPSHOT_VERSION, bytes.len()));
         bytes.extend_from_slice(piece);
-        assert!(bytes.len() <= report.len as usize && piece.len() <= 64 * 1024);
+        assert!(bytes.len() <= head.len as usize && piece.len() <= 64 * 1024);
     }
     (Snapshot::from_bytes(&bytes).expect("it is a snapshot"), bytes.len())
 }
