@@ -159,19 +159,25 @@ impl Mailbox {
     }
 
     /// Takes a receive or a probe back.
-    pub(super) fn remove_posted(&mut self, source: Source, tag: TagSelector, order: Order, is_probe: bool) {
+    pub(super) fn remove_posted(
+        &mut self,
+        source: Source,
+        tag: TagSelector,
+        order: Order,
+        is_probe: bool,
+    ) -> Option<Posted> {
         let waiting = if is_probe { &mut self.probes } else { &mut self.posted };
-        waiting.remove(&(source, tag, order));
+        waiting.remove(&(source, tag, order))
     }
 
-    /// All that waits here: the messages, then receives and probes, each with what it asks for.
+    /// All that waits here: the messages, then receives and probes, each with whom it asks.
     pub(super) fn messages(&self) -> impl ExactSizeIterator<Item = &Message> {
         self.unexpected.values()
     }
 
-    pub(super) fn receives(&self) -> impl Iterator<Item = (Source, TagSelector, &Posted)> {
+    pub(super) fn receives(&self) -> impl Iterator<Item = (Source, &Posted)> {
         let waiting = self.posted.iter().chain(&self.probes);
-        waiting.map(|((source, tag, _), posted)| (*source, *tag, posted))
+        waiting.map(|((source, ..), posted)| (*source, posted))
     }
 
     /// How many receives and probes wait.

@@ -25,6 +25,7 @@ mod cancel;
 mod collective;
 mod communicator;
 mod config;
+mod cycles;
 mod deadlock;
 mod flow;
 mod group;

@@ -22,28 +22,27 @@ use crate::rank::{Rank, Source, TagSelector};
 use crate::request::{CallCode, RequestId};
 use crate::wire::{Complete, Down, Layout, Submit, SubmitFlags};
 
-/// What both sides are told of a message that its sender has given up.
-pub(super) const SEND_CANCELLED: &str = "the send was cancelled";
-
 impl Hub {
     pub(super) fn on_send(&mut self, rank: Rank, submit: Submit, payload: Payload) -> Result<(), Refusal> {
         let dest = self.rank_in_world(submit.communicator, submit.peer)?;
         if let Some((fault, text)) = self.absence_in(submit.communicator, dest) {
             self.free_charge(rank, cost(&submit, payload.len()));
-            self.fail_request(rank, submit.request, fault, &text);
+            self.fail_call(rank, &submit, fault, &text);
             return Ok(());
         }
         let mailbox = self.mail.entry((submit.communicator, dest)).or_default();
         match mailbox.take_posted(rank, submit.tag) {
             Some(posted) => {
                 self.forget_empty(submit.communicator, dest);
-                self.match_message(rank, submit, payload, posted);
+                let message = Message { sender: rank, submit, payload, is_lost: false, since: self.now };
+                self.match_message(message, posted);
             }
             None if submit.call == CallCode::Rsend as u8 => {
                 self.forget_empty(submit.communicator, dest);
                 self.free_charge(rank, cost(&submit, payload.len()));
                 let text = format!(
-                    "rank {dest} has posted no receive for the ready send of rank {rank} with tag {}{}",
+                    "rank {dest}{} has posted no receive for the ready send of rank {rank} with tag {}{}",
+                    self.last_seen(dest),
                     submit.tag,
                     self.site_of(rank, submit.site),
                 );
@@ -79,7 +78,7 @@ impl Hub {
         if is_probe && let Some(message) = mailbox.find_message(source, tag) {
             let (sender, send, is_lost) = (message.sender, message.submit, message.is_lost);
             match self.absence(sender).filter(|_| is_lost) {
-                Some((fault, text)) => self.fail_request(rank, submit.request, fault, &text),
+                Some((fault, text)) => self.fail_call(rank, &submit, fault, &text),
                 None => self.found(rank, &submit, sender, &send),
             }
             return Ok(());
@@ -99,7 +98,7 @@ impl Hub {
         };
         if let Some((fault, text)) = refusal {
             self.forget_empty(submit.communicator, rank);
-            self.fail_request(rank, submit.request, fault, &text);
+            self.fail_call(rank, &submit, fault, &text);
             return Ok(());
         }
         if asks_once {
@@ -124,17 +123,16 @@ impl Hub {
 
     /// A message that has waited meets what was posted for it.
     pub(super) fn deliver(&mut self, message: Message, posted: Posted) {
-        let Message { sender, submit: send, payload, is_lost, .. } = message;
+        let Message { sender, submit: send, is_lost, .. } = message;
         if let Some(session) = self.session_mut(sender) {
             session.requests.remove(&send.request);
         }
         if is_lost {
-            let cancelled = || (Fault::of_ranks(Category::Cancelled, sender, 1), String::from(SEND_CANCELLED));
-            let (fault, text) = self.absence(sender).unwrap_or_else(cancelled);
-            self.fail_request(posted.receiver, posted.submit.request, fault, &text);
+            let (fault, text) = self.absence(sender).unwrap_or_else(|| self.cancelled(sender, &send));
+            self.fail_call(posted.receiver, &posted.submit, fault, &text);
             return;
         }
-        self.match_message(sender, send, payload, posted);
+        self.match_message(message, posted);
     }
 
     /// Tells a probe of a message.
@@ -158,21 +156,22 @@ impl Hub {
     }
 
     /// A send has met its receive.
-    fn match_message(&mut self, sender: Rank, send: Submit, payload: Payload, posted: Posted) {
+    fn match_message(&mut self, message: Message, posted: Posted) {
         let Posted { receiver, submit: receive, .. } = posted;
         if let Some(session) = self.session_mut(receiver) {
             session.requests.remove(&receive.request);
         }
         if matches!(CallCode::from_code(receive.call), Some(CallCode::Mprobe | CallCode::Improbe)) {
-            return self.keep(sender, send, payload, posted);
+            return self.keep(message, posted);
         }
+        let Message { sender, submit: send, payload, .. } = message;
         let charge = cost(&send, payload.len());
         if send.send > self.config.max_message {
             // Told here and not earlier, so that the receiver hears of it, too.
             self.free_charge(sender, charge);
-            let (fault, text) = self.too_large(send.send);
-            self.fail_request(sender, send.request, fault, &text);
-            self.fail_request(receiver, receive.request, fault, &text);
+            let (fault, text) = self.too_large(&format!("the message of rank {sender}"), send.send);
+            self.fail_call(sender, &send, fault, &text);
+            self.fail_call(receiver, &receive, fault, &text);
             return;
         }
         if send.datatype != receive.datatype {
@@ -292,9 +291,10 @@ impl Hub {
         }
     }
 
-    pub(super) fn too_large(&self, len: u64) -> Refusal {
+    /// Why what somebody sends, or the result of the user's code, goes nowhere.
+    pub(super) fn too_large(&self, what: &str, len: u64) -> Refusal {
         let max = self.config.max_message;
-        let text = format!("a message of {len} bytes is more than the {max} allowed (EDGEMPI_MSG_SIZE)");
+        let text = format!("{what} has {len} bytes, more than the {max} allowed (EDGEMPI_MSG_SIZE)");
         (Fault::of_size(Category::TooLarge, len, max), text)
     }
 

@@ -239,12 +239,13 @@ impl Hub {
     /// Why a rank can no longer take part, if so.
     pub(super) fn absence(&self, rank: Rank) -> Option<Refusal> {
         match &self.session(rank)?.life {
-            Life::Failed(why) => {
-                Some((Fault::of_ranks(Category::RankFailed, rank, 1), format!("rank {rank} has failed: {why}")))
-            }
+            Life::Failed(why) => Some((
+                Fault::of_ranks(Category::RankFailed, rank, 1),
+                format!("rank {rank} has failed: {why}{}", self.last_seen(rank)),
+            )),
             Life::Finished(_) => Some((
                 Fault::of_ranks(Category::RankFinished, rank, 1),
-                format!("rank {rank} has finalized and takes part in nothing any more"),
+                format!("rank {rank} has finalized and takes part in nothing any more{}", self.last_seen(rank)),
             )),
             Life::Awaited | Life::Alive(_) => None,
         }
@@ -311,10 +312,10 @@ impl Hub {
             }
             for message in messages {
                 self.free_message(&message);
-                self.fail_request(message.sender, message.submit.request, fault, text);
+                self.fail_call(message.sender, &message.submit, fault, text);
             }
             for posted in receives {
-                self.fail_request(posted.receiver, posted.submit.request, fault, text);
+                self.fail_call(posted.receiver, &posted.submit, fault, text);
             }
             if !mailbox.is_empty() {
                 self.mail.insert((communicator, dest), mailbox);

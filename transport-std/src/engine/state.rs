@@ -93,6 +93,8 @@ pub(crate) struct State {
     pub(crate) joined: Signal<Result<(), Error>>,
     pub(crate) ended: Signal<Result<(), Error>>,
     leaving: bool,
+    /// Whether the program has been told of a failure.
+    has_told_failure: bool,
     /// Whether all calls come from one thread, so that none comes while it waits.
     pub(crate) calls_from_one_thread: bool,
     resolutions: Vec<Resolution>,
@@ -131,6 +133,7 @@ impl State {
             joined: Signal::new(),
             ended: Signal::new(),
             leaving: false,
+            has_told_failure: false,
             calls_from_one_thread: false,
             resolutions: Vec::new(),
             dropped: Vec::new(),
@@ -138,6 +141,12 @@ impl State {
     }
 
     pub(crate) fn submit(&mut self, asked: Asked) -> Result<RequestId, Error> {
+        let result = self.try_submit(asked);
+        self.has_told_failure |= result.is_err();
+        result
+    }
+
+    fn try_submit(&mut self, asked: Asked) -> Result<RequestId, Error> {
         if let Some(error) = &self.lost {
             return Err(error.clone());
         }
@@ -404,7 +413,13 @@ impl State {
 
     /// Resolves a request as soon as the state is unlocked.
     pub(crate) fn resolve(&mut self, pending: Arc<Pending>, outcome: Result<Status, Error>) {
+        self.has_told_failure |= outcome.is_err();
         self.resolutions.push(Resolution::Request(pending, outcome));
+    }
+
+    /// Whether the program has had a reason to give up.
+    pub(crate) fn has_told_failure(&self) -> bool {
+        self.has_told_failure || self.is_lost()
     }
 
     pub(crate) fn is_lost(&self) -> bool {
