@@ -322,6 +322,49 @@ fn a_sender_hears_when_whoever_kept_its_message_is_gone() -> Tested {
 }
 
 #[test]
+fn a_message_that_is_still_kept_when_its_rank_finalizes_is_lost_and_its_sender_goes_on() -> Tested {
+    let (mut worlds, first, second) = pair()?;
+    let sends = [first.ssend(1, 1, [1u8]), first.ssend(1, 2, vec![2u8; 8 << 20])];
+    let (early, late) = (second.mprobe(0, 1).wait()?, second.mprobe(0, 2).wait()?);
+    let leaving = worlds.remove(1).finalize();
+    // No call can be made any more, and none is needed.
+    drop(early);
+    for send in sends {
+        send.wait()?;
+    }
+    worlds.remove(0).finalize().wait()?;
+    leaving.wait()?;
+    let result = late.recv::<u8>().wait();
+    assert!(matches!(result, Err(Error::Finalized)), "{result:?}");
+    Ok(())
+}
+
+#[test]
+fn a_ready_send_needs_a_receive_and_not_a_matched_probe() -> Tested {
+    let (_worlds, first, second) = pair()?;
+    for len in [1, 300_000] {
+        let probes = [second.mprobe(0, 4), second.mprobe(ANY_SOURCE, ANY_TAG)];
+        settled(&second)?;
+        let early = first.rsend(1, 4, vec![1u64; len]).wait();
+        assert!(matches!(early, Err(Error::NotReady { .. })), "{early:?}");
+        assert!(probes.iter().all(|probe| !probe.test()), "it was not sent");
+        // With a receive behind them it may start, and the oldest takes it.
+        let receive = second.recv::<u64>(ANY_SOURCE, 4);
+        settled(&second)?;
+        let ready = first.rsend(1, 4, vec![2u64; len]);
+        let [oldest, other] = probes;
+        let message = oldest.wait()?;
+        assert!(!receive.test() && !other.test());
+        assert_eq!(message.recv::<u64>().wait()?.0, vec![2; len]);
+        ready.wait()?;
+        assert!(other.cancel().wait()?.is_none());
+        first.rsend(1, 4, vec![3u64; len]).wait()?;
+        assert_eq!(receive.wait()?.0, vec![3; len]);
+    }
+    Ok(())
+}
+
+#[test]
 fn objects_are_sent_in_every_mode() -> Tested {
     let (_worlds, first, second) = pair()?;
     let word = "synchronous".to_owned();

@@ -18,11 +18,7 @@ impl Hub {
     pub(super) fn on_mrecv(&mut self, rank: Rank, submit: Submit) -> Result<(), Refusal> {
         match self.kept.remove(&(rank, submit.n)) {
             Some(message) if submit.flags.has(SubmitFlags::ANY_TAG) => {
-                if !message.is_lost {
-                    self.free_message(&message);
-                    let sender = message.submit.request;
-                    self.complete_request(message.sender, sender, Sent::Nothing, Payload::new(), blank(sender));
-                }
+                self.discard(&message);
                 self.complete_request(rank, submit.request, Sent::Nothing, Payload::new(), blank(submit.request));
             }
             Some(message) => self.deliver(message, Posted { receiver: rank, submit, since: self.now }),
@@ -32,6 +28,15 @@ impl Hub {
             }
         }
         Ok(())
+    }
+
+    /// Nobody wants a message that was kept: its sender goes on.
+    fn discard(&mut self, message: &Message) {
+        if !message.is_lost {
+            self.free_message(message);
+            let sender = message.submit.request;
+            self.complete_request(message.sender, sender, Sent::Nothing, Payload::new(), blank(sender));
+        }
     }
 
     /// Keeps a message for the receive that is to follow its probe.
@@ -53,7 +58,8 @@ impl Hub {
         self.kept.insert((receiver, probe.n), message);
     }
 
-    /// A rank takes part no more: gives back what it kept, and what it had not sent whole of what others keep.
+    /// A rank takes part no more: gives back what it kept, and what it had not sent whole of what others keep. One that has
+    /// finalized, or freed the communicator, has let go of what it kept; one that has failed may have wanted it.
     pub(super) fn kept_gone(&mut self, rank: Rank, communicator: Option<u64>, fault: Fault, text: &str) {
         let has_gone = self.absence(rank).is_some();
         let (mut lost, mut unfinished): (Vec<Message>, Vec<Message>) = Default::default();
@@ -69,9 +75,13 @@ impl Hub {
             }
             true
         });
-        for message in lost.into_iter().filter(|message| !message.is_lost) {
-            self.free_message(&message);
-            self.fail_request(message.sender, message.submit.request, fault, text);
+        for message in lost {
+            if fault.category == Category::RankFinished {
+                self.discard(&message);
+            } else if !message.is_lost {
+                self.free_message(&message);
+                self.fail_request(message.sender, message.submit.request, fault, text);
+            }
         }
         for message in unfinished {
             self.free_message(&message);
