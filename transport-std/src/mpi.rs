@@ -26,14 +26,14 @@
 //! | `MPI_Bsend`, `MPI_Ibsend` | [`Comm::bsend`], [`Objects::bsend`] | the library keeps the data: there is no buffer to attach, and none to overflow |
 //! | `MPI_Rsend`, `MPI_Irsend` | [`Comm::rsend`], [`Objects::rsend`] | without a posted receive (a matched probe is none) it is an error, [`Error::NotReady`], never undefined |
 //! | `MPI_Buffer_attach`, `MPI_Buffer_detach`, `MPI_Buffer_flush`, `MPI_Buffer_iflush`, `MPI_Comm_attach_buffer`, `MPI_Comm_detach_buffer`, `MPI_Comm_flush_buffer`, `MPI_Comm_iflush_buffer`, `MPI_Session_attach_buffer`, `MPI_Session_detach_buffer`, `MPI_Session_flush_buffer`, `MPI_Session_iflush_buffer` | not offered | needless: see `MPI_Bsend`; [`World::finalize`] waits for what is under way |
-//! | `MPI_Recv`, `MPI_Irecv` | [`Comm::recv`], [`Comm::recv_into`], [`Comm::recv_reusing`], [`Objects::recv`] | an owned vector of the message's length, or the caller's buffer, where a longer message is [`Error::Truncated`]; the element type has to be the sender's |
+//! | `MPI_Recv`, `MPI_Irecv` | [`Comm::recv`], [`Comm::recv_into`], [`Comm::recv_reusing`], [`Objects::recv`], [`Objects::recv_or_none`] | an owned vector of the message's length, or the caller's buffer, where a longer message is [`Error::Truncated`]; the element type has to be the sender's |
 //! | `MPI_Sendrecv`, `MPI_Isendrecv` | [`Comm::sendrecv`], [`Objects::sendrecv`] | a request made of two, which can not be cancelled |
-//! | `MPI_Sendrecv_replace`, `MPI_Isendrecv_replace` | [`Comm::sendrecv_replace`] | |
+//! | `MPI_Sendrecv_replace`, `MPI_Isendrecv_replace` | [`Comm::sendrecv_replace`], [`Objects::sendrecv_replace`] | |
 //! | `MPI_Probe`, `MPI_Iprobe` | [`Comm::probe`], [`Comm::iprobe`] | `iprobe` asks the hub, so it is a request, too |
 //! | `MPI_Mprobe`, `MPI_Improbe` | [`Comm::mprobe`], [`Comm::improbe`], [`Message::status`] | |
 //! | `MPI_Mrecv`, `MPI_Imrecv` | [`Message::recv`], [`Message::recv_into`], [`Message::recv_object`] | a message that is dropped, or kept beyond `finalize`, is lost, and its sender goes on |
 //! | `MPI_ANY_SOURCE`, `MPI_ANY_TAG` | [`ANY_SOURCE`], [`ANY_TAG`] | |
-//! | `MPI_PROC_NULL` | [`Status::NOBODY`] | `None` instead of a rank; for objects in `send` and `sendrecv`, as no value comes from nobody |
+//! | `MPI_PROC_NULL` | [`Status::NOBODY`] | `None` instead of a rank. As no value comes from nobody, [`Objects::recv_or_none`] and [`Objects::sendrecv`] give an `Option` |
 //! | `MPI_Status`, `MPI_Status_get_source`, `MPI_Status_get_tag`, `MPI_Status_get_error`, `MPI_Get_count` | [`Status::source`], [`Status::tag`], [`Status::count`], [`Status::bytes`] | a failed receive has no status but an [`Error`] |
 //! | `MPI_Get_elements`, `MPI_Status_set_elements`, `MPI_Status_set_cancelled` | not offered | they belong to derived datatypes and generalized requests |
 //! | `MPI_Wait` | [`Request::wait`] | or `.await`; [`Request::map`] makes something else of the result first |
