@@ -106,6 +106,20 @@ fn what_is_no_group_is_refused_with_the_rank() {
 }
 
 #[test]
+fn ranks_that_a_group_gave_are_taken_as_they_are() -> Result<(), Error> {
+    let all = ProcessGroup::new(0..6)?;
+    let some = ProcessGroup::new([4, 1].map(Rank::new))?;
+    assert_eq!(all.include(some.ranks())?, some);
+    assert_eq!(numbers(&all.exclude(some.ranks())?), [0, 2, 3, 5]);
+    let places: Vec<Rank> = all.translate_ranks(some.ranks(), &some)?.into_iter().flatten().collect();
+    assert_eq!(places, [0, 1].map(Rank::new));
+    let range = RankRange::new(some.ranks()[0], some.ranks()[1], -3);
+    assert_eq!((all.range_include(&[range])?, range.first), (some.clone(), some.ranks()[0]));
+    assert_eq!(all.range_include(&[(Rank::new(2)..=Rank::new(3)).into()])?, all.range_include(&[(2..=3).into()])?);
+    Ok(())
+}
+
+#[test]
 fn groups_of_a_hundred_thousand_take_no_square_of_that() -> Result<(), Error> {
     // A square would be ten thousand million steps, several times.
     let (all, back) = (ProcessGroup::new(0..100_000)?, ProcessGroup::new((0..100_000).rev())?);
