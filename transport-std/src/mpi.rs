@@ -129,7 +129,8 @@
 //! | `MPI_Cart_sub` | [`Cartesian::sub`] | |
 //! | `MPI_Dist_graph_create_adjacent` | [`Comm::dist_graph_adjacent`] | no weights: every rank is as far from every other |
 //! | `MPI_Dist_graph_neighbors`, `MPI_Dist_graph_neighbors_count` | [`Neighborhood::sources`], [`Neighborhood::destinations`] | of grids, too |
-//! | `MPI_Dist_graph_create`, `MPI_Graph_create`, `MPI_Graph_get`, `MPI_Graphdims_get`, `MPI_Graph_neighbors`, `MPI_Graph_neighbors_count` | not offered | each rank has to know its own edges: [`Comm::dist_graph_adjacent`] |
+//! | `MPI_Dist_graph_create` | [`Comm::dist_graph`] | pairs of ranks, and no weights |
+//! | `MPI_Graph_create`, `MPI_Graph_get`, `MPI_Graphdims_get`, `MPI_Graph_neighbors`, `MPI_Graph_neighbors_count` | not offered | superseded in MPI, too, as every rank has to give the whole graph: [`Comm::dist_graph`] on one rank does that |
 //! | `MPI_Topo_test`, `MPI_Cart_map`, `MPI_Graph_map` | not offered | the type tells the topology, and there is nothing to map ranks to |
 //! | `MPI_Neighbor_allgather`, `MPI_Ineighbor_allgather` | [`Neighborhood::neighbor_allgather`], [`NeighborObjects::neighbor_allgather`] | from a neighbour that is not there comes `None` |
 //! | `MPI_Neighbor_allgatherv`, `MPI_Ineighbor_allgatherv` | [`Neighborhood::neighbor_allgatherv`] | |
