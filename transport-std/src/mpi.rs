@@ -102,7 +102,7 @@
 //! | `MPI_Comm_split` | [`Comm::split`] | `None` is `MPI_UNDEFINED` |
 //! | `MPI_Comm_split_type` | [`Comm::split_type`], [`SplitType::Machine`], [`SplitType::Kind`] | by machine, or by kind of rank: host, board, virtual. No hardware or resource types |
 //! | `MPI_Comm_create` | [`Comm::create`] | ranks may give different groups, as in MPI |
-//! | `MPI_Comm_create_group` | not offered | the hub needs all ranks of the parent to make a communicator: [`Comm::create`] |
+//! | `MPI_Comm_create_group` | [`Comm::create_group`] | takes ranks of this communicator: those of a group by [`ProcessGroup::translate_ranks`] |
 //! | `MPI_Comm_create_from_group`, `MPI_Group_from_session_pset`, `MPI_Session_init` and kin | not offered | a [`World`] is a value already; libraries are given a [`Comm::dup`] |
 //! | `MPI_Comm_free`, `MPI_Comm_disconnect`, `MPI_Group_free` | drop the last clone | |
 //! | `MPI_Comm_group` | [`Comm::group`] | asks the hub, so it is a request |
