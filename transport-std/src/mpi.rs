@@ -87,7 +87,7 @@
 //! | `MPI_MAXLOC`, `MPI_MINLOC` | [`Maxloc`], [`Minloc`], [`Located`] | |
 //! | `MPI_Op_create` | [`Named`], [`Comm::fold`], [`Comm::fold_all`], [`Comm::fold_to`], [`Comm::apply`] | or a closure, given to [`Objects::reduce`]: three strengths, in [`operations`](crate::operations) |
 //! | `MPI_Op_commutative`, `MPI_Op_free` | not offered | operations need not be commutative: values are combined in the order of ranks |
-//! | `MPI_Reduce_local` | not offered | two slices are combined by a loop |
+//! | `MPI_Reduce_local` | [`reduce_local`] | for built-in ops; a function of one's own is called as any other |
 //!
 //! # Groups and communicators (chapter 7)
 //!
@@ -170,5 +170,5 @@ use crate::{
     ANY_SOURCE, ANY_TAG, Band, Bor, Builder, Bxor, Cartesian, Comm, Comparison, Element, Error, Group, Land, Located,
     Logical, Lor, Lxor, Max, Maxloc, Message, Min, Minloc, Named, NeighborObjects, Neighborhood, Objects, Persistent,
     ProcessGroup, Prod, RankRange, Request, SendReceive, SplitType, Status, Sum, World, comm_self, dims_create, init,
-    local, start_all, test_all, test_any, test_some, wait_all, wait_any, wait_some,
+    local, reduce_local, start_all, test_all, test_any, test_some, wait_all, wait_any, wait_some,
 };
