@@ -30,7 +30,7 @@ use crate::request::{OnDrop, Request};
 
 pub use alone::comm_self;
 pub(crate) use alone::get_or_start;
-pub use buffers::IntoBuffer;
+pub use buffers::{IntoBuffer, reduce_local};
 pub use objects::Objects;
 pub use peers::{IntoDest, IntoSource};
 pub use persistent::SendReceive;
