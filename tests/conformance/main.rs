@@ -5,6 +5,7 @@ mod blocks;
 mod calls;
 mod cancellation;
 mod communicators;
+mod cut;
 mod data;
 mod diagnosis;
 mod endings;
@@ -94,6 +95,30 @@ links! {
 #[cfg(target_os = "linux")]
 links! {
     unix;
+}
+
+/// The same for links whose connections can be cut.
+macro_rules! relayed_links {
+    ($($link:ident;)*) => {$(
+        mod $link {
+            links!(@tests links::$link:
+                cut: who_needs_a_rank_that_is_cut_off_is_told_and_so_is_it, what_came_before_the_cut_stays,
+                    a_message_that_is_cut_on_its_way_up_comes_to_nobody,
+                    a_message_that_is_cut_on_its_way_down_comes_to_nobody,
+                    a_rank_that_is_cut_off_while_it_leaves_has_finished, all_that_are_cut_off_at_once_are_told;
+            );
+        }
+    )*};
+}
+
+relayed_links! {
+    relayed_tcp;
+}
+
+#[cfg(target_os = "linux")]
+relayed_links! {
+    relayed_unix;
+    relayed_to_rank_0;
 }
 
 /// Elements of a message that travels with its call, and of one that takes many frames and more than a window.
