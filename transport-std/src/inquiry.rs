@@ -127,7 +127,10 @@ impl Inquiry {
                     format!("it answers in version {}, this is version {ours} of edgempi's reports", report.version);
                 Err(io::Error::other(text))
             }
-            Some(Down::Report(_)) => {
+            Some(Down::Report(report)) => {
+                if report.offset as usize != self.report.len() {
+                    return Err(io::Error::other("its report does not come in order"));
+                }
                 self.report.extend(payload);
                 Ok(None)
             }
