@@ -200,7 +200,7 @@ fn a_send_that_a_matched_probe_keeps_is_told_of() {
     world.settle();
     world.wait(10 * SECOND);
     let source = Source::Rank(Rank::new(0));
-    world.ask(1, without_bytes(Call::Mprobe { source, tag: TagSelector::Any, wait: true, message: 1 }));
+    world.ask(1, without_bytes(Call::Mprobe { source, tag: TagSelector::Any, message: 1 }));
     world.wait(50 * SECOND);
     assert_eq!(
         lines(&mut world),

@@ -77,7 +77,7 @@ fn a_world_that_is_stuck_is_told_rank_by_rank() {
     let ssend = Call::Ssend { dest: Rank::new(2), tag: Tag(3) };
     world.ask(0, ask(ssend, b"kept".to_vec(), 0));
     let source = Source::Rank(Rank::new(0));
-    world.ask(2, without_bytes(Call::Mprobe { source, tag: TagSelector::Any, wait: true, message: 1 }));
+    world.ask(2, without_bytes(Call::Mprobe { source, tag: TagSelector::Any, message: 1 }));
     world.wait(2 * SECOND);
     let told = self::snapshot(&mut world).0.to_string();
     let kept = "  rank 0: ssend(to rank 2, tag 3, 4 x u8) at main.rs:12:5; found by a matched probe and not received, for 2.0 s";
