@@ -5,6 +5,7 @@ pub mod emulator;
 pub mod job;
 pub mod links;
 pub mod process;
+pub mod relay;
 pub mod stranger;
 
 use std::collections::HashMap;

@@ -295,7 +295,9 @@ mod world;
 #[doc = include_str!("../../README.md")]
 mod readme {}
 
-pub use comm::{Comm, IntoBuffer, IntoDest, IntoSource, Message, Objects, SendReceive, SplitType, comm_self};
+pub use comm::{
+    Comm, IntoBuffer, IntoDest, IntoSource, Message, Objects, SendReceive, SplitType, comm_self, reduce_local,
+};
 pub use config::Config;
 pub use edgempi_core::ReduceOp::{Band, Bor, Bxor, Land, Lor, Lxor, Max, Maxloc, Min, Minloc, Prod, Sum};
 #[doc(inline)]

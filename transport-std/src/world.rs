@@ -354,7 +354,8 @@ impl World {
     /// ranks have finalized or failed.
     ///
     /// Starts at once; calls made from now on are [`Error::Finalized`]. Collectives and sends that are under way are
-    /// waited for. Receives are not: one that nobody has served fails.
+    /// waited for. Receives are not: one that nobody has served fails. A [`Message`](crate::Message) that was not received is
+    /// dropped.
     pub fn finalize(mut self) -> Finalize {
         self.is_left = true;
         let engine = self.engine.clone();

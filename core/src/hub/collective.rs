@@ -79,6 +79,9 @@ impl Hub {
         let (position, group) = place.ok_or_else(|| broken("a call on a group that the rank is not in"))?;
         let signature = Signature::new(&submit, size, number, name);
         let signature = signature.ok_or_else(|| broken("a call that means nothing"))?;
+        if signature.call == CallCode::Split && !group.all_do_both() {
+            return Err(broken("a split of ranks of which not each gives and receives"));
+        }
         match signature.call {
             CallCode::Send | CallCode::Ssend | CallCode::Rsend => self.on_send(rank, submit, payload),
             CallCode::Free => self.on_free(rank, &submit),

@@ -7,6 +7,7 @@ use core::ops::RangeInclusive;
 use crate::payload::Payload;
 
 use crate::rank::{Rank, Source, Tag, TagSelector};
+use crate::request::CallCode;
 use crate::time::Instant;
 use crate::wire::Submit;
 
@@ -67,6 +68,12 @@ pub(super) struct Mailbox {
 
 const ALL: RangeInclusive<Order> = 0..=Order::MAX;
 
+/// In which words a receive may ask for a message.
+fn askings(sender: Rank, tag: Tag) -> [(Source, TagSelector); 4] {
+    let (from, tag) = (Source::Rank(sender), TagSelector::Tag(tag));
+    [(from, tag), (from, TagSelector::Any), (Source::Any, tag), (Source::Any, TagSelector::Any)]
+}
+
 impl Mailbox {
     pub(super) fn is_empty(&self) -> bool {
         self.unexpected.is_empty() && self.posted.is_empty() && self.probes.is_empty()
@@ -111,18 +118,23 @@ impl Mailbox {
 
     /// The oldest receive that takes this message.
     pub(super) fn take_posted(&mut self, sender: Rank, tag: Tag) -> Option<Posted> {
-        let kinds = [
-            (Source::Rank(sender), TagSelector::Tag(tag)),
-            (Source::Rank(sender), TagSelector::Any),
-            (Source::Any, TagSelector::Tag(tag)),
-            (Source::Any, TagSelector::Any),
-        ];
-        let oldest = |(source, tag): (Source, TagSelector)| {
-            let mut range = self.posted.range((source, tag, *ALL.start())..=(source, tag, *ALL.end()));
-            range.next().map(|(key, _)| *key)
-        };
-        let key = kinds.into_iter().filter_map(oldest).min_by_key(|(_, _, order)| *order)?;
+        let oldest = |asking| self.posted_for(asking).next().map(|(key, _)| *key);
+        let key = askings(sender, tag).into_iter().filter_map(oldest).min_by_key(|(_, _, order)| *order)?;
         self.posted.remove(&key)
+    }
+
+    /// Whether a receive, and not a matched probe alone, waits for this message.
+    pub(super) fn has_receive(&self, sender: Rank, tag: Tag) -> bool {
+        let is_receive = |posted: &Posted| posted.submit.call == CallCode::Recv as u8;
+        askings(sender, tag).into_iter().any(|asking| self.posted_for(asking).any(|(_, posted)| is_receive(posted)))
+    }
+
+    /// What asks for messages in just these words, the oldest first.
+    fn posted_for(
+        &self,
+        (source, tag): (Source, TagSelector),
+    ) -> impl Iterator<Item = (&(Source, TagSelector, Order), &Posted)> {
+        self.posted.range((source, tag, *ALL.start())..=(source, tag, *ALL.end()))
     }
 
     /// The oldest message that this receive takes.

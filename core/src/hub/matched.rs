@@ -22,15 +22,11 @@ impl Hub {
         Ok(())
     }
 
-    /// Nobody wants a kept message any more: its sender goes on as if it had been received.
+    /// Nobody wants a kept message any more.
     pub(super) fn on_discard(&mut self, rank: Rank, submit: &Submit) -> Result<(), Refusal> {
         match self.kept.remove(&(rank, submit.n)) {
             Some(message) => {
-                if !message.is_lost {
-                    self.free_message(&message);
-                    let sender = message.submit.request;
-                    self.complete_request(message.sender, sender, Sent::Nothing, Payload::new(), blank(sender));
-                }
+                self.discard(&message);
                 self.complete_request(rank, submit.request, Sent::Nothing, Payload::new(), blank(submit.request));
             }
             None => self.never_kept(rank, submit),
@@ -41,6 +37,15 @@ impl Hub {
     fn never_kept(&mut self, rank: Rank, submit: &Submit) {
         let fault = Fault::of_size(Category::InvalidArgument, submit.n.into(), 0);
         self.fail_call(rank, submit, fault, "no probe has kept such a message");
+    }
+
+    /// A kept message is lost on purpose: its sender goes on as if it had been received.
+    fn discard(&mut self, message: &Message) {
+        if !message.is_lost {
+            self.free_message(message);
+            let sender = message.submit.request;
+            self.complete_request(message.sender, sender, Sent::Nothing, Payload::new(), blank(sender));
+        }
     }
 
     /// Keeps a message for the receive that is to follow its probe.
@@ -62,7 +67,8 @@ impl Hub {
         self.kept.insert((receiver, probe.n), message);
     }
 
-    /// A rank takes part no more: gives back what it kept, and what it had not sent whole of what others keep.
+    /// A rank takes part no more: gives back what it kept, and what it had not sent whole of what others keep. One that has
+    /// finalized, or freed the communicator, has let go of what it kept; one that has failed may have wanted it.
     pub(super) fn kept_gone(&mut self, rank: Rank, communicator: Option<u64>, fault: Fault, text: &str) {
         let has_gone = self.absence(rank).is_some();
         let (mut lost, mut unfinished): (Vec<Message>, Vec<Message>) = Default::default();
@@ -78,9 +84,13 @@ impl Hub {
             }
             true
         });
-        for message in lost.into_iter().filter(|message| !message.is_lost) {
-            self.free_message(&message);
-            self.fail_call(message.sender, &message.submit, fault, text);
+        for message in lost {
+            if fault.category == Category::RankFinished {
+                self.discard(&message);
+            } else if !message.is_lost {
+                self.free_message(&message);
+                self.fail_call(message.sender, &message.submit, fault, text);
+            }
         }
         for message in unfinished {
             self.free_message(&message);

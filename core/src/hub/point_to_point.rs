@@ -30,14 +30,18 @@ impl Hub {
             self.fail_call(rank, &submit, fault, &text);
             return Ok(());
         }
+        let is_ready = submit.call == CallCode::Rsend as u8;
         let mailbox = self.mail.entry((submit.communicator, dest)).or_default();
-        match mailbox.take_posted(rank, submit.tag) {
+        // Whoever waits in a matched probe has posted no receive.
+        let is_early = is_ready && !mailbox.has_receive(rank, submit.tag);
+        let posted = if is_early { None } else { mailbox.take_posted(rank, submit.tag) };
+        match posted {
             Some(posted) => {
                 self.forget_empty(submit.communicator, dest);
                 let message = Message { sender: rank, submit, payload, is_lost: false, since: self.now };
                 self.match_message(message, posted);
             }
-            None if submit.call == CallCode::Rsend as u8 => {
+            None if is_ready => {
                 self.forget_empty(submit.communicator, dest);
                 self.free_charge(rank, cost(&submit, payload.len()));
                 let text = format!(

@@ -37,7 +37,8 @@ impl Prefix {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum NameKind {
-    /// A group of ranks: two counts (`u32`), then the sources and the destinations (`u32` each).
+    /// A group of ranks: two counts (`u32`), then the sources and the destinations (`u32` each), and, if its calls are to be
+    /// counted apart from those of others with the same ranks, a label (`u32`).
     Group = 1,
     /// A user's operation: its version (`u32`), then its name.
     Operation = 2,
