@@ -12,7 +12,7 @@ use super::names::Groups;
 use super::operation::{Key, Operation, Phase, Plan, Presence};
 use super::peer::Life;
 use super::{Hub, Refusal, broken, scatter};
-use crate::communicator::{Color, SplitRequest, SplitResult};
+use crate::call::{Color, SplitRequest, SplitResult};
 use crate::error::{Category, Fault};
 use crate::rank::Rank;
 use crate::wire::{Complete, Layout, RankKind, Submit};
