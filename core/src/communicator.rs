@@ -288,26 +288,30 @@ pub trait Communicator {
         source: impl Into<Source>,
         receive_tag: impl Into<TagSelector>,
         receive: &'a mut [U],
-    ) -> Sendrecv<Self::Transfer<'a>> {
+    ) -> Sendrecv<Self::Transfer<'a>, Self::Error> {
         let receive = self.recv(source, receive_tag, receive);
-        Sendrecv { send: Some(self.send(dest, send_tag, send)), receive, status: None }
+        Sendrecv { send: self.send(dest, send_tag, send), receive, sent: None, received: None }
     }
 }
 
-/// A [`sendrecv`](Communicator::sendrecv) in progress: done when both halves are.
+/// A [`sendrecv`](Communicator::sendrecv) in progress: done when both halves are, whatever becomes of either.
 ///
 /// # Cancel safety
 ///
 /// Dropping it drops both halves.
 #[derive(Debug)]
 #[must_use = "it reports its result to whoever waits for it"]
-pub struct Sendrecv<T> {
-    send: Option<T>,
+pub struct Sendrecv<T, E> {
+    send: T,
     receive: T,
-    status: Option<Status>,
+    sent: Option<Result<(), E>>,
+    received: Option<Result<Status, E>>,
 }
 
-impl<T, E> Future for Sendrecv<T>
+// The error is never pinned.
+impl<T: Unpin, E> Unpin for Sendrecv<T, E> {}
+
+impl<T, E> Future for Sendrecv<T, E>
 where
     T: Future<Output = Result<Status, E>> + Unpin,
 {
@@ -315,20 +319,23 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if let Some(send) = &mut this.send
-            && let Poll::Ready(result) = Pin::new(send).poll(context)
+        if this.sent.is_none()
+            && let Poll::Ready(result) = Pin::new(&mut this.send).poll(context)
         {
-            this.send = None;
-            result?;
+            this.sent = Some(result.map(drop));
         }
-        if this.status.is_none()
+        if this.received.is_none()
             && let Poll::Ready(result) = Pin::new(&mut this.receive).poll(context)
         {
-            this.status = Some(result?);
+            this.received = Some(result);
         }
-        match (&this.send, this.status) {
-            (None, Some(status)) => Poll::Ready(Ok(status)),
-            _ => Poll::Pending,
+        // Who fails in one half has not given the other one up.
+        match (this.sent.take(), this.received.take()) {
+            (Some(sent), Some(received)) => Poll::Ready(sent.and(received)),
+            (sent, received) => {
+                (this.sent, this.received) = (sent, received);
+                Poll::Pending
+            }
         }
     }
 }

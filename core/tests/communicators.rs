@@ -2,6 +2,8 @@
 
 mod world;
 
+use std::time::Duration;
+
 use edgempi_core::request::{CommunicatorId, Receive};
 use edgempi_core::wire::RankKind;
 use edgempi_core::{
@@ -153,6 +155,8 @@ fn whoever_waits_on_a_communicator_that_another_has_freed_is_told() {
     assert!(!world.is_done(0, waiting));
     world.ask_on(1, places[1], free());
     world.settle();
+    assert!(!world.is_done(0, receiving), "it may send to itself");
+    world.wait(Duration::from_secs(2));
     for request in [waiting, receiving] {
         let (fault, text) = world.outcome(0, request).fault();
         assert_eq!((fault.category, fault.rank), (Category::RankFinished, Rank::new(1)));

@@ -89,7 +89,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             }
             _ if !greeted => None,
             // Only whoever asks is told.
-            Down::Report(_) => None,
+            Down::Snapshot(_) => None,
             Down::Ping(_) => {
                 self.pong = true;
                 Some(Incoming::Discard { len })

@@ -119,7 +119,8 @@ fn found(status: Status) -> Option<Status> {
 }
 
 /// A message that a [matched probe](Comm::mprobe) keeps until it is received (MPI 4.1, chapter 3.8.2). One that is dropped
-/// is lost; its sender goes on as if it had been received.
+/// is lost; its sender goes on as if it had been received. So is one that is still kept when this rank
+/// [finalizes](crate::World::finalize), whenever it is dropped.
 #[derive(Debug)]
 #[must_use = "a message that is dropped is lost"]
 pub struct Message {

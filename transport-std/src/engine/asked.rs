@@ -34,6 +34,11 @@ pub(crate) enum OwnedCall {
         destinations: Vec<Rank>,
         operation: Vec<u8>,
     },
+    /// A split of some ranks, who alone take part.
+    SplitAmong {
+        /// The group's name.
+        group: Vec<u8>,
+    },
 }
 
 impl OwnedCall {
@@ -54,17 +59,26 @@ impl OwnedCall {
         check_side(&sources, size, "source")?;
         check_side(&destinations, size, "destination")?;
         let is_all = |ranks: &[Rank]| ranks.iter().copied().eq((0..size).map(Rank::new));
-        // As the hub reads them: two counts, then the ranks; a version, then the name. All ranks are no group of their
-        // own: there, these calls are counted with the built-in ones, and so compared with them.
-        let group = if is_all(&sources) && is_all(&destinations) {
-            Vec::new()
-        } else {
-            let counts = [sources.len() as u32, destinations.len() as u32];
-            let ranks = sources.iter().chain(&destinations).map(|rank| rank.get());
-            counts.into_iter().chain(ranks).flat_map(u32::to_le_bytes).collect()
-        };
+        // All ranks are no group of their own: there, these calls are counted with the built-in ones, and so compared with
+        // them.
+        let is_whole = is_all(&sources) && is_all(&destinations);
+        let group = if is_whole { Vec::new() } else { group_name(&sources, &destinations, None) };
+        // As the hub reads it: a version, then the name.
         let operation = [&version.to_le_bytes(), name.as_bytes()].concat();
         Ok(Self::User { group, sources, destinations, operation })
+    }
+
+    /// A split among these ranks of a communicator, which others with another `label` never meet.
+    pub(crate) fn split_among(ranks: &[Rank], label: u32) -> Self {
+        Self::SplitAmong { group: group_name(ranks, ranks, Some(label)) }
+    }
+
+    /// The name of the group that makes it; empty if that is the whole communicator.
+    pub(super) fn group(&self) -> &[u8] {
+        match self {
+            Self::Builtin(_) => &[],
+            Self::User { group, .. } | Self::SplitAmong { group } => group,
+        }
     }
 
     /// The call for the endpoint, which needs no names.
@@ -75,8 +89,16 @@ impl OwnedCall {
                 let group = Group { sources: Ranks::List(sources), destinations: Ranks::List(destinations) };
                 Call::User { name: "", version: 0, group }
             }
+            Self::SplitAmong { .. } => Call::Split,
         }
     }
+}
+
+/// A group's name, as the hub reads it: two counts, the ranks, and a label if it has one.
+fn group_name(sources: &[Rank], destinations: &[Rank], label: Option<u32>) -> Vec<u8> {
+    let counts = [sources.len() as u32, destinations.len() as u32];
+    let ranks = sources.iter().chain(destinations).map(|rank| rank.get());
+    counts.into_iter().chain(ranks).chain(label).flat_map(u32::to_le_bytes).collect()
 }
 
 /// Whether the ranks on one side of a group are ranks of a communicator of `size`, each of them once.
@@ -96,13 +118,18 @@ fn check_side(ranks: &[Rank], size: u32, side: &str) -> Result<(), Error> {
     }
 }
 
-/// Whether the hub takes the names of a user's operation and its group.
-pub(super) fn check_names(group: &[u8], operation: &[u8]) -> Result<(), Error> {
+/// Whether the hub takes the name of a user's operation.
+pub(super) fn check_operation(operation: &[u8]) -> Result<(), Error> {
     // Behind its version.
     let len = operation.len().saturating_sub(size_of::<u32>());
     if len > MAX_OPERATION_LEN {
         return Err(Error::invalid(format!("an operation's name of {len} bytes; {MAX_OPERATION_LEN} are allowed")));
     }
+    Ok(())
+}
+
+/// Whether the hub takes the name of a group.
+pub(super) fn check_group(group: &[u8]) -> Result<(), Error> {
     if group.len() > MAX_BYTES / 2 {
         let (ranks, max) = (group.len() / size_of::<Rank>(), MAX_BYTES / 2 / size_of::<Rank>());
         return Err(Error::invalid(format!("a group with {ranks} sources and destinations; {max} are allowed")));

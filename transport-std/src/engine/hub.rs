@@ -1,21 +1,22 @@
 //! Drives a hub: its listener, its links, its work.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, Write};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use edgempi_core::Instant;
 use edgempi_core::hub::{self, Event, Hub, HubStatus, PeerId, Registry, Snapshot};
 use edgempi_core::payload::Pool;
-use tracing::level_filters::LevelFilter;
 
 use super::connection::Connection;
 use super::worker::Workers;
 use super::{Engine, FIRST_LINK_KEY, FIRST_LISTENER_KEY};
 use crate::codec::Fill;
 use crate::hub::Report;
-use crate::link::{Link, Listener, Watched, WatchedListener};
+use crate::link::{self, Link, Listener, Watched, WatchedListener};
+use crate::warning::warn;
 
 /// Bytes read from one link before another gets a turn.
 const QUOTA: usize = 256 * 1024;
@@ -33,16 +34,6 @@ const SWEPT: usize = 16;
 
 /// How long to wait when the system refuses connections, because too many files are open, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Tells people of something that they would miss. A program without a log has stderr.
-fn warn(text: &str) {
-    if LevelFilter::current() == LevelFilter::OFF {
-        // A stderr that nobody reads is no reason to stop.
-        let _ = writeln!(io::stderr().lock(), "edgempi: {text}");
-    } else {
-        tracing::warn!(target: HUB, "{text}");
-    }
-}
 
 /// Under which name the log tells of ranks.
 pub(super) const HUB: &str = "edgempi::hub";
@@ -72,6 +63,8 @@ pub(crate) struct HubDriver {
     report: Report,
     /// When the first rank came.
     begin: Option<Instant>,
+    /// Where somebody on this machine can ask how the world is, until people have been told.
+    untold_address: Option<SocketAddr>,
 }
 
 impl HubDriver {
@@ -82,6 +75,15 @@ impl HubDriver {
         listeners: Vec<Listener>,
     ) -> io::Result<Self> {
         let poller = engine.poller();
+        let untold_address = link::local_addr(&listeners).ok().map(|mut address| {
+            // Nobody can dial "every interface"; the loopback one is among them.
+            match address.ip() {
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+                IpAddr::V6(Ipv6Addr::UNSPECIFIED) => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+                IpAddr::V4(_) | IpAddr::V6(_) => {}
+            }
+            address
+        });
         let keys = FIRST_LISTENER_KEY..FIRST_LINK_KEY;
         let watched = listeners.into_iter().zip(keys);
         let listeners = watched.map(|(listener, key)| WatchedListener::new(listener, poller.clone(), key));
@@ -109,6 +111,7 @@ impl HubDriver {
             accept_again: None,
             report: Report::default(),
             begin: None,
+            untold_address,
         })
     }
 
@@ -282,10 +285,23 @@ impl HubDriver {
                     tracing::warn!(target: HUB, "rank {rank} has failed: {reason}");
                     self.report.failed.push((rank, reason));
                 }
-                Event::Slow { text } => warn(&text),
+                Event::Slow { text } => self.tell_slow(&text),
                 _ => {}
             }
             self.clock(now);
+        }
+    }
+
+    /// Tells of a call that takes long; with the first of them, how to learn more.
+    fn tell_slow(&mut self, text: &str) {
+        let tell = |text: &str| warn(text, |text| tracing::warn!(target: HUB, "{text}"));
+        tell(text);
+        if let Some(address) = self.untold_address.take() {
+            let world = match self.hub.config().world.as_str() {
+                "" => String::new(),
+                name => format!("EDGEMPI_WORLD={name} "),
+            };
+            tell(&format!("what all ranks do now is shown by: {world}edgempi hub --status {address}"));
         }
     }
 

@@ -10,7 +10,7 @@ use edgempi_core::request::{CallCode, NameIds, Parts, Slot, Submission};
 use edgempi_core::wire::{GoodbyeReason, Prefix};
 use edgempi_core::{Call, Category, Endpoint, Fault, Instant, Rank, RequestId, Status};
 
-use super::asked::{Asked, OwnedCall, check_names, invalid};
+use super::asked::{Asked, OwnedCall, check_group, check_operation, invalid};
 use super::held::{Called, Held};
 use super::names::Names;
 use super::payload::{Reason, Refused};
@@ -93,6 +93,8 @@ pub(crate) struct State {
     pub(crate) joined: Signal<Result<(), Error>>,
     pub(crate) ended: Signal<Result<(), Error>>,
     leaving: bool,
+    /// Whether the program has been told of a failure.
+    has_told_failure: bool,
     /// Whether all calls come from one thread, so that none comes while it waits.
     pub(crate) calls_from_one_thread: bool,
     resolutions: Vec<Resolution>,
@@ -131,6 +133,7 @@ impl State {
             joined: Signal::new(),
             ended: Signal::new(),
             leaving: false,
+            has_told_failure: false,
             calls_from_one_thread: false,
             resolutions: Vec::new(),
             dropped: Vec::new(),
@@ -138,6 +141,12 @@ impl State {
     }
 
     pub(crate) fn submit(&mut self, asked: Asked) -> Result<RequestId, Error> {
+        let result = self.try_submit(asked);
+        self.has_told_failure |= result.is_err();
+        result
+    }
+
+    fn try_submit(&mut self, asked: Asked) -> Result<RequestId, Error> {
         if let Some(error) = &self.lost {
             return Err(error.clone());
         }
@@ -147,11 +156,13 @@ impl State {
         let Asked { communicator, call, datatype, sent, receive, in_place, site, pending } = asked;
         let mut names = NameIds::default();
         (names.site, names.new.site) = self.names.sites.get(site);
-        if let OwnedCall::User { group, operation, .. } = &call {
-            check_names(group, operation)?;
-            if !group.is_empty() {
-                (names.group, names.new.group) = self.names.groups.get(group, group.len());
-            }
+        let group = call.group();
+        if !group.is_empty() {
+            check_group(group)?;
+            (names.group, names.new.group) = self.names.groups.get(group, group.len());
+        }
+        if let OwnedCall::User { operation, .. } = &call {
+            check_operation(operation)?;
             (names.operation, names.new.operation) = self.names.operations.get(operation, operation.len());
         }
         // Their callers have gone; a rank that waits for a message to be taken would wait for ever.
@@ -159,14 +170,11 @@ impl State {
         let plain = call.plain();
         let called = match &call {
             OwnedCall::Builtin(call) => Called::Builtin(*call),
+            OwnedCall::SplitAmong { .. } => Called::Builtin(Call::Split),
             OwnedCall::User { .. } => Called::User(names.operation),
         };
         let is_collective = CallCode::of(&plain).is_collective();
         let is_freed = matches!(plain, Call::Free);
-        let group = match &call {
-            OwnedCall::User { group, .. } => group.as_slice(),
-            OwnedCall::Builtin(_) => &[],
-        };
         let n = if is_collective { self.names.started(communicator.id, group) } else { 0 };
         let submission = Submission::new(communicator, &plain, datatype, sent, receive, in_place, names, n)
             .map_err(|fault| invalid(fault, &plain, datatype, communicator))?
@@ -196,15 +204,15 @@ impl State {
                 buffers.site = (self.site_text)(site);
                 self.names.sites.give(site, names.site);
             }
-            if let OwnedCall::User { group, operation, .. } = call {
-                if names.new.group {
-                    buffers.group.clone_from(&group);
-                    self.names.groups.give(group, buffers.group.len(), names.group);
-                }
-                if names.new.operation {
-                    buffers.operation.clone_from(&operation);
-                    self.names.operations.give(operation, buffers.operation.len(), names.operation);
-                }
+            if names.new.group {
+                buffers.group = group.to_vec();
+                self.names.groups.give(group.to_vec(), group.len(), names.group);
+            }
+            if let OwnedCall::User { operation, .. } = call
+                && names.new.operation
+            {
+                buffers.operation.clone_from(&operation);
+                self.names.operations.give(operation, buffers.operation.len(), names.operation);
             }
         }
         if self.requests.len() <= id.index() {
@@ -404,7 +412,13 @@ impl State {
 
     /// Resolves a request as soon as the state is unlocked.
     pub(crate) fn resolve(&mut self, pending: Arc<Pending>, outcome: Result<Status, Error>) {
+        self.has_told_failure |= outcome.is_err();
         self.resolutions.push(Resolution::Request(pending, outcome));
+    }
+
+    /// Whether the program has had a reason to give up.
+    pub(crate) fn has_told_failure(&self) -> bool {
+        self.has_told_failure || self.is_lost()
     }
 
     pub(crate) fn is_lost(&self) -> bool {
