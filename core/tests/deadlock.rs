@@ -85,6 +85,25 @@ fn a_send_that_nobody_receives_and_a_collective_that_its_sender_does_not_reach()
 }
 
 #[test]
+fn who_waits_for_a_rank_of_a_cycle_is_told_its_own_wait_and_the_cycle() {
+    let mut world = world(4);
+    let requests =
+        [(0, 1), (1, 0), (2, 0), (3, 2)].map(|(rank, source)| block(&mut world, rank, recv(source as u32, 5, 8)));
+    world.wait(MOMENT);
+    let cycle = "rank 0 waits in recv(from rank 1, tag 5) at zero.rs:10:3 for rank 1; \
+                 rank 1 waits in recv(from rank 0, tag 5) at one.rs:20:3 for rank 0";
+    let outside = [
+        "rank 2 waits in recv(from rank 0, tag 5) at two.rs:30:3 for rank 0; ",
+        "rank 3 waits in recv(from rank 2, tag 5) at three.rs:40:3 for rank 2; ",
+    ];
+    for (rank, own) in ["", "", outside[0], outside[1]].into_iter().enumerate() {
+        let text = told(&world, rank, requests[rank]);
+        assert_eq!(text, format!("ranks wait for each other for ever: {own}{cycle}"));
+    }
+    world.assert_usable();
+}
+
+#[test]
 fn who_waits_for_itself_is_told_so() {
     let mut world = world(2);
     let request = block(&mut world, 0, send(0, 1, large()));

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use edgempi_core::endpoint::Config;
 use edgempi_core::hub::{self, Event, Registry};
+use edgempi_core::request::Receive;
 use edgempi_core::wire::GoodbyeReason;
 use edgempi_core::{Call, Datatype, Rank, ReduceOp, Source, Tag, TagSelector};
-use world::{Ask, World, ask, barrier, recv, send, without_bytes};
+use world::{Ask, World, ask, barrier, bcast, recv, send, without_bytes};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -71,6 +72,41 @@ fn a_collective_names_who_is_missing_and_what_they_did_last() {
          (last seen in barrier at main.rs:9:1, finished 62 s ago)",
     ];
     assert_eq!(told, expected);
+}
+
+#[test]
+fn a_collective_is_told_with_the_place_of_one_who_waits_in_it() {
+    let mut world = world(2);
+    world.ask(1, allreduce());
+    world.wait(60 * SECOND);
+    let told = lines(&mut world);
+    let [line] = told.as_slice() else { panic!("{told:?}") };
+    let expected = "allreduce(SUM, 100 x f32) at main.rs:12:5 has waited 60 s: 1 of 2 have come; missing 0 (";
+    assert!(line.starts_with(expected), "{line}");
+}
+
+#[test]
+fn a_collective_of_which_all_who_came_have_their_answers_is_not_told_of() {
+    let mut world = world(3);
+    let request = world.ask(0, bcast(0, 0, vec![1; 5]));
+    world.wait(200 * SECOND);
+    assert!(world.is_done(0, request));
+    assert_eq!(lines(&mut world), Vec::<String>::new());
+    world.ask(2, bcast(2, 0, vec![0; 5]));
+    world.wait(200 * SECOND);
+    assert_eq!(lines(&mut world), Vec::<String>::new());
+}
+
+#[test]
+fn a_probe_that_waits_is_told_of() {
+    let mut world = world(2);
+    let (source, tag) = (Source::Rank(Rank::new(1)), TagSelector::Tag(Tag(5)));
+    world.ask(0, without_bytes(Call::Probe { source, tag, wait: true }));
+    world.wait(60 * SECOND);
+    let told = lines(&mut world);
+    let [line] = told.as_slice() else { panic!("{told:?}") };
+    let expected = "rank 0 has waited 60 s in probe(from rank 1, tag 5) at main.rs:12:5 for rank 1 (";
+    assert!(line.starts_with(expected), "{line}");
 }
 
 #[test]
@@ -210,6 +246,24 @@ fn a_send_that_a_matched_probe_keeps_is_told_of() {
 }
 
 #[test]
+fn who_waits_for_a_rank_of_a_suspected_cycle_is_no_part_of_it() {
+    let mut world = world(3);
+    for (rank, source) in [(0, 1), (1, 2), (2, 1)] {
+        world.ask(rank, recv(source, 5, 8));
+    }
+    world.wait(60 * SECOND);
+    let told = lines(&mut world);
+    let suspicion = told[0].as_str();
+    assert!(
+        suspicion.starts_with(
+            "this may be a deadlock: rank 1 has waited 60 s in recv(from rank 2, tag 5) at main.rs:12:5 for rank 2; \
+             rank 2 has waited 60 s in recv(from rank 1, tag 5) at main.rs:12:5 for rank 1 ("
+        ),
+        "{told:#?}"
+    );
+}
+
+#[test]
 fn a_message_that_its_sender_is_done_with_may_wait_for_as_long_as_it_likes() {
     let mut world = world(2);
     world.ask(0, send(1, 5, "x"));
@@ -256,6 +310,41 @@ fn ranks_that_stream_are_told_with_how_much_they_have_sent() {
     let [line] = told.as_slice() else { panic!("{told:?}") };
     assert!(line.starts_with("allreduce(BOR, 4096 x u8) has waited 60 s: 2 of 2 have come; waiting for "), "{line}");
     assert!(line.contains("1 (") && line.ends_with("% sent)"), "{line}");
+}
+
+#[test]
+fn who_has_sent_everything_is_not_waited_for() {
+    let mut config = hub::Config::new(3);
+    (config.queue_size, config.window) = (1024, 1024);
+    let mut world = World::with(config, Registry::new(), |_, config| {
+        (config.max_payload, config.max_silence) = (1024, Duration::ZERO);
+    });
+    for (rank, len) in [(0, 10), (1, 100), (2, 4096)] {
+        let receive = if rank == 0 { Receive::AtMost(10_000) } else { Receive::Exactly(0) };
+        world.ask(rank, Ask { receive, ..ask(Call::Gatherv { root: Rank::new(0) }, vec![rank as u8; len], 0) });
+    }
+    while world.hub.status().windows == 0 {
+        world.step();
+    }
+    world.nodes[2].stalled = true;
+    world.wait(60 * SECOND);
+    let told = lines(&mut world);
+    let [line] = told.as_slice() else { panic!("{told:?}") };
+    assert!(line.starts_with("gatherv(root 0, u8) has waited 60 s: 3 of 3 have come; waiting for 2 ("), "{line}");
+    assert!(line.ends_with(" % sent)") && !line.contains("100 %"), "{line}");
+}
+
+#[test]
+fn lines_that_nobody_takes_do_not_pile_up() {
+    let mut config = hub::Config::new(2);
+    config.slow = Some(SECOND);
+    let mut world = World::with(config, Registry::new(), |_, _| {});
+    for tag in 0..200 {
+        world.ask(0, recv(1, tag, 8));
+        world.wait(SECOND);
+    }
+    let told = lines(&mut world).len();
+    assert!((8..50).contains(&told), "{told}");
 }
 
 #[test]

@@ -86,6 +86,22 @@ fn a_world_that_is_stuck_is_told_rank_by_rank() {
 }
 
 #[test]
+fn what_a_hub_says_is_printed_whatever_its_numbers_are() {
+    let mut world = World::new(2);
+    world.ask(0, recv(1, 7, 8));
+    world.ask(1, barrier());
+    world.settle();
+    let (mut snapshot, _) = snapshot(&mut world);
+    (snapshot.size, snapshot.here, snapshot.ranks_left_out) = (u32::MAX, u32::MAX, u32::MAX);
+    (snapshot.operations_left_out, snapshot.unmatched_left_out) = (u64::MAX, u64::MAX);
+    snapshot.ranks[0].silent_ms = u64::MAX;
+    (snapshot.operations[0].ms, snapshot.unmatched[0].ms) = (u64::MAX, u64::MAX);
+    let text = snapshot.to_string();
+    assert!(text.contains(&format!("operations in flight: {}\n", u64::MAX)), "{text}");
+    assert!(text.contains(&format!("  and {} more sends and receives\n", u64::MAX)), "{text}");
+}
+
+#[test]
 fn who_names_another_world_is_turned_away() {
     let mut config = hub::Config::new(2);
     config.world = "this".into();

@@ -127,7 +127,10 @@ impl Inquiry {
                 let text = format!("its snapshots have version {}, this edgempi reads version {ours}", piece.version);
                 Err(io::Error::other(text))
             }
-            Some(Down::Snapshot(_)) => {
+            Some(Down::Snapshot(piece)) => {
+                if piece.offset as usize != self.said.len() {
+                    return Err(io::Error::other("its snapshot does not come in order"));
+                }
                 self.said.extend(payload);
                 Ok(None)
             }

@@ -366,6 +366,7 @@ fn text(text: &str) -> String {
     cut(text, MAX_TEXT).into()
 }
 
+// Whoever asks prints what it was told, whatever the numbers are.
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -381,12 +382,20 @@ impl fmt::Display for Snapshot {
             writeln!(f, "  {rank}")?;
         }
         left_out(f, self.ranks_left_out.into(), "ranks")?;
-        writeln!(f, "operations in flight: {}", self.operations.len() as u64 + self.operations_left_out)?;
+        writeln!(
+            f,
+            "operations in flight: {}",
+            (self.operations.len() as u64).saturating_add(self.operations_left_out)
+        )?;
         for operation in &self.operations {
             writeln!(f, "  {operation}")?;
         }
         left_out(f, self.operations_left_out, "operations")?;
-        writeln!(f, "unmatched sends and receives: {}", self.unmatched.len() as u64 + self.unmatched_left_out)?;
+        writeln!(
+            f,
+            "unmatched sends and receives: {}",
+            (self.unmatched.len() as u64).saturating_add(self.unmatched_left_out)
+        )?;
         for one in &self.unmatched {
             writeln!(f, "  rank {}: {}, for {}", one.rank, one.call, time(one.ms))?;
         }
