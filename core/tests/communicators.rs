@@ -181,7 +181,7 @@ fn of_the_messages_that_a_rank_keeps_only_those_of_a_communicator_that_it_frees_
             from,
             ask(Call::Ssend { dest: Rank::new(1), tag }, vec![7; 3], Receive::Exactly(0)),
         ));
-        let keep = Call::Mprobe { source, tag: TagSelector::Tag(tag), wait: true, message: number };
+        let keep = Call::Mprobe { source, tag: TagSelector::Tag(tag), message: number };
         let probe = world.ask_on(1, to, Ask { parts: vec![], ..ask(keep, vec![], Receive::Exactly(0)) });
         world.settle();
         assert!(world.is_done(1, probe));
@@ -190,7 +190,7 @@ fn of_the_messages_that_a_rank_keeps_only_those_of_a_communicator_that_it_frees_
     world.settle();
     assert_eq!(world.outcome(0, sends[1]).fault().0.category, Category::RankFinished);
     assert!(!world.is_done(0, sends[0]));
-    let receive = Call::Mrecv { message: 1, discard: false };
+    let receive = Call::Mrecv { message: 1 };
     let receive = world.ask(1, Ask { parts: vec![], ..ask(receive, vec![], Receive::AtMost(9)) });
     world.settle();
     assert_eq!(world.outcome(1, receive).bytes(), [7; 3]);
