@@ -344,6 +344,26 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         self.event.take()
     }
 
+    /// As [`poll_event`](Self::poll_event), for a driver that keeps a result beside the slot until somebody takes it: the
+    /// slot of a request that has ended stays taken until [`free`](Self::free).
+    ///
+    /// The value returned may change after: `handle_frame`.
+    #[must_use]
+    pub fn poll_event_keeping(&mut self) -> Option<Event> {
+        self.finished = None;
+        self.event.take()
+    }
+
+    /// Nobody needs the slot of this request any more, if it has ended and its event has been taken.
+    pub fn free(&mut self, request: RequestId) {
+        let index = request.index() as u16;
+        let Some(slot) = self.slot_mut(index) else { return };
+        let has_ended = slot.generation == request.generation() && slot.state == State::Finished;
+        if has_ended && self.finished != Some(index) {
+            self.release(index);
+        }
+    }
+
     /// Whether Welcome has come and the link is up.
     pub fn is_joined(&self) -> bool {
         matches!(self.phase, Phase::Joined)
