@@ -46,14 +46,23 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// What tests say, and examples, which tests run; without comments, imports, texts and white space.
+/// What tests say, and examples, which tests run.
 fn tests() -> String {
+    said_in(&["tests", "transport-std/tests", "examples"])
+        + &said(&workspace().join("transport-std/src/request/tests.rs"))
+}
+
+/// What the Rust files of these folders say; without comments, imports, texts and white space.
+fn said_in(folders: &[&str]) -> String {
     let mut files = Vec::new();
-    for folder in ["tests", "transport-std/tests", "examples"] {
+    for folder in folders {
         sources(&workspace().join(folder), &mut files);
     }
-    files.push(workspace().join("transport-std/src/request/tests.rs"));
-    files.iter().map(|file| bare(&fs::read_to_string(file).unwrap())).collect()
+    files.iter().map(|file| said(file)).collect()
+}
+
+fn said(file: &Path) -> String {
+    bare(&fs::read_to_string(file).unwrap())
 }
 
 fn bare(source: &str) -> String {
@@ -117,6 +126,17 @@ fn every_call_in_the_table_is_made_by_a_test() {
         untested.extend(links(row.ours).filter(|link| !is_tested(&tests, link)).map(|link| (row.mpi, link)));
     }
     assert!(untested.is_empty(), "no test makes these calls: {untested:#?}");
+}
+
+#[test]
+fn every_call_in_the_table_is_made_over_every_link() {
+    // Worlds over each link are made in that file.
+    let conformance = said_in(&["tests/conformance"]) + &said(&workspace().join("tests/links.rs"));
+    let mut missing = Vec::new();
+    for row in &rows() {
+        missing.extend(links(row.ours).filter(|link| !is_tested(&conformance, link)).map(|link| (row.mpi, link)));
+    }
+    assert!(missing.is_empty(), "the conformance suite of the links does not make these calls: {missing:#?}");
 }
 
 #[test]

@@ -275,7 +275,6 @@ mod engine;
 mod error;
 mod group;
 pub mod hub;
-mod inquiry;
 pub mod link;
 mod membership;
 pub mod mpi;
@@ -285,8 +284,10 @@ pub mod performance;
 mod request;
 mod signal;
 pub mod sim;
+mod snapshot;
 mod sync;
 mod topology;
+mod warning;
 mod world;
 
 /// The programs in README.md, compiled and run by the documentation tests.

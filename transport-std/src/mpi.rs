@@ -63,7 +63,7 @@
 //! | `MPI_Bcast`, `MPI_Ibcast` | [`Comm::bcast`], [`Comm::bcast_in_place`], [`Objects::bcast`] | who does not know the length takes that of objects; another length is [`Error::Truncated`] |
 //! | `MPI_Gather`, `MPI_Igather` | [`Comm::gather`], [`Comm::gather_in_place`], [`Comm::gather_reusing`], [`Objects::gather`] | |
 //! | `MPI_Gatherv`, `MPI_Igatherv` | [`Comm::gatherv`] | a vector for each rank: no counts, no displacements |
-//! | `MPI_Scatter`, `MPI_Iscatter` | [`Comm::scatter`], [`Comm::scatter_in_place`], [`Comm::scatter_reusing`], [`Objects::scatter`] | |
+//! | `MPI_Scatter`, `MPI_Iscatter` | [`Comm::scatter`], [`Comm::scatter_in_place`], [`Comm::scatter_reusing`], [`Objects::scatter`] | who is not the root gives `None`: MPI ignores what it gives, here it is an error |
 //! | `MPI_Scatterv`, `MPI_Iscatterv` | [`Comm::scatterv`] | a vector for each rank; receivers need not know its length |
 //! | `MPI_Allgather`, `MPI_Iallgather` | [`Comm::allgather`], [`Comm::allgather_in_place`], [`Comm::allgather_reusing`], [`Objects::allgather`] | |
 //! | `MPI_Allgatherv`, `MPI_Iallgatherv` | [`Comm::allgatherv`] | a vector for each rank |

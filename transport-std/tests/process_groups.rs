@@ -419,3 +419,28 @@ fn virtual_ranks_make_groups_of_their_own() {
     let values = simulation.run(program).expect("it comes to its end").into_values().expect("all are well");
     assert_eq!(values, [6, 4, 6, 4, 6].map(|sum| vec![sum]));
 }
+
+#[test]
+fn what_waits_on_a_communicator_ends_although_its_handles_are_gone() -> Result<(), Error> {
+    on_all(2, |world| {
+        let (comm, other) = (world.comm(), 1 - world.rank().get());
+        let part = comm.dup().wait()?;
+        if world.rank() == 0 {
+            let (receive, probe) = (part.recv::<u8>(other, 1), part.probe(other, 2));
+            drop(part);
+            // The hub has heard of it.
+            comm.barrier().wait()?;
+            assert_eq!(receive.wait()?.0, [7]);
+            assert_eq!(probe.wait()?.tag.0, 2);
+        } else {
+            comm.barrier().wait()?;
+            part.send(0, 1, [7u8]).wait()?;
+            part.send(0, 2, [8u8]).wait()?;
+            // Nothing keeps it there any more.
+            let error = part.recv::<u8>(0, 3).wait().expect_err("rank 0 has freed it");
+            assert!(matches!(error, Error::RankFinished { rank, .. } if rank == 0), "{error:?}");
+        }
+        Ok(())
+    })?;
+    Ok(())
+}

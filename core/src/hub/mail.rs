@@ -171,19 +171,25 @@ impl Mailbox {
     }
 
     /// Takes a receive or a probe back.
-    pub(super) fn remove_posted(&mut self, source: Source, tag: TagSelector, order: Order, is_probe: bool) {
+    pub(super) fn remove_posted(
+        &mut self,
+        source: Source,
+        tag: TagSelector,
+        order: Order,
+        is_probe: bool,
+    ) -> Option<Posted> {
         let waiting = if is_probe { &mut self.probes } else { &mut self.posted };
-        waiting.remove(&(source, tag, order));
+        waiting.remove(&(source, tag, order))
     }
 
-    /// All that waits here: the messages, then receives and probes, each with what it asks for.
+    /// All that waits here: the messages, then receives and probes, each with whom it asks.
     pub(super) fn messages(&self) -> impl ExactSizeIterator<Item = &Message> {
         self.unexpected.values()
     }
 
-    pub(super) fn receives(&self) -> impl Iterator<Item = (Source, TagSelector, &Posted)> {
+    pub(super) fn receives(&self) -> impl Iterator<Item = (Source, &Posted)> {
         let waiting = self.posted.iter().chain(&self.probes);
-        waiting.map(|((source, tag, _), posted)| (*source, *tag, posted))
+        waiting.map(|((source, ..), posted)| (*source, posted))
     }
 
     /// How many receives and probes wait.
@@ -216,10 +222,17 @@ impl Mailbox {
     }
 
     /// Takes out the receives and probes that only `hopeless` senders could have served.
-    pub(super) fn take_unservable(&mut self, hopeless: impl Fn(Source) -> bool) -> Vec<Posted> {
+    pub(super) fn take_unservable(&mut self, hopeless: impl Fn(Source, &Posted) -> bool) -> Vec<Posted> {
         let waiting = [&mut self.posted, &mut self.probes];
-        let taken = waiting.into_iter().flat_map(|waiting| waiting.extract_if(.., |(source, ..), _| hopeless(*source)));
+        let taken = waiting
+            .into_iter()
+            .flat_map(|waiting| waiting.extract_if(.., |(source, ..), posted| hopeless(*source, posted)));
         taken.map(|(_, posted)| posted).collect()
+    }
+
+    /// Whether some receive or probe takes a message from any rank.
+    pub(super) fn waits_for_anybody(&self) -> bool {
+        self.posted.keys().chain(self.probes.keys()).any(|(source, ..)| *source == Source::Any)
     }
 
     /// Takes out everything; nobody asks for what is lost any more.

@@ -46,7 +46,7 @@ impl Comm {
     /// (MPI 4.1, chapter 7.4.2). `None` instead of a colour, MPI's `UNDEFINED`, gives `None`.
     ///
     /// Operations on different communicators never meet. A communicator is freed when its last handle is dropped on
-    /// every rank.
+    /// every rank, and with it every request that was started there.
     ///
     /// ```
     /// # let worlds = edgempi::local(3)?;

@@ -113,10 +113,24 @@ impl Comm {
         let asked =
             Asked { communicator: self.id, call, datatype, sent, receive, in_place, site, pending: pending.clone() };
         match self.engine.submit(asked) {
-            Ok(id) => Request::started(self.engine.clone(), pending, id, on_drop, finish),
-            Err(error) => Request::refused(error),
+            Ok(id) => {
+                // A communicator that is freed gives up what this rank waits for: not before it has come.
+                let kept = self.details.clone();
+                Request::started(self.engine.clone(), pending, id, on_drop, move |completion| {
+                    let result = finish(completion);
+                    drop(kept);
+                    result
+                })
+            }
+            Err(error) => Request::ready(Err(error.at(site))),
         }
     }
+}
+
+/// Why a rank that is not the root may give nothing to a call in which only the root gives. MPI ignores what others give,
+/// which hides a wrong root.
+fn given_beside_root(call: &str, rank: Rank, root: Rank) -> Error {
+    Error::invalid(format!("rank {rank} gives data to a {call} whose root is rank {root}: all but the root give None"))
 }
 
 /// The elements of a result.

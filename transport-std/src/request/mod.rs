@@ -11,6 +11,7 @@ mod wait;
 
 use std::fmt;
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -93,8 +94,9 @@ pub struct Request<'a, T> {
 }
 
 impl<'a, T> Request<'a, T> {
+    #[track_caller]
     pub(crate) fn refused(error: Error) -> Self {
-        Self::ready(Err(error))
+        Self::ready(Err(error.at(Location::caller())))
     }
 
     /// Whether it could not be started.
