@@ -75,9 +75,9 @@ fn a_long_message_that_its_sender_cancels_can_be_discarded() {
 fn a_message_that_is_discarded_is_received_and_leaves_nothing() {
     let mut world = small();
     let sending = kept(&mut world, ssend(300));
-    let discarding = world.ask(1, discard());
+    let discarded = world.ask(1, discard());
     world.settle();
-    assert!(world.is_done(1, discarding));
+    assert!(world.is_done(1, discarded));
     assert_eq!(world.outcome(0, sending).bytes(), b"");
     world.assert_usable();
 }

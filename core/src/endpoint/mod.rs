@@ -263,13 +263,12 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         let too_many = Fault::of_size(Category::TooManyRequests, self.capacity() as u64 + 1, self.capacity() as u64);
         let index = self.pop_free().ok_or(too_many)?;
         let slot = self.slot_mut(index).ok_or(too_many)?;
-        let generation = slot.generation;
-        let Submission { asked, names: marks } = *submission;
-        *slot = Slot { generation, state: State::Queued, marks, asked, ..Slot::FREE };
+        (slot.state, slot.marks, slot.asked) = (State::Queued, submission.names, submission.asked);
+        let request = RequestId::new(index, slot.generation);
         self.open += 1;
         self.unsettled += 1;
         self.push_ready(index);
-        Ok(RequestId::new(index, generation))
+        Ok(request)
     }
 
     /// Gives a request up: its bytes are discarded from now on, and the hub is told. Its slot is free again once
