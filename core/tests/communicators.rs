@@ -9,7 +9,7 @@ use edgempi_core::wire::RankKind;
 use edgempi_core::{
     Call, Category, Color, Datatype, Rank, ReduceOp, Source, SplitRequest, SplitResult, Tag, TagSelector, hub,
 };
-use world::{Ask, World};
+use world::{Ask, Outcome, World};
 
 const WORLD: u64 = 0;
 
@@ -168,7 +168,7 @@ fn whoever_waits_on_a_communicator_that_another_has_freed_is_told() {
 }
 
 #[test]
-fn of_the_messages_that_a_rank_keeps_only_those_of_a_communicator_that_it_frees_are_let_go_of() {
+fn of_the_messages_that_a_rank_keeps_only_those_of_a_communicator_that_it_frees_are_let_go() {
     let mut world = World::new(2);
     let places = split_world(&mut world, |_| (Some(0), 0));
     let all = CommunicatorId { id: WORLD, rank: Rank::new(0), size: 2 };
@@ -188,8 +188,7 @@ fn of_the_messages_that_a_rank_keeps_only_those_of_a_communicator_that_it_frees_
     }
     world.ask_on(1, places[1], free());
     world.settle();
-    // Its sender goes on, as if it had been received and thrown away.
-    assert_eq!(world.outcome(0, sends[1]).bytes(), b"");
+    assert!(matches!(world.outcome(0, sends[1]), Outcome::Done { .. }), "a probe had taken it");
     assert!(!world.is_done(0, sends[0]));
     let receive = Call::Mrecv { message: 1 };
     let receive = world.ask(1, Ask { parts: vec![], ..ask(receive, vec![], Receive::AtMost(9)) });
