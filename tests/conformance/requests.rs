@@ -19,16 +19,20 @@ fn len(tag: u32) -> usize {
     LENS[tag as usize % 2]
 }
 
+type Received = (Vec<u32>, Status);
+/// Gets the results of all of these, with their places.
+type Collect = fn(Vec<Request<'_, Received>>) -> Vec<(usize, Received)>;
+
 /// Runs a round of messages around the ring whose sends are started in another order than the receives, and checks that
 /// what `collect` makes of the receives is each of them once.
-fn ring(link: Link, collect: fn(Vec<Request<'_, (Vec<u32>, Status)>>) -> Vec<(usize, Vec<u32>, Status)>) {
+fn ring(link: Link, collect: Collect) {
     on_ranks(plain(link, SIZE), |world| {
         let (comm, (next, previous)) = (world.comm(), neighbours(world));
         let receives: Vec<_> = (0..COUNT).map(|tag| comm.recv::<u32>(previous, tag)).collect();
         // The last first.
         let sends: Vec<_> = (0..COUNT).rev().map(|tag| comm.send(next, tag, vec![tag; len(tag)])).collect();
         let mut ended = Vec::new();
-        for (index, came, status) in collect(receives) {
+        for (index, (came, status)) in collect(receives) {
             let tag = index as u32;
             assert!(status.tag == tag && status.source == previous && came == vec![tag; len(tag)]);
             ended.push(tag);
@@ -42,17 +46,16 @@ fn ring(link: Link, collect: fn(Vec<Request<'_, (Vec<u32>, Status)>>) -> Vec<(us
 
 pub fn all_are_waited_for_and_tested(link: Link) {
     ring(link, |mut requests| {
-        let later = requests.split_off(COUNT as usize / 2);
+        let mut tested = requests.split_off(COUNT as usize / 2);
         let first = wait_all(requests).wait().unwrap();
-        let mut later = later;
         let later = loop {
-            match test_all(&mut later) {
+            match test_all(&mut tested) {
                 Some(results) => break results.unwrap(),
                 None => thread::yield_now(),
             }
         };
         assert!(test_all::<()>(&mut []).is_some_and(|none| none.unwrap().is_empty()));
-        first.into_iter().chain(later).enumerate().map(|(index, (came, status))| (index, came, status)).collect()
+        first.into_iter().chain(later).enumerate().collect()
     });
 }
 
@@ -63,10 +66,12 @@ pub fn any_is_waited_for_and_tested(link: Link) {
             // A look, or a wait, in turns.
             let found =
                 if ended.len().is_multiple_of(2) { wait_any(&mut requests).wait() } else { test_any(&mut requests) };
-            let Some((index, result)) = found else { continue };
+            let Some((index, result)) = found else {
+                thread::yield_now();
+                continue;
+            };
             assert!(!requests[index].is_active());
-            let (came, status) = result.unwrap();
-            ended.push((index, came, status));
+            ended.push((index, result.unwrap()));
         }
         assert!(wait_any(&mut requests).wait().is_none() && test_any(&mut requests).is_none());
         ended
@@ -81,9 +86,9 @@ pub fn some_are_waited_for_and_tested(link: Link) {
             let found = if waits { wait_some(&mut requests).wait() } else { test_some(&mut requests) };
             assert!(!waits || !found.is_empty());
             waits = !waits;
+            thread::yield_now();
             for (index, result) in found {
-                let (came, status) = result.unwrap();
-                ended.push((index, came, status));
+                ended.push((index, result.unwrap()));
             }
         }
         assert!(wait_some(&mut requests).wait().is_empty() && test_some(&mut requests).is_empty());
