@@ -15,7 +15,8 @@ use edgempi_tests::links::{Relayed, RelayedLink};
 use edgempi_tests::relay::{LONG, Relay, Way};
 
 use super::data::{are_from, are_from_all, elements, to_all, zeros};
-use super::{LENS, rank_and_size};
+use super::operations::{LONGEST, MEDIAN, operations};
+use super::{LENS, neighbours, rank_and_size};
 
 const SIZE: u32 = 3;
 /// The rank whose connection is cut.
@@ -37,7 +38,7 @@ fn assert_failed<T: Debug>(result: Result<T, Error>) {
 /// nothing any more, and the others have each other.
 fn cut_one(link: RelayedLink, be_cut: impl FnOnce(&World, &Relay) + Send, survive: impl Fn(&World, &Relay) + Sync) {
     let _watchdog = Watchdog::start();
-    let Relayed { mut worlds, relays } = link(SIZE, &Config::new(), &Registry::new());
+    let Relayed { mut worlds, relays } = link(SIZE, &Config::new(), &operations());
     let (cut, relay) = (worlds.pop().expect("there are several"), relays.last().expect("the last rank has one"));
     let survive = &survive;
     thread::scope(|scope| {
@@ -212,12 +213,13 @@ pub fn what_came_before_the_cut_stays(link: RelayedLink) {
 type Exchange = fn(&World, usize) -> Result<bool, Error>;
 
 /// Needs what the last rank gives, everywhere.
-const UP: [Exchange; 8] = [
+const UP: [Exchange; 11] = [
     |world, len| {
         let (comm, rank) = (world.comm(), world.rank().get());
         if rank == CUT {
             let sends = [0, 1].map(|to| comm.ssend(to, 1, elements::<u8>(CUT, to, len)));
-            return wait_all(sends).wait().map(|_| true);
+            // They are done when they have been matched, though not all of them has left.
+            return wait_all(sends).wait().and_then(|_| comm.barrier().wait()).map(|()| true);
         }
         comm.recv::<u8>(CUT, 1).wait().map(|(came, _)| came.len() == len && are_from(CUT, rank, &came))
     },
@@ -261,6 +263,22 @@ const UP: [Exchange; 8] = [
         let text = |from: u32| from.to_string().repeat(len);
         let came = world.comm().objects().allgather(&text(world.rank().get())).wait()?;
         Ok((0..).zip(came).all(|(from, came)| came == text(from)))
+    },
+    |world, len| {
+        let median = world.comm().fold_all(MEDIAN, vec![world.rank().get(); len / 4]).wait()?;
+        Ok(median == vec![SIZE / 2; len / 4])
+    },
+    |world, len| {
+        let word = "*".repeat(len + world.rank().index());
+        let longest = world.comm().objects().allreduce(word, LONGEST).wait()?;
+        Ok(longest == "*".repeat(len + CUT as usize))
+    },
+    |world, len| {
+        let (next, previous) = neighbours(world);
+        let ring = world.comm().dist_graph_adjacent(&[previous, next], &[next, previous]).wait()?;
+        let came = ring.neighbor_allgather(elements::<u8>(world.rank().get(), 0, len)).wait()?;
+        let [Some(first), Some(second)] = &came[..] else { return Ok(false) };
+        Ok(are_from(previous, 0, first) && are_from(next, 0, second))
     },
 ];
 

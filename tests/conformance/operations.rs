@@ -13,8 +13,8 @@ use super::{LENS, assert_usable, rank_and_size};
 const SIZE: u32 = 5;
 
 const WEIGHTED_MEAN: Named = Named::new("weighted mean");
-const MEDIAN: Named = Named::new("median").version(3);
-const LONGEST: Named = Named::new("longest");
+pub const MEDIAN: Named = Named::new("median").version(3);
+pub const LONGEST: Named = Named::new("longest");
 
 /// What a destination gets.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -66,7 +66,8 @@ fn join(call: Applied<'_, usize>, inputs: Vec<(Rank, String)>) -> Result<Vec<(Ra
     Ok(call.destinations.iter().map(|rank| (*rank, joined(*rank))).collect())
 }
 
-fn operations() -> Registry {
+/// A hub's half of all of these.
+pub fn operations() -> Registry {
     let mut operations = Registry::new();
     let add = |[value, weight]: [f32; 2], [other, more]: [f32; 2]| [value + other, weight + more];
     operations.insert_fold_fn(WEIGHTED_MEAN.name, 1, add, |[value, weight]| [value / weight, weight]);

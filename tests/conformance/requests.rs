@@ -2,8 +2,9 @@
 
 use std::thread;
 
+use edgempi::hub::Registry;
 use edgempi::{
-    Error, Max, Request, Status, Sum, block_on, test_all, test_any, test_some, wait_all, wait_any, wait_some,
+    Config, Error, Max, Request, Status, Sum, block_on, test_all, test_any, test_some, wait_all, wait_any, wait_some,
 };
 use edgempi_tests::links::Link;
 use edgempi_tests::on_ranks;
@@ -187,7 +188,9 @@ pub fn a_receive_that_is_cancelled_takes_its_message_or_leaves_it(link: Link) {
 }
 
 pub fn a_send_that_is_cancelled_arrives_or_never_was(link: Link) {
-    on_ranks(plain(link, SIZE), |world| {
+    /// Bytes of a rank that the hub holds before anybody asks for them.
+    const QUEUE: usize = 100_000;
+    on_ranks(link(SIZE, &Config::new().queue_size(QUEUE as u64), &Registry::new()), |world| {
         let (comm, rank) = (world.comm(), world.rank().get());
         let (next, previous) = neighbours(world);
         for len in LENS {
@@ -211,6 +214,11 @@ pub fn a_send_that_is_cancelled_arrives_or_never_was(link: Link) {
             assert_eq!(came.is_some(), told == [1]);
             assert!(came.is_none_or(|(came, _)| came.len() == len && are_from(previous, 3, &came)));
         }
+        // A standard send that the hub has no room for waits, too.
+        let queued = comm.send(next, 5, vec![0u8; 2 * QUEUE]);
+        assert_eq!(queued.cancel().wait().unwrap(), None);
+        comm.barrier().wait().unwrap();
+        assert!(comm.iprobe(previous, 5).wait().unwrap().is_none());
         let collective = comm.barrier().cancel().wait();
         assert!(matches!(collective, Err(Error::InvalidArgument { .. }) | Ok(Some(()))), "{collective:?}");
         assert_usable(world);
