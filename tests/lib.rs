@@ -23,6 +23,16 @@ use edgempi::{Builder, Config, Error, Init, World};
 use escargot::CargoBuild;
 use escargot::format::Message;
 
+/// What has happened to the rank that is to blame for a failed call. What a person is told goes on with where that rank was
+/// last seen, and ends with the call that fails.
+#[track_caller]
+pub fn blame(error: &Error) -> String {
+    let said = error.to_string();
+    let (told, call) = said.rsplit_once("; rank ").unwrap_or_else(|| panic!("no call is named: {said}"));
+    assert!(call.contains(" called ") && call.contains(" at "), "no place is named: {said}");
+    told.split(" (last seen in ").next().unwrap_or_default().to_owned()
+}
+
 /// Nothing in a test takes longer, unless something hangs.
 pub const PATIENCE: Duration = Duration::from_secs(150);
 

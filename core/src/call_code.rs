@@ -5,6 +5,7 @@ use crate::communicator::Call;
 /// Which call a request is, as it travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum CallCode {
     /// [`Call::Send`]
     Send = 1,
@@ -14,16 +15,18 @@ pub enum CallCode {
     Ssend = 3,
     /// [`Call::Rsend`]
     Rsend = 4,
-    /// [`Call::Probe`] that waits.
+    /// [`Call::Probe`]
     Probe = 5,
-    /// [`Call::Probe`] that does not.
+    /// [`Call::Iprobe`]
     Iprobe = 6,
-    /// [`Call::Mprobe`] that waits.
+    /// [`Call::Mprobe`]
     Mprobe = 7,
-    /// [`Call::Mprobe`] that does not.
+    /// [`Call::Improbe`]
     Improbe = 8,
     /// [`Call::Mrecv`]
     Mrecv = 9,
+    /// [`Call::Discard`]
+    Discard = 10,
     /// [`Call::Barrier`]
     Barrier = 16,
     /// [`Call::Bcast`]
@@ -74,11 +77,12 @@ impl CallCode {
             Call::Recv { .. } => Self::Recv,
             Call::Ssend { .. } => Self::Ssend,
             Call::Rsend { .. } => Self::Rsend,
-            Call::Probe { wait: true, .. } => Self::Probe,
-            Call::Probe { wait: false, .. } => Self::Iprobe,
-            Call::Mprobe { wait: true, .. } => Self::Mprobe,
-            Call::Mprobe { wait: false, .. } => Self::Improbe,
+            Call::Probe { .. } => Self::Probe,
+            Call::Iprobe { .. } => Self::Iprobe,
+            Call::Mprobe { .. } => Self::Mprobe,
+            Call::Improbe { .. } => Self::Improbe,
             Call::Mrecv { .. } => Self::Mrecv,
+            Call::Discard { .. } => Self::Discard,
             Call::Barrier => Self::Barrier,
             Call::Bcast { .. } => Self::Bcast,
             Call::Gather { .. } => Self::Gather,
@@ -115,6 +119,7 @@ impl CallCode {
             7 => Mprobe,
             8 => Improbe,
             9 => Mrecv,
+            10 => Discard,
             16 => Barrier,
             17 => Bcast,
             18 => Gather,
@@ -139,7 +144,7 @@ impl CallCode {
         })
     }
 
-    /// MPI's name of the call.
+    /// MPI's name of the call, where it has one.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Send => "send",
@@ -151,6 +156,7 @@ impl CallCode {
             Self::Mprobe => "mprobe",
             Self::Improbe => "improbe",
             Self::Mrecv => "mrecv",
+            Self::Discard => "discard",
             Self::Barrier => "barrier",
             Self::Bcast => "bcast",
             Self::Gather => "gather",
@@ -179,7 +185,7 @@ impl CallCode {
         is_send(self as u8)
     }
 
-    /// Whether it is about a message from another rank, which a status tells of.
+    /// Whether it is about a message from another rank.
     pub(crate) const fn is_receive(self) -> bool {
         is_receive(self as u8)
     }
@@ -199,10 +205,59 @@ pub(crate) const fn is_send(code: u8) -> bool {
 
 /// Whether the call with this number is about a message from another rank.
 pub(crate) const fn is_receive(code: u8) -> bool {
-    matches!(code, 2 | 5..=9)
+    matches!(code, 2 | 5..=10)
 }
 
 /// Whether the call with this number looks for a message and leaves its bytes where they are.
 pub(crate) const fn is_probe(code: u8) -> bool {
     matches!(code, 5..=8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CallCode;
+
+    #[test]
+    fn every_code_is_that_of_the_call_it_is_read_as() {
+        let calls = (0..=u8::MAX).filter_map(|code| Some((code, CallCode::from_code(code)?)));
+        assert_eq!(calls.clone().filter(|(code, call)| *code != *call as u8).count(), 0);
+        assert_eq!(calls.count(), CODES.len());
+        for (code, name) in CODES {
+            assert_eq!(CallCode::from_code(code).map(CallCode::as_str), Some(name));
+        }
+    }
+
+    /// As they travel: a number that means another call tomorrow is a new version of the protocol.
+    const CODES: [(u8, &str); 30] = [
+        (1, "send"),
+        (2, "recv"),
+        (3, "ssend"),
+        (4, "rsend"),
+        (5, "probe"),
+        (6, "iprobe"),
+        (7, "mprobe"),
+        (8, "improbe"),
+        (9, "mrecv"),
+        (10, "discard"),
+        (16, "barrier"),
+        (17, "bcast"),
+        (18, "gather"),
+        (19, "scatter"),
+        (20, "allgather"),
+        (21, "alltoall"),
+        (22, "reduce"),
+        (23, "allreduce"),
+        (24, "gatherv"),
+        (25, "scatterv"),
+        (26, "allgatherv"),
+        (27, "alltoallv"),
+        (28, "reduce_scatter"),
+        (29, "reduce_scatter_block"),
+        (30, "scan"),
+        (31, "exscan"),
+        (48, "split"),
+        (49, "free"),
+        (50, "group"),
+        (64, "user operation"),
+    ];
 }

@@ -11,8 +11,9 @@ use crate::datatype::{Datatype, Element, ReduceOp};
 use crate::rank::{Group, Rank, Source, Tag, TagSelector};
 
 /// What a rank asks the hub for: a value, so that a call needs no generics to be made, sent or printed. The numbers are
-/// chapters of MPI 4.1.
+/// chapters of MPI 4.1. More may come: whoever looks into calls lets the others through.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Call<'a> {
     /// Everybody waits for everybody (MPI 4.1, chapter 6.3).
     Barrier,
@@ -110,32 +111,47 @@ pub enum Call<'a> {
         /// Which labels are taken.
         tag: TagSelector,
     },
-    /// Looks for a message that a receive would take, and leaves it (3.8.1).
+    /// Waits for a message that a receive would take, and leaves it (3.8.1).
     Probe {
         /// Who gives.
         source: Source,
         /// Which labels are taken.
         tag: TagSelector,
-        /// Whether to wait until there is one. If not, [`Status::source`] is [`Status::NOBODY`] where there is none.
-        wait: bool,
     },
-    /// The same, and keeps the message for an [`Mrecv`](Self::Mrecv): no other receive takes it (3.8.2).
+    /// The same without waiting: where there is none, [`Status::source`] is [`Status::NOBODY`] (3.8.1).
+    Iprobe {
+        /// Who gives.
+        source: Source,
+        /// Which labels are taken.
+        tag: TagSelector,
+    },
+    /// As [`Probe`](Self::Probe), and keeps the message for an [`Mrecv`](Self::Mrecv): no other receive takes it (3.8.2).
     Mprobe {
         /// Who gives.
         source: Source,
         /// Which labels are taken.
         tag: TagSelector,
-        /// Whether to wait until there is one.
-        wait: bool,
         /// The number under which it is kept, which no other message of this rank has.
         message: u32,
     },
-    /// Receives the message that an [`Mprobe`](Self::Mprobe) has kept (3.8.3).
+    /// The same without waiting, as [`Iprobe`](Self::Iprobe) (3.8.2).
+    Improbe {
+        /// Who gives.
+        source: Source,
+        /// Which labels are taken.
+        tag: TagSelector,
+        /// The number under which it is kept, which no other message of this rank has.
+        message: u32,
+    },
+    /// Receives the message that an [`Mprobe`](Self::Mprobe) or [`Improbe`](Self::Improbe) has kept (3.8.3).
     Mrecv {
         /// The number under which it is kept.
         message: u32,
-        /// Whether nobody wants it any more: its sender goes on, and nothing is received.
-        discard: bool,
+    },
+    /// The same of a message that nobody wants any more: its sender goes on, and nothing is received. MPI has no such call.
+    Discard {
+        /// The number under which it is kept.
+        message: u32,
     },
     /// The ranks part into new communicators (7.4.2). Gives a [`SplitRequest`], receives a [`SplitResult`].
     Split,
@@ -179,9 +195,12 @@ impl Call<'_> {
             Self::Ssend { dest, tag } => Call::Ssend { dest, tag },
             Self::Rsend { dest, tag } => Call::Rsend { dest, tag },
             Self::Recv { source, tag } => Call::Recv { source, tag },
-            Self::Probe { source, tag, wait } => Call::Probe { source, tag, wait },
-            Self::Mprobe { source, tag, wait, message } => Call::Mprobe { source, tag, wait, message },
-            Self::Mrecv { message, discard } => Call::Mrecv { message, discard },
+            Self::Probe { source, tag } => Call::Probe { source, tag },
+            Self::Iprobe { source, tag } => Call::Iprobe { source, tag },
+            Self::Mprobe { source, tag, message } => Call::Mprobe { source, tag, message },
+            Self::Improbe { source, tag, message } => Call::Improbe { source, tag, message },
+            Self::Mrecv { message } => Call::Mrecv { message },
+            Self::Discard { message } => Call::Discard { message },
             Self::Split => Call::Split,
             Self::Free => Call::Free,
             Self::Members => Call::Members,
@@ -565,26 +584,30 @@ pub trait Communicator {
         source: impl Into<Source>,
         receive_tag: impl Into<TagSelector>,
         receive: &'a mut [U],
-    ) -> Sendrecv<Self::Transfer<'a>> {
+    ) -> Sendrecv<Self::Transfer<'a>, Self::Error> {
         let receive = self.recv(source, receive_tag, receive);
-        Sendrecv { send: Some(self.send(dest, send_tag, send)), receive, status: None }
+        Sendrecv { send: self.send(dest, send_tag, send), receive, sent: None, received: None }
     }
 }
 
-/// A [`sendrecv`](Communicator::sendrecv) in progress: done when both halves are.
+/// A [`sendrecv`](Communicator::sendrecv) in progress: done when both halves are, whatever becomes of either.
 ///
 /// # Cancel safety
 ///
 /// Dropping it drops both halves.
 #[derive(Debug)]
 #[must_use = "it reports its result to whoever waits for it"]
-pub struct Sendrecv<T> {
-    send: Option<T>,
+pub struct Sendrecv<T, E> {
+    send: T,
     receive: T,
-    status: Option<Status>,
+    sent: Option<Result<(), E>>,
+    received: Option<Result<Status, E>>,
 }
 
-impl<T, E> Future for Sendrecv<T>
+// The error is never pinned.
+impl<T: Unpin, E> Unpin for Sendrecv<T, E> {}
+
+impl<T, E> Future for Sendrecv<T, E>
 where
     T: Future<Output = Result<Status, E>> + Unpin,
 {
@@ -592,20 +615,23 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if let Some(send) = &mut this.send
-            && let Poll::Ready(result) = Pin::new(send).poll(context)
+        if this.sent.is_none()
+            && let Poll::Ready(result) = Pin::new(&mut this.send).poll(context)
         {
-            this.send = None;
-            result?;
+            this.sent = Some(result.map(drop));
         }
-        if this.status.is_none()
+        if this.received.is_none()
             && let Poll::Ready(result) = Pin::new(&mut this.receive).poll(context)
         {
-            this.status = Some(result?);
+            this.received = Some(result);
         }
-        match (&this.send, this.status) {
-            (None, Some(status)) => Poll::Ready(Ok(status)),
-            _ => Poll::Pending,
+        // Who fails in one half has not given the other one up.
+        match (this.sent.take(), this.received.take()) {
+            (Some(sent), Some(received)) => Poll::Ready(sent.and(received)),
+            (sent, received) => {
+                (this.sent, this.received) = (sent, received);
+                Poll::Pending
+            }
         }
     }
 }

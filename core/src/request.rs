@@ -68,7 +68,8 @@ impl Role {
     pub fn new(call: &Call<'_>, rank: Rank) -> Self {
         use Parts::{EachOther, None, One};
         let (up, down) = match *call {
-            Call::Barrier | Call::Free | Call::Probe { .. } | Call::Mprobe { .. } => (None, None),
+            Call::Barrier | Call::Free | Call::Probe { .. } | Call::Iprobe { .. } => (None, None),
+            Call::Mprobe { .. } | Call::Improbe { .. } | Call::Discard { .. } => (None, None),
             Call::Bcast { root } if root == rank => (One, None),
             Call::Bcast { .. } | Call::Recv { .. } | Call::Mrecv { .. } | Call::Members => (None, One),
             Call::Gather { root } | Call::Gatherv { root } if root == rank => (None, EachOther),
@@ -246,7 +247,11 @@ impl Submission {
             Call::Send { dest, tag } | Call::Ssend { dest, tag } | Call::Rsend { dest, tag } => {
                 (peer, label) = (dest, tag);
             }
-            Call::Recv { source, tag } | Call::Probe { source, tag, .. } | Call::Mprobe { source, tag, .. } => {
+            Call::Recv { source, tag }
+            | Call::Probe { source, tag }
+            | Call::Iprobe { source, tag }
+            | Call::Mprobe { source, tag, .. }
+            | Call::Improbe { source, tag, .. } => {
                 match source {
                     Source::Rank(source) => peer = source,
                     Source::Any => any_source = true,
@@ -258,11 +263,13 @@ impl Submission {
             }
             _ => {}
         }
-        if let Call::Mprobe { message, .. } | Call::Mrecv { message, .. } = *call {
+        if let Call::Mprobe { message, .. }
+        | Call::Improbe { message, .. }
+        | Call::Mrecv { message }
+        | Call::Discard { message } = *call
+        {
             n = message;
         }
-        // Of a message that is kept, nothing has to fit.
-        any_tag |= matches!(call, Call::Mrecv { discard: true, .. });
         let flags = SubmitFlags::empty();
         let mut flags = flags.with_if(any_source, SubmitFlags::ANY_SOURCE).with_if(any_tag, SubmitFlags::ANY_TAG);
         if peer.get() >= size {

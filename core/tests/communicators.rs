@@ -2,6 +2,8 @@
 
 mod world;
 
+use std::time::Duration;
+
 use edgempi_core::request::{CommunicatorId, Receive};
 use edgempi_core::wire::RankKind;
 use edgempi_core::{
@@ -153,6 +155,8 @@ fn whoever_waits_on_a_communicator_that_another_has_freed_is_told() {
     assert!(!world.is_done(0, waiting));
     world.ask_on(1, places[1], free());
     world.settle();
+    assert!(!world.is_done(0, receiving), "it may send to itself");
+    world.wait(Duration::from_secs(2));
     for request in [waiting, receiving] {
         let (fault, text) = world.outcome(0, request).fault();
         assert_eq!((fault.category, fault.rank), (Category::RankFinished, Rank::new(1)));
@@ -161,6 +165,36 @@ fn whoever_waits_on_a_communicator_that_another_has_freed_is_told() {
     let late = world.ask_on(0, places[0], ask(Call::Barrier, vec![], Receive::Exactly(0)));
     world.settle();
     assert_eq!(world.outcome(0, late).fault().0.category, Category::RankFinished);
+}
+
+#[test]
+fn of_the_messages_that_a_rank_keeps_only_those_of_a_communicator_that_it_frees_are_given_back() {
+    let mut world = World::new(2);
+    let places = split_world(&mut world, |_| (Some(0), 0));
+    let all = CommunicatorId { id: WORLD, rank: Rank::new(0), size: 2 };
+    let (tag, source) = (Tag(5), Source::Rank(Rank::new(0)));
+    let mut sends = Vec::new();
+    for (number, from) in [(1, all), (2, places[0])] {
+        let to = CommunicatorId { rank: Rank::new(1), ..from };
+        sends.push(world.ask_on(
+            0,
+            from,
+            ask(Call::Ssend { dest: Rank::new(1), tag }, vec![7; 3], Receive::Exactly(0)),
+        ));
+        let keep = Call::Mprobe { source, tag: TagSelector::Tag(tag), wait: true, message: number };
+        let probe = world.ask_on(1, to, Ask { parts: vec![], ..ask(keep, vec![], Receive::Exactly(0)) });
+        world.settle();
+        assert!(world.is_done(1, probe));
+    }
+    world.ask_on(1, places[1], free());
+    world.settle();
+    assert_eq!(world.outcome(0, sends[1]).fault().0.category, Category::RankFinished);
+    assert!(!world.is_done(0, sends[0]));
+    let receive = Call::Mrecv { message: 1, discard: false };
+    let receive = world.ask(1, Ask { parts: vec![], ..ask(receive, vec![], Receive::AtMost(9)) });
+    world.settle();
+    assert_eq!(world.outcome(1, receive).bytes(), [7; 3]);
+    world.assert_usable();
 }
 
 #[test]

@@ -85,6 +85,25 @@ fn a_send_that_nobody_receives_and_a_collective_that_its_sender_does_not_reach()
 }
 
 #[test]
+fn who_waits_for_a_rank_of_a_cycle_is_told_its_own_wait_and_the_cycle() {
+    let mut world = world(4);
+    let requests =
+        [(0, 1), (1, 0), (2, 0), (3, 2)].map(|(rank, source)| block(&mut world, rank, recv(source as u32, 5, 8)));
+    world.wait(MOMENT);
+    let cycle = "rank 0 waits in recv(from rank 1, tag 5) at zero.rs:10:3 for rank 1; \
+                 rank 1 waits in recv(from rank 0, tag 5) at one.rs:20:3 for rank 0";
+    let outside = [
+        "rank 2 waits in recv(from rank 0, tag 5) at two.rs:30:3 for rank 0; ",
+        "rank 3 waits in recv(from rank 2, tag 5) at three.rs:40:3 for rank 2; ",
+    ];
+    for (rank, own) in ["", "", outside[0], outside[1]].into_iter().enumerate() {
+        let text = told(&world, rank, requests[rank]);
+        assert_eq!(text, format!("ranks wait for each other for ever: {own}{cycle}"));
+    }
+    world.assert_usable();
+}
+
+#[test]
 fn who_waits_for_itself_is_told_so() {
     let mut world = world(2);
     let request = block(&mut world, 0, send(0, 1, large()));
@@ -184,7 +203,7 @@ fn two_that_send_to_each_other_before_they_receive() {
 #[test]
 fn who_looks_for_a_message_of_a_rank_that_waits_for_it() {
     let mut world = world(2);
-    let probe = Call::Probe { source: Source::Rank(Rank::new(1)), tag: TagSelector::Any, wait: true };
+    let probe = Call::Probe { source: Source::Rank(Rank::new(1)), tag: TagSelector::Any };
     let requests = [block(&mut world, 0, without_bytes(probe)), block(&mut world, 1, recv(0, 6, 8))];
     world.wait(MOMENT);
     let text = told(&world, 0, requests[0]);
@@ -198,7 +217,7 @@ fn a_message_that_a_stuck_rank_keeps_can_be_received_once_it_has_been_told() {
     let mut world = world(2);
     let sending = block(&mut world, 1, ssend(0, 3, "kept"));
     let source = Source::Rank(Rank::new(1));
-    let probe = Call::Mprobe { source, tag: TagSelector::Any, wait: true, message: 1 };
+    let probe = Call::Mprobe { source, tag: TagSelector::Any, message: 1 };
     let found = world.ask(0, without_bytes(probe));
     world.settle();
     assert!(world.is_done(0, found) && !world.is_done(1, sending));
@@ -206,7 +225,7 @@ fn a_message_that_a_stuck_rank_keeps_can_be_received_once_it_has_been_told() {
     world.wait(MOMENT);
     let text = told(&world, 0, other);
     assert!(text.contains("rank 1 waits in ssend(to rank 0, tag 3, 4 x u8) at one.rs:20:3 for rank 0"), "{text}");
-    let kept = Ask { receive: Receive::AtMost(8), ..without_bytes(Call::Mrecv { message: 1, discard: false }) };
+    let kept = Ask { receive: Receive::AtMost(8), ..without_bytes(Call::Mrecv { message: 1 }) };
     let kept = world.ask(0, kept);
     world.settle();
     assert_eq!(world.outcome(0, kept).bytes(), b"kept");

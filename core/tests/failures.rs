@@ -2,6 +2,8 @@
 
 mod world;
 
+use std::time::Duration;
+
 use edgempi_core::endpoint::Config;
 use edgempi_core::hub;
 use edgempi_core::hub::{Hub, Registry};
@@ -348,10 +350,28 @@ fn a_receive_from_anybody_fails_once_everybody_is_gone() {
         world.settle();
         let request = early.unwrap_or_else(|| world.ask(0, recv(ANY_SOURCE, ANY_TAG, 1)));
         world.settle();
+        assert!(!world.is_done(0, request), "rank 0 may send to itself");
+        world.wait(Duration::from_secs(2));
         let (fault, _) = world.outcome(0, request).fault();
         assert!(matches!(fault.category, Category::RankFailed | Category::RankFinished));
         assert_empty(&world);
     }
+}
+
+#[test]
+fn a_rank_that_is_alone_receives_from_itself_whatever_comes_first() {
+    let mut world = World::new(2);
+    let early = world.ask(0, recv(ANY_SOURCE, ANY_TAG, 1));
+    world.nodes[1].endpoint.leave(GoodbyeReason::Finished);
+    world.settle();
+    let late = world.ask(0, recv(ANY_SOURCE, ANY_TAG, 1));
+    world.wait(Duration::from_millis(500));
+    for (request, value) in [(early, 7), (late, 8)] {
+        world.ask(0, send(0, 1, [value]));
+        world.settle();
+        assert!(matches!(world.outcome(0, request), Outcome::Done { .. }));
+    }
+    assert_empty(&world);
 }
 
 #[test]

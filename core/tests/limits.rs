@@ -329,8 +329,18 @@ fn names_that_name_nothing_are_refused() {
     let group = |numbers: &[u32]| words(numbers.iter().copied());
     refused(&[(name(NameKind::Site, 0), b"x")], "number 0");
     refused(&[(name(NameKind::Operation, 1), b"abc")], "operation's name");
-    let bad: [&[u32]; 8] =
-        [&[], &[1], &[0, 0], &[1, 0], &[2, 0, 1, 1], &[1, 1, 0, 3], &[u32::MAX, 1, 0], &[0, 2, 1, 1]];
+    let bad: [&[u32]; 9] = [
+        &[],
+        &[1],
+        &[0, 0],
+        &[1, 0],
+        &[2, 0, 1, 1],
+        &[1, 1, 0, 3],
+        &[u32::MAX, 1, 0],
+        &[0, 2, 1, 1],
+        // Two labels.
+        &[1, 1, 0, 0, 7, 7],
+    ];
     for numbers in bad {
         refused(&[(name(NameKind::Group, 1), &group(numbers))], "a group that names no ranks");
     }
@@ -345,6 +355,15 @@ fn names_that_name_nothing_are_refused() {
         ],
         "not in",
     );
+    // Groups of which not each rank gives its colour and is told its place.
+    let split = Submit { group: 1, send: 24, receive: 16, datatype: 0, ..submit(1, 1, CallCode::Split) };
+    for numbers in [&[2, 1, 2, 1, 2][..], &[1, 2, 2, 2, 1], &[2, 2, 2, 1, 1, 2, 5]] {
+        let ask = [(name(NameKind::Group, 1), group(numbers)), (Up::Submit(split), Vec::new())];
+        refused(&ask.each_ref().map(|(up, payload)| (*up, payload.as_slice())), "not each gives and receives");
+    }
+    // Whatever else is called has the whole communicator.
+    let barrier = Submit { group: 1, ..submit(1, 1, CallCode::Barrier) };
+    refused(&[(name(NameKind::Group, 1), &group(&[2, 2, 2, 1, 2, 1])), (Up::Submit(barrier), b"")], "means nothing");
 }
 
 #[test]

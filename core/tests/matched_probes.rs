@@ -30,14 +30,18 @@ fn ssend(len: usize) -> Ask<'static> {
 fn kept(world: &mut World, send: Ask<'_>) -> RequestId {
     let sending = world.ask(0, send);
     let source = Source::Rank(Rank::new(0));
-    let probe = world.ask(1, without_bytes(Call::Mprobe { source, tag: TagSelector::Any, wait: true, message: 1 }));
+    let probe = world.ask(1, without_bytes(Call::Mprobe { source, tag: TagSelector::Any, message: 1 }));
     world.settle();
     assert!(world.is_done(1, probe) && !world.is_done(0, sending));
     sending
 }
 
-fn mrecv(discard: bool) -> Ask<'static> {
-    Ask { receive: Receive::AtMost(LONG), ..without_bytes(Call::Mrecv { message: 1, discard }) }
+fn mrecv() -> Ask<'static> {
+    Ask { receive: Receive::AtMost(LONG), ..without_bytes(Call::Mrecv { message: 1 }) }
+}
+
+fn discard() -> Ask<'static> {
+    without_bytes(Call::Discard { message: 1 })
 }
 
 #[test]
@@ -47,11 +51,11 @@ fn a_long_message_that_its_sender_cancels_fails_its_receive() {
         let sending = kept(&mut world, call);
         world.cancel(0, sending);
         world.settle();
-        let receive = world.ask(1, mrecv(false));
+        let receive = world.ask(1, mrecv());
         world.settle();
         let (fault, text) = world.outcome(1, receive).fault();
         assert_eq!((fault.category, fault.rank), (Category::Cancelled, Rank::new(0)));
-        assert_eq!(text, "the send was cancelled");
+        assert!(text.starts_with("rank 0 cancelled its ") && text.ends_with("; rank 1 called mrecv"), "{text}");
         world.assert_usable();
     }
 }
@@ -62,8 +66,39 @@ fn a_long_message_that_its_sender_cancels_can_be_discarded() {
     let sending = kept(&mut world, send(1, 5, bytes(LONG)));
     world.cancel(0, sending);
     world.settle();
-    world.ask(1, mrecv(true));
+    world.ask(1, discard());
     world.settle();
+    world.assert_usable();
+}
+
+#[test]
+fn a_message_that_is_discarded_is_received_and_leaves_nothing() {
+    let mut world = small();
+    let sending = kept(&mut world, ssend(300));
+    let discard = world.ask(1, mrecv(true));
+    world.settle();
+    assert!(world.is_done(1, discard));
+    assert_eq!(world.outcome(0, sending).bytes(), b"");
+    world.assert_usable();
+}
+
+#[test]
+fn of_two_messages_under_one_number_the_second_is_lost_and_both_sides_are_told() {
+    let mut world = small();
+    let first = kept(&mut world, ssend(300));
+    let second = world.ask(0, ssend(200));
+    let source = Source::Rank(Rank::new(0));
+    let probe = world.ask(1, without_bytes(Call::Mprobe { source, tag: TagSelector::Any, wait: true, message: 1 }));
+    world.settle();
+    for (rank, request) in [(0, second), (1, probe)] {
+        let (fault, text) = world.outcome(rank, request).fault();
+        assert_eq!(fault.category, Category::Protocol);
+        assert!(text.contains("under one number"), "{text}");
+    }
+    let receive = world.ask(1, mrecv(false));
+    world.settle();
+    assert_eq!(world.outcome(1, receive).bytes(), bytes(300));
+    assert!(world.is_done(0, first));
     world.assert_usable();
 }
 
@@ -73,7 +108,7 @@ fn a_message_that_is_here_whole_arrives_although_its_sender_cancels() {
     let sending = kept(&mut world, ssend(300));
     world.cancel(0, sending);
     world.settle();
-    let receive = world.ask(1, mrecv(false));
+    let receive = world.ask(1, mrecv());
     world.settle();
     assert_eq!(world.outcome(1, receive).bytes(), bytes(300));
     world.assert_usable();
@@ -85,7 +120,7 @@ fn a_message_that_is_withdrawn_too_late_arrives_whole() {
     let sending = kept(&mut world, ssend(LONG));
     world.nodes[0].withdraw(sending);
     world.settle();
-    let receive = world.ask(1, mrecv(false));
+    let receive = world.ask(1, mrecv());
     world.settle();
     assert_eq!(world.outcome(1, receive).bytes(), bytes(LONG));
     world.assert_usable();
@@ -93,14 +128,15 @@ fn a_message_that_is_withdrawn_too_late_arrives_whole() {
 
 #[test]
 fn of_a_message_whose_sender_dies_nothing_is_left() {
-    for discard in [false, true] {
+    for call in [mrecv(), discard()] {
         let mut world = small();
         kept(&mut world, send(1, 5, bytes(LONG)));
         world.kill(0);
         world.settle();
-        let receive = world.ask(1, mrecv(discard));
+        let is_received = matches!(call.call, Call::Mrecv { .. });
+        let receive = world.ask(1, call);
         world.settle();
-        if !discard {
+        if is_received {
             assert_eq!(world.outcome(1, receive).fault().0.category, Category::RankFailed);
         }
         assert_eq!(world.hub.status().queued, 0);

@@ -10,7 +10,7 @@ use edgempi_core::Payload;
 use edgempi_core::endpoint::EAGER_OVERHEAD;
 use edgempi_core::hub::{self, Apply, ApplyError, Hub, PeerId, Registry, Work};
 use edgempi_core::request::CallCode;
-use edgempi_core::wire::{Cancel, Down, MAX_HEAD_LEN, Name, NameKind, Prefix, Submit, SubmitFlags, Up};
+use edgempi_core::wire::{Cancel, Down, MAX_HEAD_LEN, Name, NameKind, Prefix, Submit, SubmitFlags, Up, Withdraw};
 use edgempi_core::{Category, Color, Instant, Rank, SplitRequest, SplitResult, Tag};
 use world::{hello, submit, words};
 
@@ -213,6 +213,40 @@ fn messages_for_all_that_are_too_large() {
         bare.call(0, Submit { send: u64::MAX, ..call(number, CallCode::Bcast) }, b"");
     });
     assert_eq!(bare.last, Some(Category::TooLarge));
+}
+
+#[test]
+fn where_nothing_waits_any_more_nothing_is_kept() {
+    const RANKS: u32 = 400;
+    let mut bare = Bare::new(RANKS);
+    let gone = RANKS - 1;
+    bare.hub.disconnect(Instant::ZERO, bare.peers[gone as usize]);
+    let quiet = |bare: &mut Bare, rank, to, number, code| {
+        let submit = Submit { peer: Rank::new(to), ..call(number, code) };
+        bare.say(rank, Up::Submit(submit), b"");
+        submit.request
+    };
+    // What each rank holds once it has made calls.
+    for rank in 0..gone {
+        quiet(&mut bare, rank, rank, 1, CallCode::Recv);
+        quiet(&mut bare, rank, rank, 2, CallCode::Send);
+    }
+    let before = HELD.get();
+    for rank in 0..gone {
+        let to = (rank + 1) % gone;
+        quiet(&mut bare, rank, to, 3, CallCode::Iprobe);
+        quiet(&mut bare, rank, to, 4, CallCode::Rsend);
+        for (number, code) in [(5, CallCode::Recv), (7, CallCode::Probe), (9, CallCode::Ssend)] {
+            let request = quiet(&mut bare, rank, to, number, code);
+            bare.say(rank, Up::Cancel(Cancel { request }), b"");
+            let request = quiet(&mut bare, rank, to, number + 1, code);
+            bare.say(rank, Up::Withdraw(Withdraw { request }), b"");
+        }
+        quiet(&mut bare, rank, gone, 11, CallCode::Recv);
+    }
+    assert_eq!(bare.last, Some(Category::RankFailed));
+    let held = HELD.get() - before;
+    assert!(held < 64 * RANKS as isize, "{held} bytes for {RANKS} ranks");
 }
 
 #[test]

@@ -33,7 +33,10 @@ fn a_receive_that_nobody_serves_is_withdrawn_and_the_message_goes_to_the_next() 
         world.settle();
         world.nodes[1].withdraw(first);
         world.settle();
-        assert_eq!(world.outcome(1, first).fault(), (withdrawn(1), "the receive was cancelled".to_owned()));
+        assert_eq!(
+            world.outcome(1, first).fault(),
+            (withdrawn(1), "rank 1 cancelled its recv(from rank 0, tag 5)".to_owned())
+        );
         world.ask(0, send(1, 5, bytes(len)));
         let second = world.ask(1, recv(0, 5, len));
         world.settle();
@@ -49,7 +52,10 @@ fn a_long_send_that_nobody_receives_is_withdrawn_and_never_seen() {
     world.settle();
     world.nodes[0].withdraw(first);
     world.settle();
-    assert_eq!(world.outcome(0, first).fault(), (withdrawn(0), "the send was cancelled".to_owned()));
+    assert_eq!(
+        world.outcome(0, first).fault(),
+        (withdrawn(0), "rank 0 cancelled its send(to rank 1, tag 5, 100000 x u8)".to_owned())
+    );
     world.ask(0, send(1, 5, *b"next"));
     let receive = world.ask(1, recv(0, 5, 100_000));
     world.settle();

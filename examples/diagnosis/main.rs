@@ -61,7 +61,7 @@ fn slow(world: &World) -> Result<Option<String>, Error> {
     // The communicator works as before.
     assert_eq!(comm.allreduce([1u32], Sum).wait()?, [comm.size()]);
     let mut told = None;
-    // A hub elsewhere is asked by `edgempi::hub::inquire`.
+    // A hub elsewhere is asked by `edgempi::hub::snapshot`.
     while told.is_none() && comm.rank() == 0 && comm.size() > 1 && world.hosts_hub() {
         thread::sleep(Duration::from_millis(20));
         let snapshot = world.hub_snapshot().expect("the hub is in this process");

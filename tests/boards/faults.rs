@@ -13,7 +13,8 @@ use edgempi_tests::job::HubProcess;
 use edgempi_tests::{LoneHub, Watchdog, joining};
 use every_call::ScaledSum;
 
-use crate::{SocketPort, StdClock, drive, values};
+use crate::sleeping::{StdClock, drive};
+use crate::{SocketPort, values};
 
 /// A port that can be cut.
 struct Fragile<'c> {

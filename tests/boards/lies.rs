@@ -20,7 +20,7 @@ use edgempi_embassy::{Comm, Error, Memory, Options, Port, World, join};
 use every_call::ScaledSum;
 
 use crate::faults::failed;
-use crate::{StdClock, drive};
+use crate::sleeping::{StdClock, drive};
 
 /// What is between a board and its hub.
 struct Wire {

@@ -18,7 +18,7 @@ use edgempi_tests::bridge::OwnBridge;
 use edgempi_tests::{LoneHub, Watchdog, joining};
 use embedded_io_async::{ErrorKind as LineError, ErrorType, Read, Write};
 
-use crate::{StdClock, drive};
+use crate::sleeping::{StdClock, drive, wants_read, wants_write};
 
 /// One byte in so many is flipped or lost.
 const ODDS: u64 = 1000;
@@ -71,7 +71,10 @@ impl Read for Half {
     async fn read(&mut self, bytes: &mut [u8]) -> Result<usize, LineError> {
         loop {
             let n = poll_fn(|_| match (&*self.line).read(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    wants_read(&self.line);
+                    Poll::Pending
+                }
                 Err(_) => Poll::Ready(Err(LineError::Other)),
                 Ok(0) => Poll::Ready(Err(LineError::Other)),
                 Ok(n) => Poll::Ready(Ok(n)),
@@ -98,7 +101,10 @@ impl Write for Half {
             while !self.unsent.is_empty() {
                 match (&*self.line).write(&self.unsent) {
                     Ok(n) => drop(self.unsent.drain(..n)),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        wants_write(&self.line);
+                        return Poll::Pending;
+                    }
                     Err(_) => return Poll::Ready(Err(LineError::Other)),
                 }
             }

@@ -5,22 +5,23 @@ mod faults;
 mod lies;
 mod lossy_line;
 mod sites;
+mod sleeping;
 mod stacks;
 
-use std::future::Future;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use edgempi::{Builder, Config, Located, Rank, Sum};
 use edgempi_core::{ANY_SOURCE, ANY_TAG, Buffers, Call, Communicator, Datatype, ReduceOp};
-use edgempi_embassy::{Clock, Memory, Options, Port, join};
+use edgempi_embassy::{Memory, Options, Port, join};
+use sleeping::{StdClock, drive, wants_read, wants_write};
 
 /// A socket with a send space of its own, so that the engine meets full buffers.
 struct SocketPort {
-    socket: TcpStream,
+    socket: Rc<TcpStream>,
     unsent: Vec<u8>,
     capacity: usize,
 }
@@ -36,14 +37,17 @@ impl SocketPort {
         };
         socket.set_nonblocking(true).expect("a socket can be non-blocking");
         socket.set_nodelay(true).expect("a socket can go without delay");
-        Self { socket, unsent: Vec::new(), capacity }
+        Self { socket: Rc::new(socket), unsent: Vec::new(), capacity }
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         while !self.unsent.is_empty() {
-            match self.socket.write(&self.unsent) {
+            match (&*self.socket).write(&self.unsent) {
                 Ok(n) => drop(self.unsent.drain(..n)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    wants_write(&self.socket);
+                    break;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -56,8 +60,11 @@ impl Port for SocketPort {
 
     fn poll_read(&mut self, _: &mut Context<'_>, bytes: &mut [u8]) -> Poll<std::io::Result<usize>> {
         self.flush()?;
-        match self.socket.read(bytes) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Poll::Pending,
+        match (&*self.socket).read(bytes) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                wants_read(&self.socket);
+                Poll::Pending
+            }
             result => Poll::Ready(result),
         }
     }
@@ -81,32 +88,6 @@ impl Port for SocketPort {
     fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         self.flush()?;
         if self.unsent.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
-    }
-}
-
-struct StdClock(Instant);
-
-impl Clock for StdClock {
-    fn now(&self) -> edgempi_core::Instant {
-        edgempi_core::Instant::from_micros(self.0.elapsed().as_micros() as u64)
-    }
-
-    fn wake_at(&self, _: edgempi_core::Instant, _: &Waker) {
-        // `drive` below polls all the time.
-    }
-}
-
-/// Polls a future as an executor would that is woken all the time.
-fn drive<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    let until = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return output;
-        }
-        assert!(Instant::now() < until, "a board does not come to its end");
-        // The processor is the hosts' as long as nothing comes.
-        std::thread::sleep(Duration::from_micros(20));
     }
 }
 

@@ -4,8 +4,8 @@ use edgempi::{Comm as HostComm, Sum};
 use edgempi_core::{Category, Communicator, Rank, ReduceOp};
 use edgempi_embassy::{Comm, Options};
 
-use crate::drive;
 use crate::faults::{beside_a_host, failed};
+use crate::sleeping::drive;
 
 /// A host and a board that do not agree, some times over. Every time the host is told where the board's call is.
 fn disagree(times: usize, board_calls: fn(&Comm<'_>) -> u32, text: &'static str) {

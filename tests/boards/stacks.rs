@@ -17,6 +17,8 @@ use edgempi_embassy::Port;
 use edgempi_tests::{LoneHub, Watchdog, joining};
 use every_call::{Space, every_call};
 
+use crate::sleeping::{wants_read, wants_write};
+
 /// Two hosts, and the board, which is the last.
 const SIZE: u32 = 3;
 const BOARD: u32 = SIZE - 1;
@@ -71,7 +73,7 @@ impl End {
 /// What passes bytes on between a port, the board's other end, and a hub.
 struct Relay<P> {
     port: P,
-    hub: TcpStream,
+    hub: Rc<TcpStream>,
     unsent: Vec<u8>,
 }
 
@@ -80,27 +82,37 @@ impl<P: Port> Relay<P> {
         let hub = TcpStream::connect(hub).expect("the hub listens");
         hub.set_nonblocking(true).expect("a socket can be non-blocking");
         hub.set_nodelay(true).expect("it's TCP");
-        Self { port, hub, unsent: Vec::new() }
+        Self { port, hub: Rc::new(hub), unsent: Vec::new() }
     }
 
-    /// Passes on what has come.
-    fn pass_on(&mut self) {
-        let mut context = Context::from_waker(Waker::noop());
+    /// Passes on what has come, a piece of it each way. Returns whether anything had.
+    fn pass_on(&mut self, context: &mut Context<'_>) -> bool {
         let mut bytes = [0; 512];
         if self.unsent.is_empty()
-            && let Poll::Ready(Ok(n)) = self.port.poll_read(&mut context, &mut bytes)
+            && let Poll::Ready(Ok(n)) = self.port.poll_read(context, &mut bytes)
         {
             self.unsent.extend_from_slice(&bytes[..n]);
         }
-        let n = self.hub.write(&self.unsent).unwrap_or(0);
+        let n = (&*self.hub).write(&self.unsent).unwrap_or(0);
         self.unsent.drain(..n);
-        let Poll::Ready(Ok(free)) = self.port.poll_free(&mut context, 1) else { return };
-        let room = free.min(bytes.len());
-        match self.hub.read(&mut bytes[..room]) {
-            Ok(0) => drop(self.port.poll_close(&mut context)),
-            Ok(n) => assert!(self.port.write(&bytes[..n]).is_ok(), "there was room"),
-            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
+        if !self.unsent.is_empty() {
+            wants_write(&self.hub);
         }
+        let moved = n > 0;
+        let Poll::Ready(Ok(free)) = self.port.poll_free(context, 1) else { return moved };
+        let room = free.min(bytes.len());
+        match (&*self.hub).read(&mut bytes[..room]) {
+            Ok(0) => drop(self.port.poll_close(context)),
+            Ok(n) => {
+                assert!(self.port.write(&bytes[..n]).is_ok(), "there was room");
+                return true;
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
+                wants_read(&self.hub);
+            }
+        }
+        moved
     }
 }
 

@@ -46,7 +46,7 @@ impl Stranger {
                 Down::Reject(_) => self.is_out = true,
                 Down::Goodbye(_) if self.has_asked => self.is_out = true,
                 Down::Goodbye(_) => assert!(self.is_in),
-                Down::Report(_) => {
+                Down::Snapshot(_) => {
                     assert!(!self.is_in, "a rank does not ask");
                     self.has_asked = true;
                 }

@@ -1,51 +1,85 @@
 //! How a rank makes each call, and what it got as bytes.
 
 use edgempi::hub::{Applied, Registry};
-use edgempi::{ANY_SOURCE, ANY_TAG, Comm, Communicator, Error, Group, Operation, Rank, Request, Source, TagSelector};
+use edgempi::{Comm, Communicator, Error, Group, Named, Operation, Rank, comm_self};
 
-use crate::families;
-use crate::model::{applied, as_bytes, merged, received};
+use crate::model::{applied, as_bytes, merged};
 use crate::plan::View;
-use crate::program::{Call, Data, Form, Mode, Selector};
+use crate::play::Pace;
+use crate::program::{Call, Data, Form};
 use crate::values::{Sample, elements, object, op, samples, with_type, zeros};
+use crate::{families, messages, persistent, topologies};
 
 /// What a call gives, piece by piece, as the model says it.
 pub type Pieces = Result<Vec<Vec<u8>>, Error>;
 
-/// Makes one rank's call. It is started at the first poll, all of it.
-pub async fn perform(comm: Comm, view: View<'_>) -> Pieces {
+/// Makes one rank's call. It is started at the first poll, all of it, unless it is [made at
+/// once](View::is_made_at_once).
+pub async fn perform(comm: Comm, view: View<'_>, pace: &impl Pace) -> Pieces {
+    let Some(data) = view.call.data() else { return barrier(&comm, &view).await };
     match *view.call {
-        Call::Barrier { form: Form::Borrowed } => Communicator::barrier(&comm).await.map(|_| Vec::new()),
-        Call::Barrier { .. } => comm.barrier().await.map(|()| Vec::new()),
+        Call::Messages { .. } | Call::Funnel { .. } => messages::perform(&comm, &view, data, pace).await,
+        Call::Unready { from, to, .. } => {
+            with_type!(data.kind, T => messages::unready::<T>(&comm, &view, from, to).await)
+        }
+        Call::Shift { .. } => with_type!(data.kind, T => messages::shift::<T>(&comm, &view, data.form).await),
+        Call::Neighbours { topology, alltoall, varied, .. } => {
+            let call = topologies::Neighbours { topology, alltoall, varied };
+            with_type!(data.kind, T => call.perform::<T>(&comm, &view, data.form).await)
+        }
         Call::Apply { sources, destinations, .. } => apply(&comm, &view, sources, destinations).await,
+        Call::Alone { op, .. } => with_type!(data.kind, T => alone::<T>(&view, op).await),
+        _ if view.call.is_persistent() => with_type!(data.kind, T => persistent::perform::<T>(&comm, &view).await),
         Call::Scan { .. } | Call::ReduceScatter { .. } | Call::Varied { .. } | Call::Fold { .. } => {
             families::perform(&comm, &view).await
         }
-        // The player keeps what comes of these.
-        Call::Split { .. } | Call::Free => Ok(Vec::new()),
-        _ => match view.call.data() {
-            Some(Data { form: Form::Object, .. }) => objects(&comm, &view).await,
-            Some(Data { form: Form::Owned, kind, .. }) => with_type!(kind, T => owned::<T>(&comm, &view).await),
-            Some(Data { form: Form::Borrowed, kind, .. }) => with_type!(kind, T => borrowed::<T>(&comm, &view).await),
-            None => Ok(Vec::new()),
+        _ => match data {
+            Data { form: Form::Object, .. } => objects(&comm, &view).await,
+            Data { form: Form::Owned | Form::Persistent, kind, .. } => {
+                with_type!(kind, T => owned::<T>(&comm, &view).await)
+            }
+            Data { form: Form::Borrowed, kind, .. } => with_type!(kind, T => borrowed::<T>(&comm, &view).await),
+            Data { form: Form::InPlace, kind, .. } => with_type!(kind, T => in_place::<T>(&comm, &view).await),
         },
     }
 }
 
-fn pieces<T: Sample>(data: &[T], size: u32) -> Vec<Vec<u8>> {
+/// What moves no data.
+async fn barrier(comm: &Comm, view: &View<'_>) -> Pieces {
+    match view.call {
+        Call::Barrier { form: Form::Persistent } => return persistent::barrier(comm, view).await,
+        Call::Barrier { form: Form::Borrowed } => Communicator::barrier(comm).await.map(drop)?,
+        Call::Barrier { .. } => comm.barrier().await?,
+        // The player makes these himself.
+        _ => {}
+    }
+    Ok(Vec::new())
+}
+
+/// In a world of one rank; there is none beside a simulation.
+async fn alone<T: Sample>(view: &View<'_>, number: usize) -> Pieces {
+    let data = samples::<T>(view.at, view.own, view.part.len);
+    match comm_self() {
+        Ok(comm) => Ok(vec![as_bytes(&comm.allreduce(data, op::<T>(number)).await?)]),
+        Err(Error::InvalidArgument { .. }) if view.setting.is_simulated => Ok(vec![as_bytes(&data)]),
+        Err(error) => Err(error),
+    }
+}
+
+pub fn pieces<T: Sample>(data: &[T], size: u32) -> Vec<Vec<u8>> {
     match data.len() / size as usize {
         0 => vec![Vec::new(); size as usize],
         block => data.chunks(block).map(as_bytes).collect(),
     }
 }
 
-fn to_all<T: Sample>(view: &View<'_>) -> Vec<T> {
+pub fn to_all<T: Sample>(view: &View<'_>) -> Vec<T> {
     let blocks = (0..view.size()).map(|to| elements::<T>(view.at, view.own, to, view.part.len));
     blocks.collect::<Vec<_>>().concat()
 }
 
 /// What a rank hands over where it gives or, elsewhere, only says how much it takes.
-fn for_bcast<T: Sample>(view: &View<'_>, root: u32) -> Vec<T> {
+pub fn for_bcast<T: Sample>(view: &View<'_>, root: u32) -> Vec<T> {
     if root == view.own { elements(view.at, root, 0, view.part.len) } else { zeros(view.part.len) }
 }
 
@@ -74,39 +108,6 @@ async fn owned<T: Sample>(comm: &Comm, view: &View<'_>) -> Pieces {
         }
         Call::Allreduce { op: number, .. } => {
             vec![as_bytes(&comm.allreduce(samples::<T>(at, own, len), op::<T>(number)).await?)]
-        }
-        Call::Messages { .. } | Call::Funnel { .. } => {
-            let messages = Messages::of(view);
-            let send = |(to, tag, number)| {
-                let data = elements::<T>(at, own, number, len);
-                match messages.mode {
-                    Mode::Standard => comm.send(to, tag, data),
-                    Mode::Synchronous => comm.ssend(to, tag, data),
-                    Mode::Buffered => comm.bsend(to, tag, data),
-                }
-            };
-            let sends: Vec<_> = messages.sends.iter().copied().map(send).collect();
-            if messages.probed {
-                let probes: Vec<_> = messages.receives.iter().map(|&(source, tag)| comm.mprobe(source, tag)).collect();
-                let mut came = Vec::new();
-                for probe in probes {
-                    let message = probe.await?;
-                    let expected = message.status();
-                    let (data, status) = message.recv::<T>().await?;
-                    assert_eq!(status, expected, "the probe told of another message");
-                    came.push(received(status.source.get(), status.tag.0, &as_bytes(&data)));
-                }
-                for send in sends {
-                    send.await?;
-                }
-                return Ok(messages.sorted(came));
-            }
-            let receive = |&(source, tag)| {
-                let request: Request<'_, _> = comm.recv::<T>(source, tag);
-                request.map(|(data, status)| received(status.source.get(), status.tag.0, &as_bytes(&data)))
-            };
-            let receives = messages.receives.iter().map(receive).collect();
-            exchange(&messages, sends, receives).await?
         }
         // Elsewhere.
         _ => Vec::new(),
@@ -165,27 +166,64 @@ async fn borrowed<T: Sample>(comm: &Comm, view: &View<'_>) -> Pieces {
             }
             vec![as_bytes(&data)]
         }
-        Call::Messages { .. } | Call::Funnel { .. } => {
-            let messages = Messages::of(view);
-            let given = messages.sends.iter().map(|(_, _, number)| elements::<T>(at, own, *number, len));
-            let given: Vec<Vec<T>> = given.collect();
-            let send = |((to, tag, _), data)| Communicator::send(comm, to, tag, data).map(drop);
-            let sends = messages.sends.iter().copied().zip(given.iter().map(Vec::as_slice)).map(send).collect();
-            // With room for more than comes.
-            let mut places = vec![zeros::<T>(len + 3); messages.receives.len()];
-            let receive = |(&(source, tag), place)| Communicator::recv(comm, source, tag, place);
-            let mut statuses = Vec::new();
-            let receives: Vec<_> =
-                messages.receives.iter().zip(places.iter_mut().map(Vec::as_mut_slice)).map(receive).collect();
-            for send in exchange_all(sends, receives, &mut statuses).await {
-                send?;
-            }
-            let came = statuses.into_iter().zip(&places).map(|(status, place)| {
-                let status = status?;
-                let came = &place[..status.count::<T>().unwrap_or(0)];
-                Ok(received(status.source.get(), status.tag.0, &as_bytes(came)))
-            });
-            messages.sorted(came.collect::<Result<_, Error>>()?)
+        // Elsewhere.
+        _ => Vec::new(),
+    })
+}
+
+/// Calls whose result takes the place of what was given.
+async fn in_place<T: Sample>(comm: &Comm, view: &View<'_>) -> Pieces {
+    let View { at, own, .. } = *view;
+    let (size, len) = (view.size(), view.part.len);
+    let block = elements::<T>(at, own, 0, len);
+    // The own block in its place, and nothing in the others.
+    let own_among_all = || {
+        let mut all = zeros::<T>(size as usize * len);
+        all[own as usize * len..][..len].copy_from_slice(&block);
+        all
+    };
+    Ok(match *view.call {
+        Call::Bcast { root, .. } => {
+            let root = view.rank(root);
+            let mut data = for_bcast::<T>(view, root);
+            comm.bcast_in_place(root, &mut data).await?;
+            vec![as_bytes(&data)]
+        }
+        Call::Gather { root, .. } => {
+            let root = view.rank(root);
+            let mut data = if root == own { own_among_all() } else { block.clone() };
+            comm.gather_in_place(root, &mut data).await?;
+            assert!(root == own || as_bytes(&data) == as_bytes(&block), "memory changed that only gave");
+            if root == own { pieces(&data, size) } else { Vec::new() }
+        }
+        Call::Scatter { root, .. } => {
+            let root = view.rank(root);
+            let mut data = if root == own { to_all::<T>(view) } else { zeros(len) };
+            comm.scatter_in_place(root, &mut data).await?;
+            assert!(root != own || as_bytes(&data) == as_bytes(&to_all::<T>(view)), "memory changed that only gave");
+            vec![as_bytes(if root == own { &data[own as usize * len..][..len] } else { &data })]
+        }
+        Call::Allgather { .. } => {
+            let mut data = own_among_all();
+            comm.allgather_in_place(&mut data).await?;
+            pieces(&data, size)
+        }
+        Call::Alltoall { .. } => {
+            let mut data = to_all::<T>(view);
+            comm.alltoall_in_place(&mut data).await?;
+            pieces(&data, size)
+        }
+        Call::Reduce { root, op: number, .. } => {
+            let (root, given) = (view.rank(root), samples::<T>(at, own, len));
+            let mut data = given.clone();
+            comm.reduce_in_place(root, &mut data, op::<T>(number)).await?;
+            assert!(root == own || as_bytes(&data) == as_bytes(&given), "memory changed that only gave");
+            if root == own { vec![as_bytes(&data)] } else { Vec::new() }
+        }
+        Call::Allreduce { op: number, .. } => {
+            let mut data = samples::<T>(at, own, len);
+            comm.allreduce_in_place(&mut data, op::<T>(number)).await?;
+            vec![as_bytes(&data)]
         }
         // Elsewhere.
         _ => Vec::new(),
@@ -211,115 +249,20 @@ async fn objects(comm: &Comm, view: &View<'_>) -> Pieces {
         }
         Call::Allgather { .. } => objects.allgather(&value(0)).await?,
         Call::Alltoall { .. } => objects.alltoall(&for_all()).await?,
-        Call::Reduce { root, .. } => objects.reduce(view.rank(root), value(0), merged).await?.into_iter().collect(),
-        Call::Allreduce { .. } => vec![objects.allreduce(value(0), merged).await?],
-        Call::Messages { .. } | Call::Funnel { .. } => {
-            let messages = Messages::of(view);
-            let send = |&(to, tag, number): &(u32, u32, u32)| match messages.mode {
-                Mode::Standard => objects.send(to, tag, &value(number)),
-                Mode::Synchronous => objects.ssend(to, tag, &value(number)),
-                Mode::Buffered => objects.bsend(to, tag, &value(number)),
+        // At the hub, or by a closure at the ranks.
+        Call::Reduce { root, op, .. } => {
+            let (root, value) = (view.rank(root), value(0));
+            let reduced = match op % 2 {
+                0 => objects.reduce(root, value, Named::new("merged")).await?,
+                _ => objects.reduce(root, value, merged).await?,
             };
-            let sends = messages.sends.iter().map(send).collect();
-            let receive = |&(source, tag)| {
-                let request: Request<'_, _> = objects.recv::<Vec<u8>>(source, tag);
-                request.map(|(data, status)| received(status.source.get(), status.tag.0, &data))
-            };
-            let receives = messages.receives.iter().map(receive).collect();
-            exchange(&messages, sends, receives).await?
+            reduced.into_iter().collect()
         }
+        Call::Allreduce { op, .. } if op % 2 == 0 => vec![objects.allreduce(value(0), Named::new("merged")).await?],
+        Call::Allreduce { .. } => vec![objects.allreduce(value(0), merged).await?],
         // Elsewhere.
         _ => Vec::new(),
     })
-}
-
-/// What one rank sends and receives in a step.
-struct Messages {
-    /// To whom, with which tag, and which block.
-    sends: Vec<(u32, u32, u32)>,
-    receives: Vec<(Source, TagSelector)>,
-    /// The places of what is received among the pieces; none where that is for its sender to say.
-    order: Option<Vec<usize>>,
-    mode: Mode,
-    probed: bool,
-}
-
-impl Messages {
-    fn of(view: &View<'_>) -> Self {
-        let own = view.own;
-        let (mode, probed) = (Mode::Standard, false);
-        let mut messages = Self { sends: Vec::new(), receives: Vec::new(), order: None, mode, probed };
-        match *view.call {
-            Call::Messages { from, to, count, selector, mode, probed, .. } => {
-                let (from, to) = (view.rank(from), view.rank(to));
-                (messages.mode, messages.probed) = (mode, probed);
-                if from == own {
-                    messages.sends = (0..count).map(|number| (to, view.tag(number), number)).collect();
-                }
-                if to == own {
-                    let exact = |number| TagSelector::from(view.tag(number));
-                    let select = |number| match selector {
-                        Selector::AnySource if !view.may_die => (ANY_SOURCE, exact(number)),
-                        Selector::AnyTag => (from.into(), ANY_TAG),
-                        Selector::Exact | Selector::AnySource => (from.into(), exact(number)),
-                    };
-                    let mut numbers: Vec<u32> = (0..count).collect();
-                    if !matches!(selector, Selector::AnyTag) {
-                        // First those with the later tag.
-                        numbers.sort_by_key(|number| number % 2 == 0);
-                    }
-                    messages.receives = numbers.iter().map(|number| select(*number)).collect();
-                    messages.order = Some(numbers.into_iter().map(|number| number as usize).collect());
-                }
-            }
-            Call::Funnel { to, count, .. } => {
-                let to = view.rank(to);
-                messages.sends = (0..count).map(|number| (to, view.tag(0), number)).collect();
-                if to == own {
-                    // Who may die is asked for by name.
-                    let source = |from: u32| if view.may_die { from.into() } else { ANY_SOURCE };
-                    let sources = (0..view.size()).flat_map(|from| (0..count).map(move |_| from));
-                    messages.receives = sources.map(|from| (source(from), view.tag(0).into())).collect();
-                }
-            }
-            _ => {}
-        }
-        messages
-    }
-
-    /// What was received, in the order in which the model says it.
-    fn sorted(&self, came: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-        let mut sorted: Vec<(usize, Vec<u8>)> = match &self.order {
-            Some(order) => order.iter().copied().zip(came).collect(),
-            // Each begins with its source; a stable sort leaves those of one source in their order.
-            None => came.into_iter().map(|piece| (piece[0] as usize, piece)).collect(),
-        };
-        sorted.sort_by_key(|(place, _)| *place);
-        sorted.into_iter().map(|(_, piece)| piece).collect()
-    }
-}
-
-/// Waits for all of them, whatever becomes of some.
-async fn exchange_all<'a, T>(
-    sends: Vec<Request<'a, ()>>,
-    receives: Vec<Request<'a, T>>,
-    received: &mut Vec<Result<T, Error>>,
-) -> Vec<Result<(), Error>> {
-    for receive in receives {
-        received.push(receive.await);
-    }
-    let mut sent = Vec::new();
-    for send in sends {
-        sent.push(send.await);
-    }
-    sent
-}
-
-async fn exchange(messages: &Messages, sends: Vec<Request<'_, ()>>, receives: Vec<Request<'_, Vec<u8>>>) -> Pieces {
-    let mut received = Vec::new();
-    let sent = exchange_all(sends, receives, &mut received).await;
-    sent.into_iter().collect::<Result<Vec<()>, Error>>()?;
-    Ok(messages.sorted(received.into_iter().collect::<Result<_, _>>()?))
 }
 
 /// Joins all inputs, with a mark of the destination; the parameter is the step.
@@ -360,8 +303,7 @@ pub fn operations() -> Registry {
 }
 
 async fn apply(comm: &Comm, view: &View<'_>, sources: u32, destinations: u32) -> Pieces {
-    let [sources, destinations] =
-        [sources, destinations].map(|bits| view.chosen(bits).into_iter().map(Rank::new).collect::<Vec<Rank>>());
+    let [sources, destinations] = [sources, destinations].map(|bits| view.group(bits));
     let operation = Joined { step: view.at as u32, sources: &sources, destinations: &destinations };
     let input = sources.contains(&comm.rank()).then(|| object(view.at, view.own, 0, view.part.len));
     if !operation.group().contains(comm.rank()) {

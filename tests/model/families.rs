@@ -2,13 +2,13 @@
 //! each gives by the model, and how a rank makes it.
 
 use edgempi::hub::Registry;
-use edgempi::{Comm, Communicator, Error, Named};
+use edgempi::{Comm, Communicator, Error, Group, Named};
 
 use crate::calls::Pieces;
 use crate::model::{as_bytes, merged, tree};
 use crate::plan::View;
 use crate::program::{Call, Data, Form, Pattern};
-use crate::values::{Sample, bytes, elements, hash, object, op, samples, with_type};
+use crate::values::{Sample, bytes, elements, hash, object, op, samples, with_type, zeros};
 
 /// What this rank gets, piece by piece.
 pub fn expected(view: &View<'_>) -> Vec<Vec<u8>> {
@@ -47,8 +47,11 @@ pub fn expected(view: &View<'_>) -> Vec<Vec<u8>> {
                 Pattern::Alltoall => (0..size).map(|from| block(from, own)).collect(),
             }
         }
-        Call::Fold { columns, .. } => {
-            let given: Vec<Vec<u32>> = (0..size).map(|rank| elements(at, rank, 0, 2 * len)).collect();
+        Call::Fold { groups: Some((_, destinations)), .. } if !view.chosen(destinations).contains(&own) => Vec::new(),
+        Call::Fold { columns, groups, .. } => {
+            // In the order of the group.
+            let sources = groups.map_or_else(|| (0..size).collect(), |(sources, _)| view.chosen(sources));
+            let given: Vec<Vec<u32>> = sources.into_iter().map(|rank| elements(at, rank, 0, 2 * len)).collect();
             let folded: Vec<u32> = if columns {
                 (0..2 * len).map(|k| column(&mut given.iter().map(|data| data[k]).collect::<Vec<_>>())).collect()
             } else {
@@ -71,7 +74,7 @@ fn combined<T: Sample>(left: Vec<T>, right: Vec<T>, number: usize) -> Vec<T> {
 }
 
 /// How many elements each rank gets of a combination; some get none.
-fn counts(view: &View<'_>, even: bool) -> Vec<usize> {
+pub fn counts(view: &View<'_>, even: bool) -> Vec<usize> {
     let (size, len) = (view.size() as usize, view.part.len);
     if even {
         return vec![len; size];
@@ -79,7 +82,8 @@ fn counts(view: &View<'_>, even: bool) -> Vec<usize> {
     let mut left = len * size;
     let mut counts = Vec::new();
     for rank in 1..size {
-        let count = left * (hash(&[view.at as u64, rank as u64]) % 4) as usize / 6;
+        // In each round the same.
+        let count = left * (hash(&[view.tag(0).into(), rank as u64]) % 4) as usize / 6;
         counts.push(count);
         left -= count;
     }
@@ -114,6 +118,7 @@ fn column(values: &mut [u32]) -> u32 {
 pub fn add_folds(operations: &mut Registry) {
     operations.insert_fold_fn("pairs", 1, pair, finished);
     operations.insert_columns_fn("columns", 1, column);
+    operations.insert_reduce("merged", 1, merged);
 }
 
 /// Makes one rank's call; all of it is started at the first poll.
@@ -131,10 +136,19 @@ pub async fn perform(comm: &Comm, view: &View<'_>) -> Pieces {
             let root = view.rank(root);
             with_type!(data.kind, T => varied::<T>(comm, view, pattern, root).await)
         }
-        Call::Fold { columns, .. } => {
+        Call::Fold { columns, groups, .. } => {
             let named = Named::new(if columns { "columns" } else { "pairs" });
             let given: Vec<u32> = elements(at, own, 0, 2 * view.part.len);
-            Ok(vec![as_bytes(&comm.fold_all(named, given).await?)])
+            let Some((sources, destinations)) = groups else {
+                return Ok(vec![as_bytes(&comm.fold_all(named, given).await?)]);
+            };
+            let [sources, destinations] = [sources, destinations].map(|bits| view.group(bits));
+            let group = Group::new(&sources, &destinations);
+            if !group.contains(comm.rank()) {
+                return Ok(Vec::new());
+            }
+            let given = sources.contains(&comm.rank()).then_some(given);
+            Ok(comm.fold(named, group, given).await?.iter().map(|folded| as_bytes(folded)).collect())
         }
         _ => Ok(Vec::new()),
     }
@@ -156,14 +170,24 @@ async fn objects(comm: &Comm, view: &View<'_>) -> Pieces {
 async fn scan<T: Sample>(comm: &Comm, view: &View<'_>, exclusive: bool, number: usize) -> Pieces {
     let mut data = samples::<T>(view.at, view.own, view.part.len);
     let op = op::<T>(number);
-    Ok(match (form(view), exclusive) {
+    Ok(match (view.call.form(), exclusive) {
         (Form::Borrowed, false) => {
-            Communicator::scan_in_place(comm, &mut data, op).await?;
-            vec![as_bytes(&data)]
+            let mut prefix = zeros::<T>(data.len());
+            Communicator::scan(comm, &data, &mut prefix, op).await?;
+            vec![as_bytes(&prefix)]
         }
         (Form::Borrowed, true) => {
+            let mut prefix = zeros::<T>(data.len());
+            Communicator::exscan(comm, &data, &mut prefix, op).await?;
+            if view.own == 0 { Vec::new() } else { vec![as_bytes(&prefix)] }
+        }
+        (Form::InPlace, false) => {
+            comm.scan_in_place(&mut data, op).await?;
+            vec![as_bytes(&data)]
+        }
+        (Form::InPlace, true) => {
             let given = as_bytes(&data);
-            Communicator::exscan_in_place(comm, &mut data, op).await?;
+            comm.exscan_in_place(&mut data, op).await?;
             assert!(view.own > 0 || as_bytes(&data) == given, "memory changed of the rank that gets nothing");
             if view.own == 0 { Vec::new() } else { vec![as_bytes(&data)] }
         }
@@ -176,8 +200,13 @@ async fn reduce_scatter<T: Sample>(comm: &Comm, view: &View<'_>, even: bool, num
     let counts = counts(view, even);
     let mut data = samples::<T>(view.at, view.own, counts.iter().sum());
     let (op, own) = (op::<T>(number), counts[view.own as usize]);
-    Ok(match form(view) {
-        Form::Borrowed => {
+    Ok(match view.call.form() {
+        Form::Borrowed if even => {
+            let mut block = zeros::<T>(own);
+            Communicator::reduce_scatter_block(comm, &data, &mut block, op).await?;
+            vec![as_bytes(&block)]
+        }
+        Form::Borrowed | Form::InPlace => {
             match even {
                 true => comm.reduce_scatter_block_in_place(&mut data, op).await?,
                 false => comm.reduce_scatter_in_place(&mut data, &counts, op).await?,
@@ -200,8 +229,4 @@ async fn varied<T: Sample>(comm: &Comm, view: &View<'_>, pattern: Pattern, root:
         Pattern::Allgather => pieces(comm.allgatherv(block(0)).await?),
         Pattern::Alltoall => pieces(comm.alltoallv(for_all()).await?),
     })
-}
-
-fn form(view: &View<'_>) -> Form {
-    view.call.data().map_or(Form::Owned, |data| data.form)
 }

@@ -1,4 +1,4 @@
-//! Calls that a rank drops half way, and messages of which one side does.
+//! Calls that a rank drops half way, and messages of which one side drops or cancels its call.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -9,6 +9,7 @@ use edgempi::{Comm, Communicator, Error, Rank, Status};
 use crate::model::{as_bytes, received};
 use crate::plan::View;
 use crate::play::{Outcome, Pace};
+use crate::program::GivenUp;
 use crate::values::{Sample, bytes, elements};
 
 /// Polls a future once.
@@ -36,14 +37,24 @@ pub async fn give_up<F: Future>(mut call: Pin<Box<F>>, pauses: u32, pace: &impl 
 
 /// Two messages with one tag, the first of which its sender or its receiver gives up. Whatever becomes of that one, the
 /// second arrives, and nothing arrives twice or behind it.
+///
+/// Who drops a call does not know what became of it. Who cancels it does: the sender's second message says whether the
+/// first was withdrawn, and a receiver that withdrew its receive loses nothing.
 pub struct TwoMessages<'a, P> {
     pub comm: &'a Comm,
     pub view: View<'a>,
     pub from: u32,
     pub to: u32,
-    pub sender_gives_up: bool,
-    pub pauses: u32,
+    pub given_up: GivenUp,
     pub pace: &'a P,
+}
+
+/// What is known of the first message when the second comes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum First {
+    Unknown,
+    Withdrawn,
+    Sent,
 }
 
 impl<P: Pace> TwoMessages<'_, P> {
@@ -56,30 +67,54 @@ impl<P: Pace> TwoMessages<'_, P> {
         }
     }
 
-    /// How many elements a message has: the second is short.
-    fn len(&self, number: u32) -> usize {
-        if number == 0 { self.view.part.len } else { 2 }
+    fn sender_gives_up(&self) -> bool {
+        self.given_up.rank.is_multiple_of(2)
+    }
+
+    fn first_len(&self) -> usize {
+        self.view.part.len
+    }
+
+    /// The second is short, and says what became of the first.
+    fn second_len(first: First) -> usize {
+        match first {
+            First::Unknown => 2,
+            First::Withdrawn => 3,
+            First::Sent => 4,
+        }
+    }
+
+    async fn pause(&self) {
+        for _ in 0..self.given_up.after {
+            self.pace.pause(1).await;
+        }
     }
 
     async fn send<T: Sample>(&self) -> Outcome {
         let Self { comm, to, .. } = *self;
         let tag = self.view.tag(0);
-        let [first, second] = [0, 1].map(|number| elements::<T>(self.view.at, self.from, number, self.len(number)));
-        let (first, second) = if self.sender_gives_up {
+        let first = elements::<T>(self.view.at, self.from, 0, self.first_len());
+        let second = |known| elements::<T>(self.view.at, self.from, 1, Self::second_len(known));
+        let (first, second) = if self.sender_gives_up() && self.given_up.cancels {
+            let request = comm.send(to, tag, first);
+            self.pause().await;
+            let first = request.cancel().await;
+            let known = if matches!(first, Ok(None)) { First::Withdrawn } else { First::Sent };
+            (first.map(drop), comm.send(to, tag, second(known)).await)
+        } else if self.sender_gives_up() {
             let lent = Box::pin(async { Communicator::send(comm, to, tag, &first).await.map(drop) });
-            let first = give_up(lent, self.pauses, self.pace).await.unwrap_or(Ok(()));
-            (first, comm.send(to, tag, second).await)
+            let first = give_up(lent, self.given_up.after, self.pace).await.unwrap_or(Ok(()));
+            (first, comm.send(to, tag, second(First::Unknown)).await)
         } else {
             // Both are under way before one is waited for.
-            let [first, second] = [first, second].map(|data| comm.send(to, tag, data));
+            let known = if self.given_up.cancels { First::Sent } else { First::Unknown };
+            let [first, second] = [first, second(known)].map(|data| comm.send(to, tag, data));
             (first.await, second.await)
         };
         match (first, second) {
             (Ok(()), Ok(())) => Outcome::Right,
             // Its receiver had matched it, and let it go.
-            (Err(Error::Cancelled { rank, .. }), Ok(())) if self.is(rank, to) && !self.sender_gives_up => {
-                Outcome::Right
-            }
+            (Err(Error::Cancelled { rank, .. }), Ok(())) if self.is_dropped_by(rank, to) => Outcome::Right,
             (Err(error), _) | (_, Err(error)) => Outcome::Failed(error),
         }
     }
@@ -87,42 +122,63 @@ impl<P: Pace> TwoMessages<'_, P> {
     async fn receive<T: Sample>(&self) -> Outcome {
         let Self { comm, from, .. } = *self;
         let tag = self.view.tag(0);
-        let message = |number| {
-            let data = bytes(self.view.at, from, number, self.len(number) * size_of::<T>());
+        let message = |number, len| {
+            let data = bytes(self.view.at, from, number, len * size_of::<T>());
             received(from, tag, &data)
         };
-        let (first, second) = (message(0), message(1));
-        let as_sent = |came: &(Vec<T>, Status)| received(came.1.source.get(), came.1.tag.0, &as_bytes(&came.0));
-        let mut may_be_first = true;
-        if !self.sender_gives_up {
-            match give_up(Box::pin(comm.recv::<T>(from, tag)), self.pauses, self.pace).await {
+        let first = message(0, self.first_len());
+        let as_sent = |came: (Vec<T>, Status)| received(came.1.source.get(), came.1.tag.0, &as_bytes(&came.0));
+        let mut first_came = false;
+        let mut is_lost = false;
+        if !self.sender_gives_up() {
+            let came = match self.given_up.cancels {
+                true => {
+                    let receive = comm.recv::<T>(from, tag);
+                    self.pause().await;
+                    receive.cancel().await.transpose()
+                }
+                false => give_up(Box::pin(comm.recv::<T>(from, tag)), self.given_up.after, self.pace).await,
+            };
+            match came.map(|came| came.map(as_sent)) {
                 None => {}
-                Some(Ok(came)) if as_sent(&came) == first => may_be_first = false,
+                Some(Ok(came)) if came == first => first_came = true,
                 Some(Ok(_)) => return Outcome::Wrong("the first message is another one".to_owned()),
                 Some(Err(error)) => return Outcome::Failed(error),
             }
         }
         loop {
-            match comm.recv::<T>(from, tag).await {
-                Ok(came) => {
-                    let came = as_sent(&came);
-                    if came == second {
-                        return Outcome::Right;
-                    }
-                    if !may_be_first || came != first {
-                        return Outcome::Wrong(format!("a message of {} bytes that was not sent", came.len()));
-                    }
-                }
+            let came = match comm.recv::<T>(from, tag).await.map(as_sent) {
+                Ok(came) => came,
                 // Its sender took it back in the middle.
-                Err(Error::Cancelled { rank, .. }) if self.sender_gives_up && may_be_first && self.is(rank, from) => {}
+                Err(Error::Cancelled { rank, .. }) if !is_lost && !first_came && self.is_dropped_by(rank, from) => {
+                    is_lost = true;
+                    continue;
+                }
                 Err(error) => return Outcome::Failed(error),
+            };
+            let second = [First::Unknown, First::Withdrawn, First::Sent];
+            let second = second.into_iter().find(|known| came == message(1, Self::second_len(*known)));
+            match second {
+                // A first message of the same length may look like it, but comes first.
+                None if came == first && !first_came && !is_lost => first_came = true,
+                None => return Outcome::Wrong(format!("a message of {} bytes that was not sent", came.len())),
+                Some(known) => return self.ended(known, first_came),
             }
-            may_be_first = false;
         }
     }
 
-    /// Whether `rank` of the world is `own` here.
-    fn is(&self, rank: Rank, own: u32) -> bool {
-        rank == self.view.part.members[own as usize]
+    /// What it is when the second message says so much of the first.
+    fn ended(&self, known: First, first_came: bool) -> Outcome {
+        match (known, first_came) {
+            (First::Unknown, _) if !self.given_up.cancels => Outcome::Right,
+            (First::Withdrawn, false) | (First::Sent, true) if self.given_up.cancels => Outcome::Right,
+            _ => Outcome::Wrong(format!("the first is said to be {known:?}, and has come: {first_came}")),
+        }
+    }
+
+    /// Whether `rank` of the world is `own` here, and drops its call.
+    fn is_dropped_by(&self, rank: Rank, own: u32) -> bool {
+        let gives_up = if self.sender_gives_up() { self.from } else { self.to };
+        !self.given_up.cancels && gives_up == own && rank == self.view.part.members[own as usize]
     }
 }

@@ -5,16 +5,21 @@
 
 mod calls;
 mod cases;
+mod communicators;
 mod families;
 mod half_way;
+mod messages;
 mod model;
+mod persistent;
 mod plan;
 mod play;
 mod program;
 mod simulated;
 mod threads;
+mod topologies;
 mod values;
 mod verdict;
+mod waiting;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -83,6 +88,26 @@ fn programs_in_the_simulator_in_which_a_rank_dies() {
     cases(300, &strategy, |(program, conditions)| simulated::run(program, conditions));
 }
 
+/// What a call is drawn in: how it takes its buffers, what its elements are, what receives say.
+const PARTS: [&str; 16] = [
+    "form",
+    "kind",
+    "selector",
+    "mode",
+    "probed",
+    "waiting",
+    "exclusive",
+    "even",
+    "pattern",
+    "columns",
+    "groups",
+    "line",
+    "alltoall",
+    "varied",
+    "topology",
+    "by",
+];
+
 #[test]
 fn the_seeds_draw_every_call_in_every_form_on_every_kind_of_element() {
     if cases::number("EDGEMPI_MODEL_SEED")
@@ -100,15 +125,15 @@ fn the_seeds_draw_every_call_in_every_form_on_every_kind_of_element() {
             let text = format!("{:?}", step.call);
             let name = text.split(' ').next().unwrap_or_default();
             note(name.to_owned());
-            // How it takes its buffers, what its elements are, and what receives say.
-            for part in ["form", "kind", "selector", "mode", "probed", "exclusive", "even", "pattern", "columns"] {
-                if let Some((_, rest)) = text.split_once(&format!("{part}: ")) {
-                    let value = rest.split([',', ' ', '}']).next().unwrap_or_default();
-                    note(format!("{name} {value}"));
+            for part in PARTS {
+                if let Some((_, rest)) = text.split_once(&format!(" {part}: ")) {
+                    let value = rest.split([',', ' ', '}', '(']).next().unwrap_or_default();
+                    note(format!("{name} {part} {value}"));
                 }
             }
-            if step.given_up.is_some() {
+            if let Some(given_up) = step.given_up {
                 note(format!("{name} given up"));
+                note(format!("{name} cancels {}", given_up.cancels));
             }
         }
         Ok(())
@@ -116,33 +141,37 @@ fn the_seeds_draw_every_call_in_every_form_on_every_kind_of_element() {
     let drawn = drawn.into_inner();
     let is_drawn = |what: &str| assert!(drawn.get(what).is_some_and(|times| *times > 1), "{what} is not drawn");
     (1..=9).for_each(|size| is_drawn(&format!("{size} ranks")));
-    let moving = [
-        "Bcast",
-        "Gather",
-        "Scatter",
-        "Allgather",
-        "Alltoall",
-        "Reduce",
-        "Allreduce",
-        "Messages",
-        "Funnel",
-        "Scan",
-        "ReduceScatter",
-        "Varied",
-    ];
-    for name in moving {
+    let drawn_of = |name: &str, part: &str, values: &[&str]| {
+        values.iter().for_each(|value| is_drawn(&format!("{name} {part} {value}")));
+    };
+    let collectives =
+        ["Bcast", "Gather", "Scatter", "Allgather", "Alltoall", "Reduce", "Allreduce", "Scan", "ReduceScatter"];
+    let others = ["Messages", "Funnel", "Shift", "Neighbours", "Varied"];
+    for name in collectives.into_iter().chain(others) {
         is_drawn(name);
-        ["Owned", "Borrowed", "Object"].into_iter().for_each(|form| is_drawn(&format!("{name} {form}")));
-        let kinds = ["U8", "I16", "U32", "I64", "Bf16", "F32", "F64", "Logical", "LocatedF32"];
-        kinds.into_iter().for_each(|kind| is_drawn(&format!("{name} {kind}")));
-        is_drawn(&format!("{name} given up"));
+        drawn_of(name, "form", &["Owned", "Borrowed", "InPlace", "Persistent", "Object"]);
+        drawn_of(name, "kind", &["U8", "I16", "U32", "I64", "Bf16", "F32", "F64", "Logical", "LocatedF32"]);
     }
-    ["Barrier Owned", "Barrier Borrowed", "Apply", "Split", "Free"].into_iter().for_each(is_drawn);
-    ["Messages Exact", "Messages AnySource", "Messages AnyTag"].into_iter().for_each(is_drawn);
-    ["Messages Standard", "Messages Synchronous", "Messages Buffered"].into_iter().for_each(is_drawn);
-    ["Varied Gather", "Varied Scatter", "Varied Allgather", "Varied Alltoall"].into_iter().for_each(is_drawn);
-    for name in ["Messages", "Scan", "ReduceScatter", "Fold"] {
-        is_drawn(&format!("{name} true"));
-        is_drawn(&format!("{name} false"));
-    }
+    collectives.into_iter().chain(["Messages", "Varied"]).for_each(|name| is_drawn(&format!("{name} given up")));
+    drawn_of("Barrier", "form", &["Owned", "Borrowed", "Persistent"]);
+    ["Apply", "Alone", "Unready", "Free"].into_iter().for_each(is_drawn);
+    drawn_of("Messages", "selector", &["Exact", "AnySource", "AnyTag"]);
+    drawn_of("Messages", "mode", &["Standard", "Synchronous", "Buffered", "Ready"]);
+    drawn_of("Messages", "probed", &["Never", "Probe", "Iprobe", "Mprobe", "Improbe"]);
+    drawn_of("Messages", "cancels", &["true", "false"]);
+    let waiting = ["InTurn", "All", "Any", "Some", "TestAll", "TestAny", "TestSome"];
+    ["Messages", "Funnel"].into_iter().for_each(|name| drawn_of(name, "waiting", &waiting));
+    drawn_of("Split", "by", &["Copy", "Color", "Kind", "Machine", "Group"]);
+    drawn_of("Varied", "pattern", &["Gather", "Scatter", "Allgather", "Alltoall"]);
+    drawn_of("Neighbours", "topology", &["Grid", "Graph"]);
+    drawn_of("Fold", "groups", &["Some", "None"]);
+    let both = [
+        ("Scan", "exclusive"),
+        ("ReduceScatter", "even"),
+        ("Fold", "columns"),
+        ("Shift", "line"),
+        ("Neighbours", "alltoall"),
+        ("Neighbours", "varied"),
+    ];
+    both.into_iter().for_each(|(name, part)| drawn_of(name, part, &["true", "false"]));
 }

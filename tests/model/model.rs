@@ -7,10 +7,16 @@ use zerocopy::IntoBytes;
 
 use crate::plan::View;
 use crate::program::{Call, Data, Form};
+use crate::topologies::Neighbours;
 use crate::values::{Sample, bytes, hash, object, op, samples, with_type};
+use crate::{families, messages};
 
-/// What this rank gets, piece by piece; nothing if it gets nothing.
+/// What this rank gets, piece by piece, in all rounds; nothing if it gets nothing.
 pub fn expected(view: &View<'_>) -> Vec<Vec<u8>> {
+    view.rounds().iter().flat_map(expected_once).collect()
+}
+
+fn expected_once(view: &View<'_>) -> Vec<Vec<u8>> {
     let View { at, own, .. } = *view;
     let size = view.size();
     let data = view.call.data();
@@ -33,8 +39,17 @@ pub fn expected(view: &View<'_>) -> Vec<Vec<u8>> {
         Call::Reduce { .. } => Vec::new(),
         Call::Allreduce { op, data } => vec![folded(view, op, data)],
         Call::Scan { .. } | Call::ReduceScatter { .. } | Call::Varied { .. } | Call::Fold { .. } => {
-            crate::families::expected(view)
+            families::expected(view)
         }
+        Call::Unready { .. } => Vec::new(),
+        Call::Shift { .. } => {
+            let message = |from| received(from, view.tag(0), &block(from, 0));
+            messages::ends(view).1.into_iter().map(message).collect()
+        }
+        Call::Neighbours { topology, alltoall, varied, data } => {
+            Neighbours { topology, alltoall, varied }.expected(view, data)
+        }
+        Call::Alone { data, .. } => vec![with_type!(data.kind, T => as_bytes(&samples::<T>(at, own, view.part.len)))],
         Call::Messages { from, to, count, .. } => {
             let from = view.rank(from);
             let message = |number| received(from, view.tag(number), &block(from, number));
@@ -87,7 +102,7 @@ fn folded(view: &View<'_>, number: usize, data: Data) -> Vec<u8> {
         Form::Object => tree((0..size).map(|rank| object(at, rank, 0, len)).collect(), &merged),
         _ => with_type!(data.kind, T => fold_elements::<T>(at, size, len, op::<T>(number))),
     };
-    view.part.folded.get_or_init(fold).clone()
+    view.folded(fold)
 }
 
 fn fold_elements<T: Sample>(at: usize, size: u32, len: usize, op: ReduceOp) -> Vec<u8> {

@@ -2,8 +2,14 @@
 
 use std::sync::OnceLock;
 
-use crate::program::{Call, Data, Form, GivenUp, Limits, Program};
-use crate::values::{Kind, hash};
+use edgempi::Rank;
+
+use crate::communicators::{chosen, split};
+use crate::program::{Call, Data, Form, GivenUp, Limits, Mode, Probed, Program};
+use crate::values::Kind;
+
+/// Steps of the second round of persistent calls are numbered from here on.
+const ROUND: usize = 1000;
 
 /// A program, resolved.
 #[derive(Debug)]
@@ -11,8 +17,17 @@ pub struct Plan {
     pub size: u32,
     pub pace: u64,
     pub steps: Vec<Planned>,
+    pub setting: Setting,
+}
+
+/// What programs run in.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    pub limits: Limits,
     /// Ranks may die: nothing waits for a message from whoever comes first.
     pub may_die: bool,
+    /// Every rank is virtual, on a machine of its own.
+    pub is_simulated: bool,
 }
 
 /// A step on all communicators of a family.
@@ -23,8 +38,8 @@ pub struct Planned {
     pub makes: usize,
     pub parts: Vec<Part>,
     pub call: Call,
-    /// The rank of the world that gives up, and after how many pauses.
-    pub given_up: Option<(u32, u32)>,
+    /// By which rank of the world.
+    pub given_up: Option<GivenUp>,
 }
 
 /// One communicator.
@@ -34,26 +49,29 @@ pub struct Part {
     pub members: Vec<u32>,
     /// How many elements each rank gives to each.
     pub len: usize,
-    /// What a fold of this step comes to, once somebody has asked.
-    pub folded: OnceLock<Vec<u8>>,
+    /// What a fold of this step comes to, in each round, once somebody has asked.
+    folded: [OnceLock<Vec<u8>>; 2],
 }
 
 /// A step as one rank sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
+    /// The step; what ranks give follows from it.
     pub at: usize,
     pub call: &'a Call,
     pub part: &'a Part,
     /// The rank in the communicator.
     pub own: u32,
-    pub may_die: bool,
+    pub setting: Setting,
+    /// Somebody gives up.
+    is_given_up: bool,
 }
 
 /// Communicators that were made together, as long as they live: members in the order of their ranks.
 type Family = Option<Vec<Vec<u32>>>;
 
 impl Plan {
-    pub fn new(program: &Program, limits: Limits, may_die: bool) -> Self {
+    pub fn new(program: &Program, setting: Setting) -> Self {
         let size = program.size;
         let mut families: Vec<Family> = vec![Some(vec![(0..size).collect()])];
         let mut steps = Vec::new();
@@ -63,13 +81,16 @@ impl Plan {
             let members = families[family].clone().unwrap_or_default();
             let makes = families.len();
             match step.call {
-                Call::Split { colors, seed } => families.push(Some(split(&members, colors, seed))),
+                Call::Split { by, seed } => families.push(Some(split(&members, by, seed, setting.is_simulated))),
                 // The world is there for ever.
                 Call::Free if family > 0 => families[family] = None,
                 _ => {}
             }
-            let part =
-                |members: Vec<u32>| Part { len: len(&step.call, &members, limits), members, folded: OnceLock::new() };
+            let part = |members: Vec<u32>| Part {
+                len: len(&step.call, &members, setting.limits),
+                members,
+                folded: Default::default(),
+            };
             steps.push(Planned {
                 family,
                 makes,
@@ -78,7 +99,7 @@ impl Plan {
                 given_up: step.given_up.and_then(|given_up| who_gives_up(&step.call, given_up, size)),
             });
         }
-        Self { size, pace: program.pace, steps, may_die }
+        Self { size, pace: program.pace, steps, setting }
     }
 
     /// Step `at` as `rank` of the world sees it; `None` if it has no part in it.
@@ -86,7 +107,8 @@ impl Plan {
         let step = &self.steps[at];
         step.parts.iter().find_map(|part| {
             let own = part.members.iter().position(|member| *member == rank)? as u32;
-            Some(View { at, call: &step.call, part, own, may_die: self.may_die })
+            let is_given_up = step.given_up.is_some();
+            Some(View { at, call: &step.call, part, own, setting: self.setting, is_given_up })
         })
     }
 }
@@ -104,65 +126,83 @@ impl View<'_> {
     /// The ranks of the world that this call needs.
     pub fn needs(&self) -> Vec<u32> {
         let member = |rank: u32| self.part.members[rank as usize];
-        match self.call {
-            Call::Messages { from, to, .. } => vec![member(self.rank(*from)), member(self.rank(*to))],
-            Call::Funnel { to, .. } if self.own != self.rank(*to) => vec![member(self.own), member(self.rank(*to))],
-            Call::Apply { sources, destinations, .. } => {
-                let [sources, destinations] = [sources, destinations].map(|bits| self.chosen(*bits));
+        match *self.call {
+            Call::Messages { from, to, .. } | Call::Unready { from, to, .. } => {
+                vec![member(self.rank(from)), member(self.rank(to))]
+            }
+            Call::Funnel { to, .. } if self.own != self.rank(to) => vec![member(self.own), member(self.rank(to))],
+            Call::Apply { sources, destinations, .. } | Call::Fold { groups: Some((sources, destinations)), .. } => {
+                let [sources, destinations] = [sources, destinations].map(|bits| self.chosen(bits));
                 sources.into_iter().chain(destinations).map(member).collect()
             }
+            Call::Alone { .. } => Vec::new(),
             _ => self.part.members.clone(),
         }
     }
 
+    /// This step in each of its rounds: of a persistent call there may be two.
+    pub fn rounds(&self) -> Vec<Self> {
+        let again = Self { at: self.at + ROUND, ..*self };
+        if self.call.is_persistent() && self.at.is_multiple_of(2) && !self.is_given_up {
+            vec![*self, again]
+        } else {
+            vec![*self]
+        }
+    }
+
+    /// Whether this rank's part has more than one step: what comes later has to be asked for, and somebody else may wait
+    /// for it in a call that blocks.
+    pub fn is_made_at_once(&self) -> bool {
+        if self.rounds().len() > 1 {
+            return true;
+        }
+        match *self.call {
+            Call::Messages { from, to, mode, .. } => {
+                let waits_for_go = mode == Mode::Ready && self.own == self.rank(from);
+                let probes = self.probed() != Probed::Never && self.own == self.rank(to);
+                waits_for_go || probes
+            }
+            Call::Unready { .. } | Call::Neighbours { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// How the receiver of messages looks at them: some forms of calls leave it no time for that.
+    pub fn probed(&self) -> Probed {
+        match self.call {
+            Call::Messages { probed, data, .. } if !matches!(data.form, Form::Borrowed | Form::Persistent) => *probed,
+            _ => Probed::Never,
+        }
+    }
+
+    /// What a fold comes to, made once for all ranks.
+    pub fn folded(&self, fold: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
+        self.part.folded[self.at / ROUND].get_or_init(fold).clone()
+    }
+
     /// The ranks that a set of bits chooses, in an order of its own; at least one.
     pub fn chosen(&self, bits: u32) -> Vec<u32> {
-        let mut ranks: Vec<u32> = (0..self.size()).filter(|rank| bits >> rank & 1 == 1).collect();
-        if ranks.is_empty() {
-            ranks.push(self.rank(bits));
-        }
-        let turned = bits as usize % ranks.len();
-        ranks.rotate_left(turned);
-        ranks
+        chosen(self.size(), bits)
+    }
+
+    /// The same as the library says it.
+    pub fn group(&self, bits: u32) -> Vec<Rank> {
+        self.chosen(bits).into_iter().map(Rank::new).collect()
     }
 
     /// The tag of message `number` of this step: no other step has it.
     pub fn tag(&self, number: u32) -> u32 {
-        self.at as u32 * 2 + number % 2
+        self.base_tag() + number % 2
     }
-}
 
-/// The new communicators: by colour those who said one, in the order of their keys.
-fn split(members: &[Vec<u32>], colors: u32, seed: u32) -> Vec<Vec<u32>> {
-    if colors == 0 {
-        return members.to_vec();
+    /// The tag of a message that only says something of the others.
+    pub fn word_tag(&self) -> u32 {
+        self.base_tag() + 2
     }
-    let mut parts = Vec::new();
-    for old in members {
-        for color in 0..colors {
-            let mut new: Vec<(i32, u32)> = Vec::new();
-            for (own, member) in (0..).zip(old) {
-                let (said, key) = said(colors, seed, own);
-                if said == Some(color) {
-                    new.push((key, *member));
-                }
-            }
-            // Stable: among equal keys the old order.
-            new.sort_by_key(|(key, _)| *key);
-            parts.push(new.into_iter().map(|(_, member)| member).collect());
-        }
-    }
-    parts.retain(|part: &Vec<u32>| !part.is_empty());
-    parts
-}
 
-/// What the rank says in a split: its colour and key.
-pub fn said(colors: u32, seed: u32, own: u32) -> (Option<u32>, i32) {
-    let random = hash(&[seed.into(), own.into()]);
-    let color = (random % u64::from(colors + 1)) as u32;
-    // With one colour or two now and then nobody stays away.
-    let color = if color == colors { (random >> 8 & 1 == 1).then_some(0) } else { Some(color) };
-    (color, (random >> 16) as i32 % 3)
+    fn base_tag(&self) -> u32 {
+        (self.at % ROUND) as u32 * 3
+    }
 }
 
 /// How many elements each rank gives to each; with many ranks not more in all than with few.
@@ -180,6 +220,7 @@ fn len(call: &Call, members: &[u32], limits: Limits) -> usize {
         | Call::Alltoall { .. }
         | Call::ReduceScatter { .. }
         | Call::Varied { .. }
+        | Call::Neighbours { .. }
         | Call::Funnel { .. }
             if len * element > limits.frame =>
         {
@@ -190,9 +231,19 @@ fn len(call: &Call, members: &[u32], limits: Limits) -> usize {
 }
 
 /// Which rank of the world gives up what it can.
-fn who_gives_up(call: &Call, given_up: GivenUp, size: u32) -> Option<(u32, u32)> {
-    let can = !matches!(call, Call::Split { .. } | Call::Free | Call::Funnel { .. });
-    can.then_some((given_up.rank % size, given_up.after))
+fn who_gives_up(call: &Call, given_up: GivenUp, size: u32) -> Option<GivenUp> {
+    // What is made of several calls by hand can not be given up as one.
+    let can = !matches!(
+        call,
+        Call::Split { .. }
+            | Call::Free
+            | Call::Funnel { .. }
+            | Call::Shift { .. }
+            | Call::Unready { .. }
+            | Call::Neighbours { .. }
+            | Call::Alone { .. }
+    );
+    can.then_some(GivenUp { rank: given_up.rank % size, ..given_up })
 }
 
 impl Call {
@@ -212,8 +263,47 @@ impl Call {
             | Self::Fold { data, .. }
             | Self::Messages { data, .. }
             | Self::Funnel { data, .. }
+            | Self::Unready { data, .. }
+            | Self::Shift { data, .. }
+            | Self::Neighbours { data, .. }
+            | Self::Alone { data, .. }
             | Self::Apply { data, .. } => Some(*data),
         }
+    }
+
+    pub fn form(&self) -> Form {
+        match self {
+            Self::Barrier { form } => *form,
+            _ => self.data().map_or(Form::Owned, |data| data.form),
+        }
+    }
+
+    /// Whether it is made by a persistent request.
+    pub fn is_persistent(&self) -> bool {
+        let can = match self {
+            Self::Barrier { .. }
+            | Self::Bcast { .. }
+            | Self::Gather { .. }
+            | Self::Scatter { .. }
+            | Self::Allgather { .. }
+            | Self::Alltoall { .. }
+            | Self::Reduce { .. }
+            | Self::Allreduce { .. }
+            | Self::Scan { .. }
+            | Self::ReduceScatter { .. }
+            | Self::Messages { .. } => true,
+            Self::Varied { .. }
+            | Self::Fold { .. }
+            | Self::Funnel { .. }
+            | Self::Unready { .. }
+            | Self::Shift { .. }
+            | Self::Neighbours { .. }
+            | Self::Alone { .. }
+            | Self::Apply { .. }
+            | Self::Split { .. }
+            | Self::Free => false,
+        };
+        can && self.form() == Form::Persistent
     }
 
     /// Whether the others fail when one rank drops it: it borrows its buffers.
@@ -222,7 +312,7 @@ impl Call {
             Self::Barrier { form } => *form == Form::Borrowed,
             // These own their buffers, whatever the form.
             Self::Apply { .. } | Self::Varied { .. } | Self::Fold { .. } => false,
-            _ => self.data().is_some_and(|data| data.form == Form::Borrowed),
+            _ => matches!(self.form(), Form::Borrowed | Form::InPlace),
         }
     }
 }

@@ -7,9 +7,11 @@ use std::pin::Pin;
 use edgempi::{Comm, Error};
 
 use crate::calls::perform;
+use crate::communicators;
 use crate::half_way::{TwoMessages, give_up, poll_once};
 use crate::model::expected;
-use crate::plan::{Plan, Planned, View, said};
+use crate::plan::{Plan, Planned, View};
+use crate::program::GivenUp;
 use crate::program::{Call, Form};
 use crate::values::{hash, with_type};
 
@@ -110,14 +112,8 @@ impl<'a, P: Pace, J: Journal> Table<'a, P, J> {
     async fn begin(&mut self, comm: Comm, view: View<'a>, step: &Planned) -> Result<(), Error> {
         assert_eq!((comm.rank().get(), comm.size()), (view.own, view.size()), "another communicator");
         match *view.call {
-            Call::Split { colors, seed } => {
-                let new = match colors {
-                    0 => comm.dup().await.map(Some),
-                    _ => {
-                        let (color, key) = said(colors, seed, view.own);
-                        comm.split(color, key).await
-                    }
-                };
+            Call::Split { by, seed } => {
+                let new = communicators::perform(&comm, &view, by, seed).await;
                 let outcome = new.as_ref().map_or_else(|error| Outcome::Failed(error.clone()), |_| Outcome::Right);
                 self.journal.write(view.at, outcome);
                 self.families.resize(step.makes, None);
@@ -129,31 +125,24 @@ impl<'a, P: Pace, J: Journal> Table<'a, P, J> {
                 }
                 self.journal.write(view.at, Outcome::Right);
             }
-            Call::Messages { from, to, data, .. } => {
-                let (from, to) = (view.rank(from), view.rank(to));
+            Call::Messages { from, to, data, .. } if view.rank(from) != view.rank(to) && data.form != Form::Object => {
                 match step.given_up {
                     // Objects have lengths of their own; this is about the call.
-                    Some((who, pauses)) if from != to && data.form != Form::Object => {
-                        let sender_gives_up = who.is_multiple_of(2);
-                        let messages =
-                            TwoMessages { comm: &comm, view, from, to, sender_gives_up, pauses, pace: self.pace };
+                    Some(given_up) => {
+                        let (from, to) = (view.rank(from), view.rank(to));
+                        let messages = TwoMessages { comm: &comm, view, from, to, given_up, pace: self.pace };
                         let outcome = with_type!(data.kind, T => messages.take_part::<T>().await);
                         self.journal.write(view.at, outcome);
                     }
-                    // What is kept by a probe is received in a second step, which has to be asked for; who waits for that
-                    // in a call of its own may be who this rank waits for next.
-                    _ if matches!(view.call, Call::Messages { probed: true, .. }) && view.own == to => {
-                        let outcome = judge(&view, perform(comm, view).await);
-                        self.journal.write(view.at, outcome);
-                    }
-                    _ => self.start(comm, view).await,
+                    None => self.start(comm, view).await,
                 }
             }
+            Call::Messages { .. } => self.start(comm, view).await,
             _ => {
                 let own = view.part.members[view.own as usize];
                 match step.given_up {
-                    Some((who, pauses)) if who == own => {
-                        let outcome = give_up(Box::pin(perform(comm, view)), pauses, self.pace).await;
+                    Some(GivenUp { rank, after, .. }) if rank == own => {
+                        let outcome = give_up(Box::pin(perform(comm, view, self.pace)), after, self.pace).await;
                         let outcome = outcome.map_or(Outcome::GivenUp, |result| judge(&view, result));
                         self.journal.write(view.at, outcome);
                     }
@@ -164,9 +153,13 @@ impl<'a, P: Pace, J: Journal> Table<'a, P, J> {
         Ok(())
     }
 
-    /// Starts a call: polled once, it is.
+    /// Starts a call: polled once, it is. Some have to be made at once.
     async fn start(&mut self, comm: Comm, view: View<'a>) {
-        let mut call = Box::pin(perform(comm, view));
+        if view.is_made_at_once() {
+            self.journal.write(view.at, judge(&view, perform(comm, view, self.pace).await));
+            return;
+        }
+        let mut call = Box::pin(perform(comm, view, self.pace));
         match poll_once(call.as_mut()).await {
             Some(result) => self.journal.write(view.at, judge(&view, result)),
             None => self.open.push((view.at, Box::pin(async move { judge(&view, call.await) }))),

@@ -29,12 +29,14 @@ pub struct Step {
     pub given_up: Option<GivenUp>,
 }
 
-/// One rank drops its call half way.
+/// One rank gives its call up half way.
 #[derive(Clone, Copy, Debug)]
 pub struct GivenUp {
     pub rank: u32,
     /// After so many pauses.
     pub after: u32,
+    /// Whether it cancels what it can, and asks what became of it, instead of dropping it.
+    pub cancels: bool,
 }
 
 /// Numbers of ranks are taken modulo the size of the communicator.
@@ -88,9 +90,11 @@ pub enum Call {
         root: u32,
         data: Data,
     },
-    /// A fold of the user's at the hub, or one that needs the values of all ranks at once.
+    /// A fold of the user's at the hub, or one that needs the values of all ranks at once; of some ranks for some: sets of
+    /// bits.
     Fold {
         columns: bool,
+        groups: Option<(u32, u32)>,
         data: Data,
     },
     /// Messages from one rank to another, or to itself.
@@ -100,14 +104,35 @@ pub enum Call {
         count: u32,
         selector: Selector,
         mode: Mode,
-        /// Whether they are looked at, and kept, before they are received.
-        probed: bool,
+        probed: Probed,
+        waiting: Waiting,
         data: Data,
     },
     /// Messages from everybody to one rank, which takes whichever comes first.
     Funnel {
         to: u32,
         count: u32,
+        waiting: Waiting,
+        data: Data,
+    },
+    /// A ready send to a rank that has posted no receive for it.
+    Unready {
+        from: u32,
+        to: u32,
+        data: Data,
+    },
+    /// Everybody sends to the rank so many places further on and receives from the one as far back: in a ring, or in a line,
+    /// at whose ends is nobody.
+    Shift {
+        by: u32,
+        line: bool,
+        data: Data,
+    },
+    /// Everybody's data, or a block for each, reach the neighbours in a topology that is made for it.
+    Neighbours {
+        topology: Topology,
+        alltoall: bool,
+        varied: bool,
         data: Data,
     },
     /// A user's operation between some ranks: sets of bits.
@@ -116,10 +141,15 @@ pub enum Call {
         destinations: u32,
         data: Data,
     },
-    /// Each communicator of the family parts into so many, some ranks go into none; or into a copy of itself.
+    /// Each communicator of the family makes new ones; some ranks go into none.
     Split {
-        colors: u32,
+        by: By,
         seed: u32,
+    },
+    /// A rank alone with itself, in a world of its own.
+    Alone {
+        op: usize,
+        data: Data,
     },
     /// The ranks give the family up.
     Free,
@@ -140,6 +170,10 @@ pub enum Form {
     Owned,
     /// It borrows them: a call of the trait.
     Borrowed,
+    /// It borrows them, and the result takes the place of what was given.
+    InPlace,
+    /// It is described once, and made again with other data in some of the steps.
+    Persistent,
     /// They are serde values, of different lengths.
     Object,
 }
@@ -176,11 +210,57 @@ pub enum Boundary {
 }
 
 /// When a send is done.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Standard,
     Synchronous,
     Buffered,
+    /// Its receiver says that it has posted its receives.
+    Ready,
+}
+
+/// How a receiver looks at a message before it takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probed {
+    Never,
+    Probe,
+    Iprobe,
+    Mprobe,
+    Improbe,
+}
+
+/// How a rank waits for several requests.
+#[derive(Clone, Copy, Debug)]
+pub enum Waiting {
+    InTurn,
+    All,
+    Any,
+    Some,
+    TestAll,
+    TestAny,
+    TestSome,
+}
+
+/// What a communicator is made by.
+#[derive(Clone, Copy, Debug)]
+pub enum By {
+    /// A copy.
+    Copy,
+    /// So many colours.
+    Color(u32),
+    Kind,
+    Machine,
+    /// A group of its processes.
+    Group,
+}
+
+/// Who is whose neighbour.
+#[derive(Clone, Copy, Debug)]
+pub enum Topology {
+    /// In so many dimensions, some of which are rings: a set of bits.
+    Grid { dimensions: usize, rings: u32 },
+    /// What edges there are follows from the seed.
+    Graph { seed: u32 },
 }
 
 /// Who gives blocks to whom.
@@ -214,8 +294,9 @@ impl fmt::Debug for Program {
         write!(f, "{} ranks, pace {:#x}", self.size, self.pace)?;
         for (at, Step { on, call, given_up }) in self.steps.iter().enumerate() {
             write!(f, "\n  {at}: on {on}: {call:?}")?;
-            if let Some(GivenUp { rank, after }) = given_up {
-                write!(f, ", given up by {rank} after {after}")?;
+            if let Some(GivenUp { rank, after, cancels }) = given_up {
+                let how = if *cancels { "cancelled" } else { "dropped" };
+                write!(f, ", {how} by {rank} after {after}")?;
             }
         }
         Ok(())
@@ -247,8 +328,9 @@ pub fn program(long: u32) -> impl Strategy<Value = Program> {
 }
 
 fn step(long: u32) -> impl Strategy<Value = Step> {
-    let given_up = (0..MOST_RANKS, prop_oneof![3 => 0_u32..8, 1 => 8_u32..200]);
-    let given_up = prop::option::weighted(0.15, given_up.prop_map(|(rank, after)| GivenUp { rank, after }));
+    let given_up = (0..MOST_RANKS, prop_oneof![3 => 0_u32..8, 1 => 8_u32..200], any::<bool>());
+    let given_up = given_up.prop_map(|(rank, after, cancels)| GivenUp { rank, after, cancels });
+    let given_up = prop::option::weighted(0.15, given_up);
     (0_usize..6, call(long), given_up).prop_map(|(on, call, given_up)| Step { on, call, given_up })
 }
 
@@ -268,26 +350,68 @@ fn call(long: u32) -> impl Strategy<Value = Call> {
         3 => (any::<bool>(), op(), data()).prop_map(|(exclusive, op, data)| Call::Scan { exclusive, op, data }),
         3 => (any::<bool>(), op(), data()).prop_map(|(even, op, data)| Call::ReduceScatter { even, op, data }),
         3 => (pattern(), rank(), data()).prop_map(|(pattern, root, data)| Call::Varied { pattern, root, data }),
-        2 => (any::<bool>(), data()).prop_map(|(columns, data)| Call::Fold { columns, data }),
-        6 => (rank(), rank(), 1_u32..6, selector(), mode(), prop::bool::weighted(0.3), data()).prop_map(
-            |(from, to, count, selector, mode, probed, data)| {
-                Call::Messages { from, to, count, selector, mode, probed, data }
+        2 => (any::<bool>(), prop::option::of((1_u32..512, 1_u32..512)), data())
+            .prop_map(|(columns, groups, data)| Call::Fold { columns, groups, data }),
+        8 => (rank(), rank(), 1_u32..6, selector(), mode(), probed(), waiting(), data()).prop_map(
+            |(from, to, count, selector, mode, probed, waiting, data)| {
+                Call::Messages { from, to, count, selector, mode, probed, waiting, data }
             }
         ),
-        2 => (rank(), 1_u32..4, data()).prop_map(|(to, count, data)| Call::Funnel { to, count, data }),
+        2 => (rank(), 1_u32..4, waiting(), data())
+            .prop_map(|(to, count, waiting, data)| Call::Funnel { to, count, waiting, data }),
+        1 => (rank(), rank(), data()).prop_map(|(from, to, data)| Call::Unready { from, to, data }),
+        3 => (rank(), any::<bool>(), data()).prop_map(|(by, line, data)| Call::Shift { by, line, data }),
+        3 => (topology(), any::<bool>(), any::<bool>(), data()).prop_map(|(topology, alltoall, varied, data)| {
+            Call::Neighbours { topology, alltoall, varied, data }
+        }),
         2 => (1_u32..512, 1_u32..512, data())
             .prop_map(|(sources, destinations, data)| Call::Apply { sources, destinations, data }),
-        3 => (0_u32..4, any::<u32>()).prop_map(|(colors, seed)| Call::Split { colors, seed }),
+        3 => (by(), any::<u32>()).prop_map(|(by, seed)| Call::Split { by, seed }),
+        1 => (op(), data()).prop_map(|(op, data)| Call::Alone { op, data }),
         1 => Just(Call::Free),
     ]
 }
 
 fn form() -> impl Strategy<Value = Form> {
-    prop_oneof![2 => Just(Form::Owned), 2 => Just(Form::Borrowed), 1 => Just(Form::Object)]
+    prop_oneof![
+        3 => Just(Form::Owned),
+        2 => Just(Form::Borrowed),
+        2 => Just(Form::InPlace),
+        2 => Just(Form::Persistent),
+        2 => Just(Form::Object),
+    ]
 }
 
 fn mode() -> impl Strategy<Value = Mode> {
-    prop_oneof![2 => Just(Mode::Standard), 1 => Just(Mode::Synchronous), 1 => Just(Mode::Buffered)]
+    let others = prop::sample::select(vec![Mode::Synchronous, Mode::Buffered, Mode::Ready]);
+    prop_oneof![2 => Just(Mode::Standard), 3 => others]
+}
+
+fn probed() -> impl Strategy<Value = Probed> {
+    let probed = prop::sample::select(vec![Probed::Probe, Probed::Iprobe, Probed::Mprobe, Probed::Improbe]);
+    prop_oneof![2 => Just(Probed::Never), 1 => probed]
+}
+
+fn waiting() -> impl Strategy<Value = Waiting> {
+    use Waiting::{All, Any, InTurn, Some, TestAll, TestAny, TestSome};
+    prop_oneof![2 => Just(InTurn), 5 => prop::sample::select(vec![All, Any, Some, TestAll, TestAny, TestSome])]
+}
+
+fn by() -> impl Strategy<Value = By> {
+    prop_oneof![
+        1 => Just(By::Copy),
+        2 => (1_u32..4).prop_map(By::Color),
+        1 => Just(By::Kind),
+        1 => Just(By::Machine),
+        2 => Just(By::Group),
+    ]
+}
+
+fn topology() -> impl Strategy<Value = Topology> {
+    prop_oneof![
+        (1_usize..4, any::<u32>()).prop_map(|(dimensions, rings)| Topology::Grid { dimensions, rings }),
+        any::<u32>().prop_map(|seed| Topology::Graph { seed }),
+    ]
 }
 
 fn pattern() -> impl Strategy<Value = Pattern> {

@@ -7,7 +7,7 @@ use edgempi::sim::{Class, Direction, Failure, Rank, Simulation, TraceHash};
 use proptest::prelude::*;
 
 use crate::calls::operations;
-use crate::plan::Plan;
+use crate::plan::{Plan, Setting};
 use crate::play::{End, Pace, Player};
 use crate::program::{Limits, Program};
 use crate::threads::Notes;
@@ -190,7 +190,7 @@ pub fn run(program: &Program, conditions: &Conditions) -> Result<(), String> {
 fn run_once(program: &Program, conditions: &Conditions) -> Result<TraceHash, String> {
     let Conditions { frame, window, queue, death, .. } = conditions;
     let limits = Limits { frame: *frame as usize, window: *window as usize, queue: *queue as usize };
-    let plan = Plan::new(program, limits, death.is_some());
+    let plan = Plan::new(program, Setting { limits, may_die: death.is_some(), is_simulated: true });
     let notes: Vec<Notes> = (0..program.size).map(|_| Notes::new(&plan)).collect();
     let outcome = conditions.simulation(program.size).run(|rank| {
         let (plan, notes) = (&plan, &notes[rank.rank().index()]);

@@ -8,7 +8,7 @@ use edgempi_core::hub;
 use edgempi_tests::links::Link;
 
 use crate::calls::operations;
-use crate::plan::Plan;
+use crate::plan::{Plan, Setting};
 use crate::play::{End, Journal, Outcome, Pace, Player};
 use crate::program::{Limits, Program};
 use crate::verdict::{Played, judge};
@@ -62,7 +62,7 @@ pub fn run(link: Link, program: &Program, death: Option<Death>) -> Result<(), St
     let limits = hub::Config::new(program.size);
     let limits = Limits { frame: limits.max_payload as usize, window: limits.window as usize, queue: QUEUE };
     let death = death.map(|Death { rank, step }| Death { rank: rank % program.size, step: step % program.steps.len() });
-    let plan = Plan::new(program, limits, death.is_some());
+    let plan = Plan::new(program, Setting { limits, may_die: death.is_some(), is_simulated: false });
     let worlds = link(program.size, &Config::new().queue_size(QUEUE as u64), &operations());
     let notes: Vec<Notes> = worlds.iter().map(|_| Notes::new(&plan)).collect();
     let ends = thread::scope(|scope| {

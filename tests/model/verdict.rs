@@ -44,7 +44,7 @@ pub fn judge(plan: &Plan, dead: Option<u32>, ranks: &[Played]) -> Result<(), Str
             let is_right = match outcome {
                 Some(Outcome::Right) => true,
                 Some(Outcome::Wrong(_)) => false,
-                Some(Outcome::GivenUp) => plan.steps[at].given_up.is_some_and(|(who, _)| who == rank),
+                Some(Outcome::GivenUp) => plan.steps[at].given_up.is_some_and(|given_up| given_up.rank == rank),
                 Some(Outcome::Failed(error)) => may_fail(plan, &view, rank, &failed, error),
                 None => !matches!(played.end, Some(Ok(End::Done))),
             };
@@ -62,7 +62,7 @@ fn may_fail(plan: &Plan, view: &View<'_>, rank: u32, failed: &[u32], error: &Err
     let members = &view.part.members;
     let is_cancelled = view.call.is_cancelled_by_drop();
     // Who gave it up may have finalized before this rank came, and so may those who were told.
-    let given_up = plan.steps[view.at].given_up.map(|(who, _)| who);
+    let given_up = plan.steps[view.at].given_up.map(|given_up| given_up.rank);
     let given_up = given_up.filter(|who| is_cancelled && *who != rank && members.contains(who));
     match (error, given_up) {
         (Error::Cancelled { rank: by, .. }, Some(who)) if *by == who => return true,

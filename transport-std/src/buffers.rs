@@ -205,6 +205,11 @@ impl Buffers {
         }
     }
 
+    /// What is in the memory now stays, although nothing has come.
+    pub(crate) fn keep(&mut self) {
+        self.announced = true;
+    }
+
     /// The result, if it is in one piece.
     pub(crate) fn into_whole(self) -> Option<Box<dyn Storage>> {
         match self.inbound {

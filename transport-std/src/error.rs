@@ -1,6 +1,7 @@
 //! What goes wrong on a host, in words that say what to do.
 
 use std::fmt;
+use std::panic::Location;
 use std::time::Duration;
 
 use edgempi_core::{Category, Fault, Rank};
@@ -94,7 +95,7 @@ pub enum Error {
     RankFailed {
         /// The first rank that the hub met. Others may have failed as well.
         ranks: Vec<Rank>,
-        /// Which rank, and what happened to it.
+        /// Which rank, what happened to it, where it was last seen, and which call of this rank fails.
         reason: String,
     },
     /// A rank that the operation needs has finalized.
@@ -102,7 +103,7 @@ pub enum Error {
     RankFinished {
         /// The rank.
         rank: Rank,
-        /// Which rank.
+        /// Which rank, where it was last seen, and which call of this rank fails.
         reason: String,
     },
     /// The participants do not agree on the operation.
@@ -127,7 +128,7 @@ pub enum Error {
         len: u64,
         /// The limit.
         max: u64,
-        /// Which limit.
+        /// Which limit, and which call.
         reason: String,
     },
     /// A message does not fit the receive that it matched.
@@ -157,7 +158,7 @@ pub enum Error {
     /// The arguments of a call contradict each other.
     #[error("{reason}")]
     InvalidArgument {
-        /// How.
+        /// How, and where the call is.
         reason: String,
     },
     /// Something took too long. Calls have no deadlines, so today no call fails so.
@@ -172,7 +173,7 @@ pub enum Error {
     Cancelled {
         /// Who.
         rank: Rank,
-        /// What.
+        /// What, and which call of this rank fails.
         reason: String,
     },
     /// The user's code at the hub failed or panicked. [`remote`](Self::remote) is the error that it returned.
@@ -344,6 +345,21 @@ impl Error {
             Category::UnknownOperation => Self::UnknownOperation { reason },
             _ => Self::Protocol { reason },
         }
+    }
+
+    /// The same of a call at `place`, whose own fault it is.
+    pub(crate) fn at(mut self, place: &Location<'_>) -> Self {
+        // What comes of one of the library's own calls has no line that anybody wants to see.
+        let is_own = file!().strip_suffix("error.rs").is_some_and(|folder| place.file().starts_with(folder));
+        if let Self::InvalidArgument { reason }
+        | Self::TooLarge { reason, .. }
+        | Self::Truncated { reason, .. }
+        | Self::Encode { reason } = &mut self
+            && !is_own
+        {
+            reason.push_str(&format!(", at {place}"));
+        }
+        self
     }
 
     pub(crate) fn invalid(reason: impl Into<String>) -> Self {

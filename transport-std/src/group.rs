@@ -48,32 +48,32 @@ pub enum Comparison {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RankRange {
     /// The first rank.
-    pub first: u32,
+    pub first: Rank,
     /// No rank is beyond this one.
-    pub last: u32,
+    pub last: Rank,
     /// From one rank to the next; not 0.
     pub stride: i32,
 }
 
 impl RankRange {
     /// The ranks from `first` to at most `last` in steps of `stride`.
-    pub const fn new(first: u32, last: u32, stride: i32) -> Self {
-        Self { first, last, stride }
+    pub fn new(first: impl Into<Rank>, last: impl Into<Rank>, stride: i32) -> Self {
+        Self { first: first.into(), last: last.into(), stride }
     }
 
-    fn ranks(self) -> Result<impl Iterator<Item = u32>, Error> {
+    fn ranks(self) -> Result<impl Iterator<Item = Rank>, Error> {
         let Self { first, last, stride } = self;
         if stride == 0 {
             return Err(Error::invalid("a range of ranks with stride 0 has no end"));
         }
-        let (from, to, step) = (i64::from(first), i64::from(last), i64::from(stride));
+        let (from, to, step) = (i64::from(first.get()), i64::from(last.get()), i64::from(stride));
         let count = if (to - from).signum() * step.signum() < 0 { 0 } else { (to - from) / step + 1 };
-        Ok((0..count).map(move |index| (from + index * step) as u32))
+        Ok((0..count).map(move |index| Rank::new((from + index * step) as u32)))
     }
 }
 
-impl From<RangeInclusive<u32>> for RankRange {
-    fn from(range: RangeInclusive<u32>) -> Self {
+impl<R: Into<Rank> + Copy> From<RangeInclusive<R>> for RankRange {
+    fn from(range: RangeInclusive<R>) -> Self {
         Self::new(*range.start(), *range.end(), 1)
     }
 }
@@ -129,9 +129,10 @@ impl ProcessGroup {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] if this group has no such rank.
-    pub fn translate_ranks(&self, ranks: &[u32], other: &Self) -> Result<Vec<Option<Rank>>, Error> {
+    pub fn translate_ranks(&self, ranks: &[impl Into<Rank> + Copy], other: &Self) -> Result<Vec<Option<Rank>>, Error> {
         let places: HashMap<Rank, u32> = other.ranks.iter().copied().zip(0..).collect();
-        let translated = ranks.iter().map(|rank| Ok(places.get(&self.process(*rank)?).copied().map(Rank::new)));
+        let translated =
+            ranks.iter().map(|rank| Ok(places.get(&self.process((*rank).into())?).copied().map(Rank::new)));
         translated.collect()
     }
 
@@ -172,9 +173,10 @@ impl ProcessGroup {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] if this group has no such rank, or one is named twice.
-    pub fn include(&self, ranks: &[u32]) -> Result<Self, Error> {
-        self.check(ranks)?;
-        Ok(Self::of_distinct(ranks.iter().map(|rank| self.process(*rank)).collect::<Result<_, _>>()?))
+    pub fn include(&self, ranks: &[impl Into<Rank> + Copy]) -> Result<Self, Error> {
+        let mut seen = HashSet::with_capacity(ranks.len());
+        let processes = ranks.iter().map(|rank| self.process_once((*rank).into(), &mut seen));
+        Ok(Self::of_distinct(processes.collect::<Result<_, _>>()?))
     }
 
     /// All but the processes that have these ranks here, in this group's order (MPI 4.1, chapter 7.3.2).
@@ -182,10 +184,12 @@ impl ProcessGroup {
     /// # Errors
     ///
     /// As [`include`](Self::include).
-    pub fn exclude(&self, ranks: &[u32]) -> Result<Self, Error> {
-        self.check(ranks)?;
-        let out: HashSet<u32> = ranks.iter().copied().collect();
-        let rest = (0..).zip(self.ranks.iter()).filter(|(at, _)| !out.contains(at));
+    pub fn exclude(&self, ranks: &[impl Into<Rank> + Copy]) -> Result<Self, Error> {
+        let mut out = HashSet::with_capacity(ranks.len());
+        for rank in ranks {
+            self.process_once((*rank).into(), &mut out)?;
+        }
+        let rest = (0..).zip(self.ranks.iter()).filter(|(at, _)| !out.contains(&Rank::new(*at)));
         Ok(Self::of_distinct(rest.map(|(_, rank)| *rank).collect()))
     }
 
@@ -215,23 +219,20 @@ impl ProcessGroup {
         self.exclude(&self.expand(ranges)?)
     }
 
-    fn process(&self, rank: u32) -> Result<Rank, Error> {
-        let process = self.ranks.get(rank as usize).copied();
+    fn process(&self, rank: Rank) -> Result<Rank, Error> {
+        let process = self.ranks.get(rank.index()).copied();
         process.ok_or_else(|| Error::invalid(format!("there is no rank {rank} in a group of {}", self.size())))
     }
 
-    fn check(&self, ranks: &[u32]) -> Result<(), Error> {
-        let mut seen = HashSet::with_capacity(ranks.len());
-        for rank in ranks {
-            self.process(*rank)?;
-            if !seen.insert(*rank) {
-                return Err(Error::invalid(format!("rank {rank} of the group is named twice")));
-            }
+    fn process_once(&self, rank: Rank, seen: &mut HashSet<Rank>) -> Result<Rank, Error> {
+        let process = self.process(rank)?;
+        match seen.insert(rank) {
+            true => Ok(process),
+            false => Err(Error::invalid(format!("rank {rank} of the group is named twice"))),
         }
-        Ok(())
     }
 
-    fn expand(&self, ranges: &[RankRange]) -> Result<Vec<u32>, Error> {
+    fn expand(&self, ranges: &[RankRange]) -> Result<Vec<Rank>, Error> {
         let mut all = Vec::new();
         for range in ranges {
             let before = all.len();

@@ -14,7 +14,7 @@ pub use edgempi_core::hub::{
     Unmatched,
 };
 
-pub use crate::inquiry::inquire;
+pub use crate::snapshot::snapshot;
 
 use crate::config::{Config, Resolved};
 use crate::engine::{Engine, HubDriver, State, Traffic};
@@ -91,7 +91,7 @@ impl Stop {
 }
 
 impl Stop {
-    /// How the world that is being served is; `None` while none is. See [`inquire`] for a hub in another process.
+    /// How the world that is being served is; `None` while none is. See [`snapshot`](snapshot()) for a hub in another process.
     pub fn snapshot(&self) -> Option<Snapshot> {
         let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
         engine.and_then(|engine| engine.hub_snapshot())

@@ -275,7 +275,6 @@ mod engine;
 mod error;
 mod group;
 pub mod hub;
-mod inquiry;
 pub mod link;
 mod membership;
 pub mod mpi;
@@ -285,8 +284,10 @@ pub mod performance;
 mod request;
 mod signal;
 pub mod sim;
+mod snapshot;
 mod sync;
 mod topology;
+mod warning;
 mod world;
 
 /// The programs in README.md, compiled and run by the documentation tests.
@@ -294,7 +295,9 @@ mod world;
 #[doc = include_str!("../../README.md")]
 mod readme {}
 
-pub use comm::{Comm, IntoBuffer, IntoDest, IntoSource, Message, Objects, SendReceive, SplitType, comm_self};
+pub use comm::{
+    Comm, IntoBuffer, IntoDest, IntoSource, Message, Objects, SendReceive, SplitType, comm_self, reduce_local,
+};
 pub use config::Config;
 pub use edgempi_core::ReduceOp::{Band, Bor, Bxor, Land, Lor, Lxor, Max, Maxloc, Min, Minloc, Prod, Sum};
 #[doc(inline)]

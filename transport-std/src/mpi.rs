@@ -24,25 +24,25 @@
 //! | `MPI_Send`, `MPI_Isend` | [`Comm::send`], [`Objects::send`] | done when the hub has taken the data (up to `EDGEMPI_QUEUE_SIZE`), or the receiver |
 //! | `MPI_Ssend`, `MPI_Issend` | [`Comm::ssend`], [`Objects::ssend`] | done when a receive has taken it |
 //! | `MPI_Bsend`, `MPI_Ibsend` | [`Comm::bsend`], [`Objects::bsend`] | the library keeps the data: there is no buffer to attach, and none to overflow |
-//! | `MPI_Rsend`, `MPI_Irsend` | [`Comm::rsend`], [`Objects::rsend`] | without a posted receive it is an error, [`Error::NotReady`], never undefined |
+//! | `MPI_Rsend`, `MPI_Irsend` | [`Comm::rsend`], [`Objects::rsend`] | without a posted receive (a matched probe is none) it is an error, [`Error::NotReady`], never undefined |
 //! | `MPI_Buffer_attach`, `MPI_Buffer_detach`, `MPI_Buffer_flush`, `MPI_Buffer_iflush`, `MPI_Comm_attach_buffer`, `MPI_Comm_detach_buffer`, `MPI_Comm_flush_buffer`, `MPI_Comm_iflush_buffer`, `MPI_Session_attach_buffer`, `MPI_Session_detach_buffer`, `MPI_Session_flush_buffer`, `MPI_Session_iflush_buffer` | not offered | needless: see `MPI_Bsend`; [`World::finalize`] waits for what is under way |
-//! | `MPI_Recv`, `MPI_Irecv` | [`Comm::recv`], [`Comm::recv_into`], [`Comm::recv_reusing`], [`Objects::recv`] | an owned vector of the message's length, or the caller's buffer, where a longer message is [`Error::Truncated`]; the element type has to be the sender's |
-//! | `MPI_Sendrecv`, `MPI_Isendrecv` | [`Comm::sendrecv`], [`Objects::sendrecv`] | |
-//! | `MPI_Sendrecv_replace`, `MPI_Isendrecv_replace` | [`Comm::sendrecv_replace`] | |
+//! | `MPI_Recv`, `MPI_Irecv` | [`Comm::recv`], [`Comm::recv_into`], [`Comm::recv_reusing`], [`Objects::recv`], [`Objects::recv_or_none`] | an owned vector of the message's length, or the caller's buffer, where a longer message is [`Error::Truncated`]; the element type has to be the sender's |
+//! | `MPI_Sendrecv`, `MPI_Isendrecv` | [`Comm::sendrecv`], [`Objects::sendrecv`] | a request made of two, which can not be cancelled |
+//! | `MPI_Sendrecv_replace`, `MPI_Isendrecv_replace` | [`Comm::sendrecv_replace`], [`Objects::sendrecv_replace`] | |
 //! | `MPI_Probe`, `MPI_Iprobe` | [`Comm::probe`], [`Comm::iprobe`] | `iprobe` asks the hub, so it is a request, too |
 //! | `MPI_Mprobe`, `MPI_Improbe` | [`Comm::mprobe`], [`Comm::improbe`], [`Message::status`] | |
-//! | `MPI_Mrecv`, `MPI_Imrecv` | [`Message::recv`], [`Message::recv_into`], [`Message::recv_object`] | a message that is dropped is lost, and its sender goes on |
+//! | `MPI_Mrecv`, `MPI_Imrecv` | [`Message::recv`], [`Message::recv_into`], [`Message::recv_object`] | a message that is dropped, or kept beyond `finalize`, is lost, and its sender goes on |
 //! | `MPI_ANY_SOURCE`, `MPI_ANY_TAG` | [`ANY_SOURCE`], [`ANY_TAG`] | |
-//! | `MPI_PROC_NULL` | [`Status::NOBODY`] | `None` instead of a rank; for objects in `send` and `sendrecv`, as no value comes from nobody |
+//! | `MPI_PROC_NULL` | [`Status::NOBODY`] | `None` instead of a rank. As no value comes from nobody, [`Objects::recv_or_none`] and [`Objects::sendrecv`] give an `Option` |
 //! | `MPI_Status`, `MPI_Status_get_source`, `MPI_Status_get_tag`, `MPI_Status_get_error`, `MPI_Get_count` | [`Status::source`], [`Status::tag`], [`Status::count`], [`Status::bytes`] | a failed receive has no status but an [`Error`] |
 //! | `MPI_Get_elements`, `MPI_Status_set_elements`, `MPI_Status_set_cancelled` | not offered | they belong to derived datatypes and generalized requests |
 //! | `MPI_Wait` | [`Request::wait`] | or `.await`; [`Request::map`] makes something else of the result first |
 //! | `MPI_Test`, `MPI_Request_get_status` | [`Request::test`], [`Request::is_active`] | tells whether it is done, and leaves the result to `wait` |
 //! | `MPI_Waitall`, `MPI_Waitany`, `MPI_Waitsome` | [`wait_all`], [`wait_any`], [`wait_some`] | lists of different results are made equal by `map` |
 //! | `MPI_Testall`, `MPI_Testany`, `MPI_Testsome`, `MPI_Request_get_status_all`, `MPI_Request_get_status_any`, `MPI_Request_get_status_some` | [`test_all`], [`test_any`], [`test_some`] | |
-//! | `MPI_Cancel`, `MPI_Test_cancelled` | [`Request::cancel`] | one request tells the outcome; a collective can not be cancelled, in MPI neither |
+//! | `MPI_Cancel`, `MPI_Test_cancelled` | [`Request::cancel`], [`Persistent::cancel`] | one request tells the outcome; a collective can not be cancelled, in MPI neither |
 //! | `MPI_Request_free` | drop it | a send or a collective goes on, a receive is taken back: see [`Request`] |
-//! | `MPI_Send_init`, `MPI_Ssend_init`, `MPI_Bsend_init`, `MPI_Rsend_init` | [`Comm::send_init`], [`Comm::ssend_init`], [`Comm::bsend_init`], [`Comm::rsend_init`] | buffers only; a [`Persistent`] request owns its buffer |
+//! | `MPI_Send_init`, `MPI_Ssend_init`, `MPI_Bsend_init`, `MPI_Rsend_init` | [`Comm::send_init`], [`Comm::ssend_init`], [`Comm::bsend_init`], [`Comm::rsend_init`] | a [`Persistent`] request owns its buffer; of objects by [`Persistent::calling`] |
 //! | `MPI_Recv_init` | [`Comm::recv_init`], [`Persistent::buffer`], [`Persistent::buffer_mut`], [`Persistent::set_buffer`], [`Persistent::into_buffer`] | |
 //! | `MPI_Start`, `MPI_Startall` | [`Persistent::start`], [`start_all`], [`Persistent::wait`], [`Persistent::test`], [`Persistent::request`] | waiting for one that was not started is an error, where MPI returns at once |
 //!
@@ -63,13 +63,13 @@
 //! | `MPI_Bcast`, `MPI_Ibcast` | [`Comm::bcast`], [`Comm::bcast_in_place`], [`Objects::bcast`] | who does not know the length takes that of objects; another length is [`Error::Truncated`] |
 //! | `MPI_Gather`, `MPI_Igather` | [`Comm::gather`], [`Comm::gather_in_place`], [`Comm::gather_reusing`], [`Objects::gather`] | |
 //! | `MPI_Gatherv`, `MPI_Igatherv` | [`Comm::gatherv`] | a vector for each rank: no counts, no displacements |
-//! | `MPI_Scatter`, `MPI_Iscatter` | [`Comm::scatter`], [`Comm::scatter_in_place`], [`Comm::scatter_reusing`], [`Objects::scatter`] | |
+//! | `MPI_Scatter`, `MPI_Iscatter` | [`Comm::scatter`], [`Comm::scatter_in_place`], [`Comm::scatter_reusing`], [`Objects::scatter`] | who is not the root gives `None`: MPI ignores what it gives, here it is an error |
 //! | `MPI_Scatterv`, `MPI_Iscatterv` | [`Comm::scatterv`] | a vector for each rank; receivers need not know its length |
 //! | `MPI_Allgather`, `MPI_Iallgather` | [`Comm::allgather`], [`Comm::allgather_in_place`], [`Comm::allgather_reusing`], [`Objects::allgather`] | |
 //! | `MPI_Allgatherv`, `MPI_Iallgatherv` | [`Comm::allgatherv`] | a vector for each rank |
 //! | `MPI_Alltoall`, `MPI_Ialltoall` | [`Comm::alltoall`], [`Comm::alltoall_in_place`], [`Comm::alltoall_reusing`], [`Objects::alltoall`] | |
 //! | `MPI_Alltoallv`, `MPI_Ialltoallv` | [`Comm::alltoallv`] | a vector for each rank |
-//! | `MPI_Alltoallw`, `MPI_Ialltoallw` | not offered | a call has one element type; [`Objects::alltoall`] of an enum has any |
+//! | `MPI_Alltoallw`, `MPI_Ialltoallw`, `MPI_Alltoallw_init` | not offered | a call has one element type; [`Objects::alltoall`] of an enum has any |
 //! | `MPI_Reduce`, `MPI_Ireduce` | [`Comm::reduce`], [`Comm::reduce_in_place`], [`Objects::reduce`] | |
 //! | `MPI_Allreduce`, `MPI_Iallreduce` | [`Comm::allreduce`], [`Comm::allreduce_in_place`], [`Objects::allreduce`] | |
 //! | `MPI_Reduce_scatter`, `MPI_Ireduce_scatter` | [`Comm::reduce_scatter`], [`Comm::reduce_scatter_in_place`], [`Objects::reduce_scatter`] | |
@@ -77,17 +77,17 @@
 //! | `MPI_Scan`, `MPI_Iscan` | [`Comm::scan`], [`Comm::scan_in_place`], [`Objects::scan`] | |
 //! | `MPI_Exscan`, `MPI_Iexscan` | [`Comm::exscan`], [`Comm::exscan_in_place`], [`Objects::exscan`] | rank 0 gets `None`, where MPI leaves its buffer undefined |
 //! | `MPI_IN_PLACE` | the `…_in_place` calls | |
-//! | `MPI_Barrier_init`, `MPI_Bcast_init` | [`Comm::barrier_init`], [`Comm::bcast_init`] | buffers only; a round also meets the plain call of the same name |
+//! | `MPI_Barrier_init`, `MPI_Bcast_init` | [`Comm::barrier_init`], [`Comm::bcast_init`] | a round also meets the plain call of the same name |
 //! | `MPI_Gather_init`, `MPI_Scatter_init`, `MPI_Allgather_init`, `MPI_Alltoall_init` | [`Comm::gather_init`], [`Comm::scatter_init`], [`Comm::allgather_init`], [`Comm::alltoall_init`], [`SendReceive`] | |
 //! | `MPI_Reduce_init`, `MPI_Allreduce_init`, `MPI_Reduce_scatter_init`, `MPI_Reduce_scatter_block_init` | [`Comm::reduce_init`], [`Comm::allreduce_init`], [`Comm::reduce_scatter_init`], [`Comm::reduce_scatter_block_init`] | |
 //! | `MPI_Scan_init`, `MPI_Exscan_init` | [`Comm::scan_init`], [`Comm::exscan_init`] | |
-//! | `MPI_Gatherv_init`, `MPI_Scatterv_init`, `MPI_Allgatherv_init`, `MPI_Alltoallv_init`, `MPI_Alltoallw_init` | not offered | their lengths are those of the vectors that each round gives: make the plain call again |
+//! | `MPI_Gatherv_init`, `MPI_Scatterv_init`, `MPI_Allgatherv_init`, `MPI_Alltoallv_init` | [`Persistent::calling`] | makes any call persistent, those of objects and of one's own operations, too; each round may have other lengths |
 //! | `MPI_MAX`, `MPI_MIN`, `MPI_SUM`, `MPI_PROD` | [`Max`], [`Min`], [`Sum`], [`Prod`] | integers wrap around |
 //! | `MPI_LAND`, `MPI_LOR`, `MPI_LXOR`, `MPI_BAND`, `MPI_BOR`, `MPI_BXOR` | [`Land`], [`Lor`], [`Lxor`], [`Band`], [`Bor`], [`Bxor`] | |
 //! | `MPI_MAXLOC`, `MPI_MINLOC` | [`Maxloc`], [`Minloc`], [`Located`] | |
 //! | `MPI_Op_create` | [`Named`], [`Comm::fold`], [`Comm::fold_all`], [`Comm::fold_to`], [`Comm::apply`] | or a closure, given to [`Objects::reduce`]: three strengths, in [`operations`](crate::operations) |
 //! | `MPI_Op_commutative`, `MPI_Op_free` | not offered | operations need not be commutative: values are combined in the order of ranks |
-//! | `MPI_Reduce_local` | not offered | two slices are combined by a loop |
+//! | `MPI_Reduce_local` | [`reduce_local`] | for built-in ops; a function of one's own is called as any other |
 //!
 //! # Groups and communicators (chapter 7)
 //!
@@ -102,7 +102,7 @@
 //! | `MPI_Comm_split` | [`Comm::split`] | `None` is `MPI_UNDEFINED` |
 //! | `MPI_Comm_split_type` | [`Comm::split_type`], [`SplitType::Machine`], [`SplitType::Kind`] | by machine, or by kind of rank: host, board, virtual. No hardware or resource types |
 //! | `MPI_Comm_create` | [`Comm::create`] | ranks may give different groups, as in MPI |
-//! | `MPI_Comm_create_group` | not offered | the hub needs all ranks of the parent to make a communicator: [`Comm::create`] |
+//! | `MPI_Comm_create_group` | [`Comm::create_group`] | takes ranks of this communicator: those of a group by [`ProcessGroup::translate_ranks`] |
 //! | `MPI_Comm_create_from_group`, `MPI_Group_from_session_pset`, `MPI_Session_init` and kin | not offered | a [`World`] is a value already; libraries are given a [`Comm::dup`] |
 //! | `MPI_Comm_free`, `MPI_Comm_disconnect`, `MPI_Group_free` | drop the last clone | |
 //! | `MPI_Comm_group` | [`Comm::group`] | asks the hub, so it is a request |
@@ -129,14 +129,15 @@
 //! | `MPI_Cart_sub` | [`Cartesian::sub`] | |
 //! | `MPI_Dist_graph_create_adjacent` | [`Comm::dist_graph_adjacent`] | no weights: every rank is as far from every other |
 //! | `MPI_Dist_graph_neighbors`, `MPI_Dist_graph_neighbors_count` | [`Neighborhood::sources`], [`Neighborhood::destinations`] | of grids, too |
-//! | `MPI_Dist_graph_create`, `MPI_Graph_create`, `MPI_Graph_get`, `MPI_Graphdims_get`, `MPI_Graph_neighbors`, `MPI_Graph_neighbors_count` | not offered | each rank has to know its own edges: [`Comm::dist_graph_adjacent`] |
+//! | `MPI_Dist_graph_create` | [`Comm::dist_graph`] | pairs of ranks, and no weights |
+//! | `MPI_Graph_create`, `MPI_Graph_get`, `MPI_Graphdims_get`, `MPI_Graph_neighbors`, `MPI_Graph_neighbors_count` | not offered | superseded in MPI, too, as every rank has to give the whole graph: [`Comm::dist_graph`] on one rank does that |
 //! | `MPI_Topo_test`, `MPI_Cart_map`, `MPI_Graph_map` | not offered | the type tells the topology, and there is nothing to map ranks to |
 //! | `MPI_Neighbor_allgather`, `MPI_Ineighbor_allgather` | [`Neighborhood::neighbor_allgather`], [`NeighborObjects::neighbor_allgather`] | from a neighbour that is not there comes `None` |
 //! | `MPI_Neighbor_allgatherv`, `MPI_Ineighbor_allgatherv` | [`Neighborhood::neighbor_allgatherv`] | |
 //! | `MPI_Neighbor_alltoall`, `MPI_Ineighbor_alltoall` | [`Neighborhood::neighbor_alltoall`], [`NeighborObjects::neighbor_alltoall`] | |
 //! | `MPI_Neighbor_alltoallv`, `MPI_Ineighbor_alltoallv` | [`Neighborhood::neighbor_alltoallv`] | |
-//! | `MPI_Neighbor_alltoallw`, `MPI_Ineighbor_alltoallw` | not offered | as `MPI_Alltoallw` |
-//! | `MPI_Neighbor_allgather_init`, `MPI_Neighbor_allgatherv_init`, `MPI_Neighbor_alltoall_init`, `MPI_Neighbor_alltoallv_init`, `MPI_Neighbor_alltoallw_init` | not offered | make the plain call again: it would save nothing |
+//! | `MPI_Neighbor_alltoallw`, `MPI_Ineighbor_alltoallw`, `MPI_Neighbor_alltoallw_init` | not offered | as `MPI_Alltoallw`: [`NeighborObjects::neighbor_alltoall`] of an enum |
+//! | `MPI_Neighbor_allgather_init`, `MPI_Neighbor_allgatherv_init`, `MPI_Neighbor_alltoall_init`, `MPI_Neighbor_alltoallv_init` | [`Persistent::calling`] | as `MPI_Gatherv_init` |
 //!
 //! # Environment and processes (chapters 9 to 11)
 //!
@@ -169,5 +170,5 @@ use crate::{
     ANY_SOURCE, ANY_TAG, Band, Bor, Builder, Bxor, Cartesian, Comm, Comparison, Element, Error, Group, Land, Located,
     Logical, Lor, Lxor, Max, Maxloc, Message, Min, Minloc, Named, NeighborObjects, Neighborhood, Objects, Persistent,
     ProcessGroup, Prod, RankRange, Request, SendReceive, SplitType, Status, Sum, World, comm_self, dims_create, init,
-    local, start_all, test_all, test_any, test_some, wait_all, wait_any, wait_some,
+    local, reduce_local, start_all, test_all, test_any, test_some, wait_all, wait_any, wait_some,
 };

@@ -86,4 +86,11 @@ impl Pending {
             Some(Err(error)) => Poll::Ready(Err(error)),
         }
     }
+
+    /// The buffers, as they were, of a request that was taken back before anything met it: no frame leaves from them.
+    pub(crate) fn untouched(&self) -> Result<Completion, Error> {
+        let mut buffers = self.lock().buffers.take().ok_or(Error::Finalized)?;
+        buffers.keep();
+        Ok(Completion { status: Status::default(), buffers })
+    }
 }

@@ -4,6 +4,7 @@
 mod cut_off;
 
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,6 +26,7 @@ use crate::link::{self, NAMES};
 use crate::membership::Membership;
 use crate::request::{block_on, block_until};
 use crate::signal::Signal;
+use crate::warning::warn;
 
 /// Joins the world that the environment describes (MPI 4.1, chapter 11.2): reads the [configuration](crate::config),
 /// starts the hub if this is rank 0 and no hub's address is given, connects, and waits until all ranks have come.
@@ -39,6 +41,7 @@ use crate::signal::Signal;
 /// world.finalize().wait()?;
 /// # Ok::<(), edgempi::Error>(())
 /// ```
+#[track_caller]
 pub fn init() -> Init {
     Builder::new().init()
 }
@@ -105,7 +108,7 @@ impl Builder {
             driver.add(hub.now(), Box::new(down)).map_err(broken)?;
             engine.set_driver(RankDriver::new(&engine, Box::new(up)).map_err(broken)?);
             let id = CommunicatorId { id: 0, rank, size: resolved.size };
-            joining.push(Joined { engine, id, message_size, hosts: false, ended: Signal::new() });
+            joining.push(Joined { engine, id, message_size, hosts: false, is_process: false, ended: Signal::new() });
         }
         hub.set_hub(driver);
         let run_all = || {
@@ -129,7 +132,9 @@ impl Builder {
     }
 
     /// Joins the world; see [`init`].
+    #[track_caller]
     pub fn init(self) -> Init {
+        let site = Location::caller();
         for variable in unknown_variables() {
             tracing::warn!("{variable} is no setting and has no effect; `edgempi config` shows those there are");
         }
@@ -138,7 +143,7 @@ impl Builder {
         let given_up = Arc::new(AtomicBool::new(false));
         let result = self.config.resolve(NAMES).map_err(Error::from).and_then(|resolved| {
             let (signal, given_up) = (ready.clone(), given_up.clone());
-            let body = move || join(&resolved, self.registry, &signal, given_up);
+            let body = move || join(&resolved, self.registry, site, &signal, given_up);
             spawn("edgempi", body)
         });
         if let Err(error) = result {
@@ -204,6 +209,8 @@ struct Joined {
     id: CommunicatorId,
     message_size: usize,
     hosts: bool,
+    /// Whether the rank is a process, and not one of several in a process.
+    is_process: bool,
     /// Set when the engine's thread has ended.
     ended: Signal<()>,
 }
@@ -231,12 +238,13 @@ impl Joined {
     }
 
     fn into_world(self) -> World {
-        let Self { engine, id, message_size, hosts, ended } = self;
+        let Self { engine, id, message_size, hosts, is_process, ended } = self;
         World {
             comm: Comm::world(engine.clone(), id, message_size),
             engine,
             hosts,
             ended,
+            is_process,
             is_left: false,
             alone: Mutex::default(),
         }
@@ -281,7 +289,8 @@ impl Drop for Init {
 /// A world: all ranks of one job, and this process's place among them.
 ///
 /// Keep it for as long as there are calls to make. Dropping it without [`finalize`](Self::finalize) is safe; the other
-/// ranks are told that this one has failed. Where it hosts the hub, that goes on for the others as long as the process
+/// ranks are told that this one has failed, and people are, in the log or on stderr, unless the program panics or has had
+/// an error from a call. Where it hosts the hub, that goes on for the others as long as the process
 /// lives; dropping the world then takes up to a second, while the others learn from it what has happened.
 #[derive(Debug)]
 #[must_use = "a rank whose world is dropped without finalize() counts as failed"]
@@ -290,6 +299,8 @@ pub struct World {
     engine: Arc<Engine>,
     hosts: bool,
     ended: Signal<()>,
+    /// Whether the rank is a process: those of a world within one are a test's, and end with it.
+    is_process: bool,
     is_left: bool,
     /// This rank's communicator of itself alone, if it was asked for.
     alone: Mutex<Option<Comm>>,
@@ -337,7 +348,7 @@ impl World {
     }
 
     /// How the world is, as the hub in this process sees it: its ranks and what each waits for, operations in flight; `None`
-    /// if the hub is in another process, which [`hub::inquire`](crate::hub::inquire) asks.
+    /// if the hub is in another process, which [`hub::snapshot`](crate::hub::snapshot()) asks.
     pub fn hub_snapshot(&self) -> Option<hub::Snapshot> {
         self.engine.hub_snapshot()
     }
@@ -346,7 +357,8 @@ impl World {
     /// ranks have finalized or failed.
     ///
     /// Starts at once; calls made from now on are [`Error::Finalized`]. Collectives and sends that are under way are
-    /// waited for. Receives are not: one that nobody has served fails.
+    /// waited for. Receives are not: one that nobody has served fails. A [`Message`](crate::Message) that was not received is
+    /// dropped.
     pub fn finalize(mut self) -> Finalize {
         self.is_left = true;
         let engine = self.engine.clone();
@@ -358,9 +370,19 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        if !self.is_left {
-            self.engine.give_up();
+        if self.is_left {
+            return;
         }
+        // Who leaves because of a panic or a failed call has been told enough.
+        if self.is_process && !thread::panicking() && !self.engine.state().has_told_failure() {
+            let rank = self.rank();
+            let text = format!(
+                "the World of rank {rank} is dropped without finalize(), so the rank counts as failed: a program ends with \
+                 world.finalize().wait(), or .await"
+            );
+            warn(&text, |text| tracing::warn!("{text}"));
+        }
+        self.engine.give_up();
     }
 }
 
@@ -416,7 +438,13 @@ impl Drop for Finalize {
 }
 
 /// The engine's thread, from the first connection to the end of the world.
-fn join(resolved: &Resolved, registry: Registry, ready: &Signal<Result<Joined, Error>>, given_up: Arc<AtomicBool>) {
+fn join(
+    resolved: &Resolved,
+    registry: Registry,
+    site: &'static Location<'static>,
+    ready: &Signal<Result<Joined, Error>>,
+    given_up: Arc<AtomicBool>,
+) {
     let (rank, size) = (resolved.rank, resolved.size);
     let hosts = rank == 0 && resolved.addr.is_none();
     let membership = Arc::new(Membership::enter(resolved.hub().to_string(), rank));
@@ -426,11 +454,12 @@ fn join(resolved: &Resolved, registry: Registry, ready: &Signal<Result<Joined, E
             let ended = Signal::new();
             let message_size = usize::try_from(resolved.message_size).unwrap_or(usize::MAX);
             let id = CommunicatorId { id: 0, rank, size };
-            let joined = Joined { engine: engine.clone(), id, message_size, hosts, ended: ended.clone() };
+            let ended_too = ended.clone();
+            let joined = Joined { engine: engine.clone(), id, message_size, hosts, is_process: true, ended: ended_too };
             let (signal, wait, joining) = (ready.clone(), resolved.wait, membership.clone());
             let spawned = spawn("edgempi-join", move || {
                 let engine = joined.engine.clone();
-                signal.set(gather_everybody(joined, wait).map_err(|error| joining.explain(error)));
+                signal.set(gather_everybody(joined, site, wait).map_err(|error| joining.explain(error)));
                 if given_up.load(Ordering::SeqCst) {
                     engine.give_up();
                 }
@@ -445,13 +474,13 @@ fn join(resolved: &Resolved, registry: Registry, ready: &Signal<Result<Joined, E
     }
 }
 
-/// Waits for the hub's Welcome, then until all ranks have come.
-fn gather_everybody(joined: Joined, wait: Duration) -> Result<Joined, Error> {
+/// Waits for the hub's Welcome, then until all ranks have come, in a barrier that is called where the program joins.
+fn gather_everybody(joined: Joined, site: &'static Location<'static>, wait: Duration) -> Result<Joined, Error> {
     let engine = joined.engine.clone();
     let result = joined.welcomed(wait).and_then(|joined| {
         let Joined { id, message_size, .. } = joined;
         let comm = Comm::world(engine.clone(), id, message_size);
-        comm.barrier().wait().map(|()| joined)
+        comm.barrier_at(site).wait().map(|()| joined)
     });
     if result.is_err() {
         engine.give_up();

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use edgempi::{Comm, Communicator, Element, Error, Max, Prod, Rank, Sum};
+use edgempi::{Band, Comm, Communicator, Element, Error, Located, Max, Min, Minloc, Prod, Rank, Sum, reduce_local};
 
 const SIZES: [u32; 4] = [1, 2, 4, 5];
 /// Elements: nothing, one frame, and more than the hub's window holds.
@@ -43,6 +43,28 @@ fn place(comm: &Comm) -> (usize, usize) {
 fn assert_same<T: PartialEq + std::fmt::Debug>(got: &[T], expected: &[T]) {
     assert_eq!(got.len(), expected.len());
     assert!(got == expected, "{} elements differ", got.len());
+}
+
+#[test]
+fn combining_without_others_gives_the_bits_of_an_allreduce() {
+    // Two NaNs and two zeros that differ, and what is rounded.
+    let given: [Vec<f32>; 2] =
+        [vec![0.1, f32::from_bits(0x7fc0_0001), 0.0, 3e38], vec![0.2, f32::from_bits(0xffc0_0002), -0.0, 3e38]];
+    for op in [Sum, Prod, Max, Min] {
+        let mut alone = given[0].clone();
+        reduce_local(&mut alone, &given[1], op).expect("lengths are equal");
+        let bits = |data: &[f32]| data.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        for together in on_each(2, |comm| comm.allreduce(&given[comm.rank().index()], op).wait().unwrap()) {
+            assert_eq!(bits(&together), bits(&alone), "{op}");
+        }
+    }
+    let mut pairs = [Located::new(2i32, 7)];
+    reduce_local(&mut pairs, &[Located::new(2, 3)], Minloc).expect("it is defined on pairs");
+    assert_eq!(pairs[0].index(), 3);
+    let differ = reduce_local(&mut [1, 2], &[3], Sum).expect_err("lengths differ");
+    assert!(differ.to_string().contains("2 elements can not be combined with 1"), "{differ}");
+    let undefined = reduce_local(&mut [1.5], &[2.5], Band).expect_err("there are no bits");
+    assert!(undefined.to_string().contains("is not defined on f64"), "{undefined}");
 }
 
 #[test]
@@ -395,7 +417,7 @@ fn what_can_not_be_divided_is_refused_at_once() {
     refused(comm.alltoallv(vec![vec![1u8]]).wait().map(|_| ()), "1 blocks were given for 2 ranks");
     refused(comm.scatterv(0, Some(vec![vec![1u8]; 3])).wait().map(|_| ()), "3 blocks were given for 2 ranks");
     refused(comm.scatterv::<u8>(0, None).wait().map(|_| ()), "has to give blocks");
-    refused(comm.scan([1.5f32], edgempi::Band).wait().map(|_| ()), "");
+    refused(comm.scan([1.5f32], Band).wait().map(|_| ()), "");
 }
 
 #[test]
@@ -473,6 +495,6 @@ fn blocks_have_elements_of_any_size() {
         exchange(comm, 7u8);
         exchange(comm, -7i16);
         exchange(comm, 0.5f64);
-        exchange(comm, edgempi::Located::new(0.5f64, 9));
+        exchange(comm, Located::new(0.5f64, 9));
     });
 }

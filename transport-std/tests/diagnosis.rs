@@ -207,6 +207,7 @@ fn a_hub_says_which_call_has_waited_for_whom() {
     let rest = line.split_once("allreduce(SUM, 100 x f32) at ").unwrap_or_else(|| panic!("{line}")).1;
     assert!(rest.starts_with(here), "{line}");
     assert!(rest.contains(" has waited 0.3 s: 2 of 3 have come; missing 1 (last seen in barrier at "), "{line}");
+    assert!(rest.contains(&format!("last seen in barrier at {here}")), "where the program joins: {line}");
     assert!(rest.ends_with(" s ago)"), "{line}");
     // Once more after twice the time.
     hub.line("has waited 0.6 s");
@@ -309,7 +310,7 @@ fn a_server_tells_the_program_that_it_is_in() {
     let (stop, address) = (server.stop(), server.local_addr().to_string());
     assert_eq!(stop.snapshot(), None);
     let serving = thread::spawn(move || server.serve());
-    let asked = edgempi::hub::inquire(&Config::new().addr(&address).size(1).rank(0)).unwrap();
+    let asked = edgempi::hub::snapshot(&Config::new().addr(&address).size(1).rank(0)).unwrap();
     assert_eq!((asked.size, asked.here), (2, 0));
     assert_eq!(stop.snapshot().map(|snapshot| snapshot.size), Some(2));
     stop.stop();
@@ -330,9 +331,213 @@ fn a_hub_that_talks_for_ever_and_never_answers_is_not_listened_to_for_ever() {
     let config = Config::new().addr(&address).size(1).rank(0).wait(Duration::from_millis(300));
     thread::spawn(move || {
         // Nobody listens any more if the test has failed.
-        let _ = said.send(edgempi::hub::inquire(&config));
+        let _ = said.send(edgempi::hub::snapshot(&config));
     });
     let answer = answer.recv_timeout(Duration::from_secs(20)).expect("it still listens");
     assert!(matches!(answer, Err(Error::Disconnected { .. })), "{answer:?}");
     talker.join().unwrap();
+}
+
+/// The place in this file that is `lines` below the caller's, as texts begin with it.
+#[track_caller]
+fn below(lines: u32) -> String {
+    format!("transport-std/tests/diagnosis.rs:{}:", std::panic::Location::caller().line() + lines)
+}
+
+/// A text, with the columns of the places in this file left out.
+fn without_columns(text: &str) -> String {
+    let mut pieces = text.split("diagnosis.rs:");
+    let mut out = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (line, rest) = piece.split_once(':').unwrap();
+        out += &format!("diagnosis.rs:{line}:{}", rest.trim_start_matches(|digit: char| digit.is_ascii_digit()));
+    }
+    out
+}
+
+#[track_caller]
+fn assert_text(result: Result<(), Error>, expected: &str) {
+    assert_eq!(without_columns(&result.expect_err("it can not go well").to_string()), expected);
+}
+
+#[test]
+fn a_call_that_fails_because_of_another_rank_says_which_and_where_both_are() {
+    let hub = Hub::start(3, &[]);
+    let mut worlds = hub.worlds(3, "auto");
+    let joined = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/diagnosis.rs")).unwrap();
+    let joined = joined.lines().position(|line| line.contains(".config(config).init()).unwrap())")).unwrap() + 1;
+    let joined = format!("transport-std/tests/diagnosis.rs:{joined}:");
+    let waiting = (below(1), below(2));
+    let receive = worlds[0].comm().recv::<u8>(2, 7);
+    let barrier = worlds[1].comm().barrier();
+    drop(worlds.pop());
+    let why = format!("rank 2 has failed: it dropped its world without finalize() (last seen in barrier at {joined})");
+    let called = format!("{why}; rank 0 called recv(from rank 2, tag 7) at {}", waiting.0);
+    assert_text(receive.wait().map(drop), &called);
+    assert_text(barrier.wait(), &format!("{why}; rank 1 called barrier at {}", waiting.1));
+    let late = below(1);
+    let result = worlds[0].comm().ssend(2, 1, [1u8]).wait();
+    assert_text(result, &format!("{why}; rank 0 called ssend(to rank 2, tag 1, 1 x u8) at {late}"));
+    let finished = below(1);
+    worlds[1].comm().objects().send(0, 3, "last").wait().unwrap();
+    worlds[0].comm().objects().recv::<String>(1, 3).wait().unwrap();
+    let finalize = worlds.pop().unwrap().finalize();
+    let late = below(1);
+    let result = worlds[0].comm().recv::<u8>(1, 7).wait().map(drop);
+    let why = "rank 1 has finalized and takes part in nothing any more";
+    let seen = format!("(last seen in send at {finished})");
+    assert_text(result, &format!("{why} {seen}; rank 0 called recv(from rank 1, tag 7) at {late}"));
+    worlds.pop().unwrap().finalize().wait().unwrap();
+    finalize.wait().unwrap();
+}
+
+#[test]
+fn a_call_that_somebody_else_gives_up_says_who_and_where() {
+    let worlds = edgempi::local(2).unwrap();
+    let (given_up, other) = (below(2), below(4));
+    let mut memory = [1u32];
+    let request = worlds[0].comm().allreduce_in_place(&mut memory, Sum);
+    drop(request);
+    let result = worlds[1].comm().allreduce([1u32], Sum).wait().map(drop);
+    let call = "allreduce(SUM, 1 x u32) at";
+    assert_text(result, &format!("rank 0 cancelled its {call} {given_up}; rank 1 called {call} {other}"));
+}
+
+#[test]
+fn a_call_that_is_wrong_in_itself_says_where_it_is() {
+    let worlds = edgempi::local(2).unwrap();
+    let comm = worlds[0].comm();
+    let at = below(1);
+    let result = comm.send(9, 1, [1u8]).wait();
+    assert_text(result, &format!("there is no rank 9 to send to: ranks go from 0 to 1, at {at}"));
+    let at = below(1);
+    let result = comm.alltoallv(vec![vec![1u8]]).wait().map(drop);
+    assert_text(result, &format!("1 blocks were given for 2 ranks, at {at}"));
+    let at = below(1);
+    let result = comm.objects().alltoall(&[1]).wait().map(drop);
+    assert_text(result, &format!("1 values were given for 2 ranks, at {at}"));
+}
+
+#[test]
+fn who_is_not_the_root_gives_nothing() {
+    let worlds = edgempi::local(2).unwrap();
+    let comm = worlds[0].comm();
+    type Give = fn(&Comm) -> Result<(), Error>;
+    let bytes = || vec![1u8, 2];
+    let gives: [(&str, Give); 6] = [
+        ("bcast", |comm| comm.objects().bcast(1, Some(1)).wait().map(drop)),
+        ("scatter", |comm| comm.objects().scatter(1, Some(vec![1, 2])).wait().map(drop)),
+        ("scatter", |comm| comm.scatter(1, Some(vec![1u8, 2])).wait().map(drop)),
+        ("scatter", |comm| comm.scatter_reusing(Vec::new(), 1, Some(vec![1u8, 2])).wait().map(drop)),
+        ("scatterv", |comm| comm.scatterv(1, Some(vec![vec![1u8], vec![2]])).wait().map(drop)),
+        ("scatter", |comm| {
+            let mut scatter = comm.scatter_init(1, Some(vec![1u8, 2]));
+            scatter.start()?;
+            scatter.wait()
+        }),
+    ];
+    for (call, give) in gives {
+        let error = give(&comm).expect_err("it is not the root");
+        assert!(matches!(error, Error::InvalidArgument { .. }), "{error:?}");
+        let expected =
+            format!("rank 0 gives data to a {call} whose root is rank 1: all but the root give None, at transport-std");
+        assert!(error.to_string().starts_with(&expected), "{error}");
+    }
+    // None of them has been started.
+    let root = worlds[1].comm().scatter(1, Some(bytes()));
+    assert_eq!((comm.scatter::<u8>(1, None).wait().unwrap(), root.wait().unwrap()), (vec![1], vec![2]));
+}
+
+#[test]
+fn a_grid_that_does_not_fit_says_what_does_not() {
+    let worlds = edgempi::local(5).unwrap();
+    let comm = worlds[0].comm();
+    let cases: [(&[u32], &[bool], &str); 5] = [
+        (&[2, 3], &[true, false], "a grid of [2, 3] needs 6 ranks, and the communicator has 5"),
+        (&[2, 3], &[true], "the grid has 2 dimensions [2, 3] and 1 periods [true]: give one for each"),
+        (&[2, 0], &[true; 2], "dimension 1 of the grid [2, 0] has length 0: a grid of no ranks is none"),
+        (&[1; 33], &[true; 33], "the grid has 33 dimensions, and 32 are allowed"),
+        (&[1 << 31, 2], &[true; 2], "a grid of [2147483648, 2] has more than 4294967295 ranks"),
+    ];
+    for (dims, periods, expected) in cases {
+        let at = below(1);
+        let result = comm.cart(dims, periods).wait().map(drop);
+        assert_text(result, &format!("{expected}, at {at}"));
+    }
+    assert_text(
+        edgempi::dims_create(5, 40).map(drop),
+        "5 ranks can not stand in 40 dimensions, of 32 that are allowed",
+    );
+    let disagreeing: Vec<_> = worlds.iter().map(|world| world.comm().cart(&[5], &[world.rank() == 4])).collect();
+    let said: Vec<String> = disagreeing.into_iter().map(|request| request.wait().unwrap_err().to_string()).collect();
+    let expected =
+        |count| format!("the ranks do not agree on the grid of a cart(): {count} of the 5 of [5] give this one");
+    assert_eq!((&said[0], &said[4]), (&expected(4), &expected(1)));
+}
+
+/// This test's program is the ranks', too.
+#[test]
+fn a_rank_that_forgets_to_finalize_is_told_so_once() {
+    const PART: &str = "DIAGNOSIS_FORGETS";
+    if let Ok(part) = std::env::var(PART) {
+        let world = edgempi::init().wait().unwrap();
+        match (world.rank().get(), part.as_str()) {
+            (0, _) => world.finalize().wait().unwrap(),
+            (_, "forgets") => {}
+            // Has been told enough.
+            (_, _) => assert!(world.comm().send(7, 0, [1u8]).wait().is_err()),
+        }
+        return;
+    }
+    for (part, expected) in [
+        (
+            "forgets",
+            "[1] edgempi: the World of rank 1 is dropped without finalize(), so the rank counts as failed: a program ends \
+             with world.finalize().wait(), or .await\n",
+        ),
+        ("fails", ""),
+    ] {
+        let program = std::env::current_exe().unwrap();
+        let name = "a_rank_that_forgets_to_finalize_is_told_so_once";
+        let mut command = edgempi(&["run", "-n", "2", program.to_str().unwrap(), "--exact", name, "--nocapture"]);
+        let output = command.env(PART, part).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
+#[test]
+fn a_hub_says_with_the_first_slow_call_how_to_learn_more() {
+    let mut hub = Hub::start(2, &[("EDGEMPI_SLOW", "100ms"), ("EDGEMPI_WORLD", "slow")]);
+    let config = |rank| Config::new().addr(&hub.address).size(2).rank(rank).world("slow");
+    let joining = [0, 1].map(|rank| Builder::new().config(config(rank)).init());
+    let worlds = joining.map(|init| init.wait().unwrap());
+    let address = hub.address.clone();
+    let barrier = worlds[0].comm().barrier();
+    hub.line("barrier at transport-std/tests/diagnosis.rs:");
+    let line = hub.line("is shown by");
+    let expected = format!("what all ranks do now is shown by: EDGEMPI_WORLD=slow edgempi hub --status {address}");
+    assert!(line.ends_with(&expected), "{line}");
+    // Where the environment says where the hub is, nobody needs to.
+    let port = address.rsplit(':').next().unwrap();
+    for (variable, value) in [("EDGEMPI_ADDR", address.as_str()), ("EDGEMPI_PORT", port)] {
+        let mut command = edgempi(&["hub", "--status"]);
+        let output = command.env(variable, value).env("EDGEMPI_WORLD", "slow").output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(told.starts_with("world \"slow\" of 2 ranks: 2 here, 0 finished, 0 failed\n"), "{output:?}");
+        // A hub is not asked twice in a moment.
+        thread::sleep(Duration::from_millis(60));
+    }
+    worlds[1].comm().barrier().wait().unwrap();
+    barrier.wait().unwrap();
+}
+
+#[test]
+fn a_launcher_says_where_the_hub_of_its_ranks_is_if_it_is_to_say_more() {
+    let output = edgempi(&["run", "-n", "1", "true"]).env("RUST_LOG", "info").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let told: Vec<&str> = said.lines().filter(|line| line.contains("the hub is at 127.0.0.1:")).collect();
+    let [line] = told.as_slice() else { panic!("{said}") };
+    let address = line.split("the hub is at ").nth(1).unwrap().split(';').next().unwrap();
+    assert!(line.ends_with(&format!("`edgempi hub --status {address}` shows what the ranks do")), "{line}");
 }

@@ -241,8 +241,23 @@ fn nobody_takes_and_gives_nothing_at_once() -> Tested {
     let mut kept = [9u8];
     comm.sendrecv_replace(nobody, 0, nobody, 0, &mut kept).wait()?;
     assert_eq!(kept, [9]);
-    let (value, _) = comm.objects().sendrecv::<str, String>(nobody, 0, "unheard", nobody, 0).wait()?;
-    assert_eq!(value, None);
+    assert!(comm.iprobe(nobody, ANY_TAG).wait()? == Some(status));
+    let message = comm.improbe(nobody, ANY_TAG).wait()?.expect("nobody's is always there");
+    assert_eq!(message.recv_object::<String>().wait()?, (None, status));
+    assert_eq!(comm.recv_into(nobody, 1, &mut kept).wait()?, status);
+    let objects = comm.objects();
+    objects.send(nobody, 0, "unheard").wait()?;
+    assert_eq!(objects.recv_or_none::<String>(nobody, ANY_TAG).wait()?, (None, status));
+    assert_eq!(objects.sendrecv::<str, String>(nobody, 0, "unheard", nobody, 0).wait()?, (None, status));
+    let mut word = "kept".to_owned();
+    assert_eq!(objects.sendrecv_replace(nobody, 0, nobody, 0, &mut word).wait()?, status);
+    assert_eq!((word.as_str(), kept), ("kept", [9]));
+    // From somebody, a value comes.
+    objects.send(0, 1, "first").wait()?;
+    let (value, status) = objects.recv_or_none::<String>(Some(ANY_SOURCE), 1).wait()?;
+    assert_eq!((value.as_deref(), status.source.get()), (Some("first"), 0));
+    assert_eq!(objects.sendrecv_replace(Some(0), 2, 0, 2, &mut word).wait()?.source.get(), 0);
+    assert_eq!(word, "kept");
     Ok(())
 }
 
@@ -264,6 +279,27 @@ fn a_line_of_ranks_shifts_its_values_without_an_if() -> Tested {
             assert_eq!(data, expected);
             assert_eq!(status.source == Status::NOBODY, rank == 0);
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn objects_are_shifted_along_a_line_without_an_if() -> Tested {
+    for size in [1, 2, 5] {
+        let worlds = local(size)?;
+        let mut words: Vec<String> = (0..size).map(|rank| format!("of {rank}")).collect();
+        let shifts: Vec<_> = worlds
+            .iter()
+            .zip(&mut words)
+            .map(|(world, word)| {
+                let (comm, rank) = (world.comm(), world.rank().get());
+                let (left, right) = (rank.checked_sub(1), (rank + 1 < size).then_some(rank + 1));
+                comm.objects().sendrecv_replace(right, 0, left, 0, word)
+            })
+            .collect();
+        edgempi::wait_all(shifts).wait()?;
+        let shifted: Vec<String> = (0..size).map(|rank| format!("of {}", rank.saturating_sub(1))).collect();
+        assert_eq!(words, shifted, "the first one stays: nobody is left of it");
     }
     Ok(())
 }
@@ -318,6 +354,49 @@ fn a_sender_hears_when_whoever_kept_its_message_is_gone() -> Tested {
     drop(worlds.remove(1));
     let result = send.wait();
     assert!(matches!(result, Err(Error::RankFailed { .. })), "{result:?}");
+    Ok(())
+}
+
+#[test]
+fn a_message_that_is_still_kept_when_its_rank_finalizes_is_lost_and_its_sender_goes_on() -> Tested {
+    let (mut worlds, first, second) = pair()?;
+    let sends = [first.ssend(1, 1, [1u8]), first.ssend(1, 2, vec![2u8; 8 << 20])];
+    let (early, late) = (second.mprobe(0, 1).wait()?, second.mprobe(0, 2).wait()?);
+    let leaving = worlds.remove(1).finalize();
+    // No call can be made any more, and none is needed.
+    drop(early);
+    for send in sends {
+        send.wait()?;
+    }
+    worlds.remove(0).finalize().wait()?;
+    leaving.wait()?;
+    let result = late.recv::<u8>().wait();
+    assert!(matches!(result, Err(Error::Finalized)), "{result:?}");
+    Ok(())
+}
+
+#[test]
+fn a_ready_send_needs_a_receive_and_not_a_matched_probe() -> Tested {
+    let (_worlds, first, second) = pair()?;
+    for len in [1, 300_000] {
+        let probes = [second.mprobe(0, 4), second.mprobe(ANY_SOURCE, ANY_TAG)];
+        settled(&second)?;
+        let early = first.rsend(1, 4, vec![1u64; len]).wait();
+        assert!(matches!(early, Err(Error::NotReady { .. })), "{early:?}");
+        assert!(probes.iter().all(|probe| !probe.test()), "it was not sent");
+        // With a receive behind them it may start, and the oldest takes it.
+        let receive = second.recv::<u64>(ANY_SOURCE, 4);
+        settled(&second)?;
+        let ready = first.rsend(1, 4, vec![2u64; len]);
+        let [oldest, other] = probes;
+        let message = oldest.wait()?;
+        assert!(!receive.test() && !other.test());
+        assert_eq!(message.recv::<u64>().wait()?.0, vec![2; len]);
+        ready.wait()?;
+        assert!(other.cancel().wait()?.is_none());
+        first.rsend(1, 4, vec![3u64; len]).wait()?;
+        assert_eq!(receive.wait()?.0, vec![3; len]);
+    }
     Ok(())
 }
 

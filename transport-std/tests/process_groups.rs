@@ -106,6 +106,20 @@ fn what_is_no_group_is_refused_with_the_rank() {
 }
 
 #[test]
+fn ranks_that_a_group_gave_are_taken_as_they_are() -> Result<(), Error> {
+    let all = ProcessGroup::new(0..6)?;
+    let some = ProcessGroup::new([4, 1].map(Rank::new))?;
+    assert_eq!(all.include(some.ranks())?, some);
+    assert_eq!(numbers(&all.exclude(some.ranks())?), [0, 2, 3, 5]);
+    let places: Vec<Rank> = all.translate_ranks(some.ranks(), &some)?.into_iter().flatten().collect();
+    assert_eq!(places, [0, 1].map(Rank::new));
+    let range = RankRange::new(some.ranks()[0], some.ranks()[1], -3);
+    assert_eq!((all.range_include(&[range])?, range.first), (some.clone(), some.ranks()[0]));
+    assert_eq!(all.range_include(&[(Rank::new(2)..=Rank::new(3)).into()])?, all.range_include(&[(2..=3).into()])?);
+    Ok(())
+}
+
+#[test]
 fn groups_of_a_hundred_thousand_take_no_square_of_that() -> Result<(), Error> {
     // A square would be ten thousand million steps, several times.
     let (all, back) = (ProcessGroup::new(0..100_000)?, ProcessGroup::new((0..100_000).rev())?);
@@ -308,6 +322,102 @@ fn operations_on_several_communicators_at_once_never_meet() -> Result<(), Error>
         })?;
     }
     Ok(())
+}
+
+#[test]
+fn some_ranks_make_a_communicator_without_the_others() -> Result<(), Error> {
+    for size in [2u32, 4, 5] {
+        on_all(size, |world| {
+            let (comm, rank) = (world.comm(), world.rank().get());
+            let backwards: Vec<Rank> = (1..size).rev().map(Rank::new).collect();
+            // Rank 0 makes no call.
+            for round in 0..if rank == 0 { 0 } else { 3 } {
+                let some = comm.create_group(&backwards, round).wait()?;
+                assert_eq!((some.size(), some.rank().get()), (size - 1, size - 1 - rank));
+                assert_eq!(some.allreduce([rank], Sum).wait()?, [(1..size).sum()]);
+                assert_eq!(some.group().wait()?.ranks(), backwards);
+                // Of that one, too, with its own numbers.
+                if some.rank() != 0 {
+                    let rest: Vec<u32> = (1..some.size()).collect();
+                    let fewer = some.create_group(&rest, 0).wait()?;
+                    assert_eq!((fewer.size(), fewer.rank().get() + 1), (size - 2, some.rank().get()));
+                    assert_eq!(fewer.group().wait()?.ranks(), &backwards[1..]);
+                }
+            }
+            comm.barrier().wait()
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_others_may_be_gone() -> Result<(), Error> {
+    let mut worlds = edgempi::local(3)?;
+    // It fails: its world is dropped without finalize.
+    drop(worlds.remove(1));
+    let comms: Vec<Comm> = worlds.iter().map(World::comm).collect();
+    assert!(matches!(comms[0].recv::<u8>(1, 0).wait(), Err(Error::RankFailed { .. })));
+    assert!(matches!(comms[0].split(Some(0), 0).wait(), Err(Error::RankFailed { .. })));
+    let pair = [comms[0].create_group(&[0, 2], 0), comms[1].create_group(&[0, 2], 0)];
+    let pair = edgempi::wait_all(pair).wait()?;
+    let sums = edgempi::wait_all(pair.iter().map(|comm| comm.allreduce([comm.rank().get() + 1], Sum))).wait()?;
+    assert_eq!(sums, [[3], [3]]);
+    // With the one that is gone there is none.
+    let error = comms[0].create_group(&[0, 1], 0).wait().expect_err("rank 1 is gone");
+    assert!(matches!(error, Error::RankFailed { .. }), "{error}");
+    Ok(())
+}
+
+#[test]
+fn tags_keep_apart_what_several_tasks_make_in_any_order() -> Result<(), Error> {
+    on_all(3, |world| {
+        let comm = world.comm();
+        if world.rank() == 1 {
+            return Ok(());
+        }
+        let mut tags = [0u32, 1, 2, 3];
+        if world.rank() == 2 {
+            tags.reverse();
+        }
+        let pairs = edgempi::wait_all(tags.map(|tag| comm.create_group(&[0, 2], tag))).wait()?;
+        let said = edgempi::wait_all(pairs.iter().zip(tags).map(|(pair, tag)| pair.allgather([tag]))).wait()?;
+        assert_eq!(said, tags.map(|tag| vec![tag; 2]));
+        Ok(())
+    })
+    .map(drop)
+}
+
+#[test]
+fn ranks_that_make_no_group_are_refused() -> Result<(), Error> {
+    on_all(2, |world| {
+        let (comm, rank) = (world.comm(), world.rank().get());
+        let refused = |ranks: &[u32]| comm.create_group(ranks, 0).wait().expect_err("it makes no sense").to_string();
+        assert!(refused(&[0, 1, 2]).contains("there is no rank 2 in a communicator of 2"));
+        assert!(refused(&[0, 1, 0]).contains("rank 0 is named twice"));
+        assert!(refused(&[1 - rank]).contains(&format!("rank {rank} is not among the ranks")));
+        assert!(refused(&[]).contains("is not among the ranks"));
+        let differ = comm.create_group(&[rank, 1 - rank], 0).wait().expect_err("the orders differ");
+        assert!(matches!(&differ, Error::Mismatch { reason } if reason.contains("same order")), "{differ}");
+        let alone = comm.create_group(&[rank], 0).wait()?;
+        assert_eq!((alone.size(), alone.group().wait()?.ranks()), (1, &[Rank::new(rank)][..]));
+        let both = comm.create_group(&[1, 0], 0).wait()?;
+        assert_eq!(both.bcast(0, [rank]).wait()?, [1]);
+        Ok(())
+    })
+    .map(drop)
+}
+
+#[test]
+fn virtual_ranks_make_groups_of_their_own() {
+    let simulation = Simulation::new(7).ranks(2, Class::server()).ranks(3, Class::board());
+    let program = |comm: edgempi::sim::Rank| async move {
+        let own = comm.rank().get();
+        let ranks: Vec<u32> = (0..comm.size()).filter(|rank| rank % 2 == own % 2).collect();
+        let half = comm.create_group(&ranks, 3).await?;
+        half.allreduce([own], Sum).await
+    };
+    let values = simulation.run(program).expect("it comes to its end").into_values().expect("all are well");
+    assert_eq!(values, [6, 4, 6, 4, 6].map(|sum| vec![sum]));
 }
 
 #[test]

@@ -225,6 +225,62 @@ fn edges_of_a_graph_need_not_go_both_ways() -> Result<(), Error> {
 }
 
 #[test]
+fn edges_that_others_say_reach_both_their_ends() -> Result<(), Error> {
+    for size in SIZES {
+        // The last one says a ring, every other one an edge that is not its own; one of rank 0 to itself is there twice.
+        let said = |rank: u32| -> Vec<(u32, u32)> {
+            match rank + 1 == size {
+                true => (0..size).map(|rank| (rank, (rank + 1) % size)).chain([(0, 0), (0, 0)]).collect(),
+                false => vec![((rank + 1) % size, (rank + 2) % size)],
+            }
+        };
+        let all: Vec<(u32, u32)> = (0..size).flat_map(said).collect();
+        on_all(size, |world| {
+            let rank = world.rank().get();
+            let graph = world.comm().dist_graph(&said(rank)).wait()?;
+            let sources: Vec<u32> = all.iter().filter(|edge| edge.1 == rank).map(|edge| edge.0).collect();
+            let destinations: Vec<u32> = all.iter().filter(|edge| edge.0 == rank).map(|edge| edge.1).collect();
+            let numbers =
+                |ranks: Vec<Option<Rank>>| -> Vec<u32> { ranks.iter().flatten().map(|rank| rank.get()).collect() };
+            assert_eq!(numbers(graph.sources()), sources);
+            assert_eq!(numbers(graph.destinations()), destinations);
+            // Each block tells its number: edges between the same two ranks keep their order.
+            let blocks: Vec<Vec<usize>> = (0..destinations.len()).map(|at| vec![at]).collect();
+            let came = graph.objects().neighbor_alltoall(&blocks).wait()?;
+            for source in 0..size {
+                let edges = all.iter().filter(|edge| edge.0 == source).enumerate();
+                let sent: Vec<_> = edges.filter(|(_, edge)| edge.1 == rank).map(|(at, _)| Some(vec![at])).collect();
+                let from_it = sources.iter().zip(&came).filter(|(one, _)| **one == source);
+                assert_eq!(from_it.map(|(_, block)| block.clone()).collect::<Vec<_>>(), sent);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn edges_that_make_no_sense_are_refused_and_the_communicator_goes_on() -> Result<(), Error> {
+    on_all(2, |world| {
+        let comm = world.comm();
+        let refused = comm.dist_graph(&[(0, 2)]).wait().expect_err("nobody is there");
+        assert!(refused.to_string().contains("no rank 2 in a communicator of 2"), "{refused}");
+        // The other rank makes calls that look alike.
+        if world.rank() == 0 {
+            let error = comm.dist_graph(&[(Rank::new(1), Rank::new(0))]).wait().expect_err("7 is no edge");
+            assert!(matches!(error, Error::Mismatch { .. }), "{error}");
+        } else {
+            let (words, copy) = (comm.alltoallv(vec![vec![7u32], vec![]]), comm.dup());
+            assert_eq!(words.wait()?, [vec![1, 0], vec![]]);
+            copy.wait()?;
+        }
+        let nobodys = comm.dist_graph::<u32>(&[]).wait()?;
+        assert!(nobodys.sources().is_empty() && nobodys.neighbor_allgather([1u8]).wait()?.is_empty());
+        comm.barrier().wait()
+    })
+}
+
+#[test]
 fn blocks_that_do_not_fit_the_neighbours_are_refused() -> Result<(), Error> {
     on_all(2, |world| {
         let line = world.comm().cart(&[2], &[false]).wait()?.expect("all have a place");

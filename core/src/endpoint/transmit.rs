@@ -1,6 +1,7 @@
 //! What an endpoint sends next, and how a frame is made.
 
-use super::{Config, Content, EAGER_OVERHEAD, Endpoint, NO_NAME_LEN, Outgoing, Phase, Reach, millis};
+use super::silence::millis;
+use super::{Config, Endpoint, Phase};
 use crate::rank::{Rank, Tag};
 use crate::request::{CallCode, Marks, Parts, Progress, RequestId, Slot, State, is_receive, is_send};
 use crate::time::Instant;
@@ -8,6 +9,81 @@ use crate::wire::{
     Blocked, Cancel, Credit, Data, Goodbye, GoodbyeReason, Hello, MAGIC, MAX_HEAD_LEN, Name, NameKind, PREFIX_LEN,
     Ping, Prefix, Submit, SubmitFlags, Up, VERSION, Withdraw,
 };
+
+/// Queue bytes that a message costs beside its own: what the hub keeps about it.
+pub const EAGER_OVERHEAD: u64 = 256;
+
+/// Bytes of an operation without a name: its version.
+pub const NO_NAME_LEN: usize = 4;
+
+/// Which bytes go behind a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The world's name.
+    World,
+    /// The group that this request names, as [`NameKind::Group`](crate::wire::NameKind::Group) says.
+    Group(RequestId),
+    /// The version (`u32`) and name of this request's operation.
+    Operation(RequestId),
+    /// This request's place in the source.
+    Site(RequestId),
+    /// The beginning of what a request sends: with parts of its own for each rank, all of them in rank order, behind
+    /// their lengths if these differ.
+    Inline(RequestId),
+    /// Bytes of a part from `offset`.
+    Part {
+        /// Whose.
+        request: RequestId,
+        /// Which part.
+        part: u32,
+        /// Where in the part.
+        offset: usize,
+    },
+}
+
+/// What a driver can put on the link right now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Any frame: all payloads are at hand, and there is room for each.
+    Everything,
+    /// A frame that fits.
+    Within {
+        /// Bytes that the link takes at once, head and payload together; at least [`MAX_HEAD_LEN`].
+        room: usize,
+        /// The one request whose payload and names are at hand.
+        request: Option<RequestId>,
+    },
+}
+
+impl Reach {
+    /// Whether a request's payload and names are at hand.
+    fn covers(self, request: RequestId) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Within { request: at_hand, .. } => at_hand == Some(request),
+        }
+    }
+
+    /// How much payload of a request can go out in one frame.
+    fn payload(self, request: RequestId) -> usize {
+        match self {
+            Self::Everything => usize::MAX,
+            Self::Within { room, request: Some(at_hand) } if at_hand == request => room.saturating_sub(MAX_HEAD_LEN),
+            Self::Within { .. } => 0,
+        }
+    }
+}
+
+/// A frame to send: its head is in the buffer that the driver gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Bytes of prefix and header.
+    pub head_len: usize,
+    /// What follows them, and how many bytes. For a name the driver says how many, see [`Endpoint::poll_transmit`].
+    pub payload: Option<(Content, usize)>,
+    /// A send that is done as soon as this frame's bytes are out of the caller's buffer: the hub has room for them.
+    pub done: Option<RequestId>,
+}
 
 /// What an open request has to send.
 enum Next {
@@ -18,7 +94,7 @@ enum Next {
 }
 
 /// A frame that is being made, all of it in one place.
-pub(super) struct Draft<'h> {
+struct Draft<'h> {
     head: &'h mut [u8; MAX_HEAD_LEN],
     kind: u8,
     header_len: u8,
@@ -27,7 +103,7 @@ pub(super) struct Draft<'h> {
 }
 
 impl<'h> Draft<'h> {
-    pub(super) fn new(head: &'h mut [u8; MAX_HEAD_LEN]) -> Self {
+    fn new(head: &'h mut [u8; MAX_HEAD_LEN]) -> Self {
         Self { head, kind: 0, header_len: 0, payload: None, done: None }
     }
 
@@ -38,7 +114,7 @@ impl<'h> Draft<'h> {
         self.header_len = frame.encode_header(self.head);
     }
 
-    pub(super) fn finish(self) -> Outgoing {
+    fn finish(self) -> Outgoing {
         let Self { head, kind, header_len, payload, done } = self;
         let payload = payload.filter(|(_, len)| *len > 0);
         // Payloads are cut to the hub's max_payload, a u32.
@@ -49,8 +125,40 @@ impl<'h> Draft<'h> {
 }
 
 impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
+    /// The next frame to send that is within `reach`; its head is written to `head`. The length of a name that is at hand
+    /// is asked of `name_len`.
+    ///
+    /// A Submit whose payload is out of reach leaves without it, so that requests start in the order in which they were
+    /// made; the hub asks for the bytes when it needs them. [`lacks`](Self::lacks) tells what else had to wait.
+    ///
+    /// The value returned may change after: `submit`, `cancel`, `withdraw`, `grant`, `leave`, `disconnect`, `handle_frame`,
+    /// `handle_timeout`.
+    #[must_use]
+    pub fn poll_transmit(
+        &mut self,
+        now: Instant,
+        head: &mut [u8; MAX_HEAD_LEN],
+        reach: Reach,
+        mut name_len: impl FnMut(Content) -> usize,
+    ) -> Option<Outgoing> {
+        let mut draft = Draft::new(head);
+        if !self.next_frame(now, &mut draft, reach, &mut name_len) {
+            return None;
+        }
+        self.last_sent = now;
+        Some(draft.finish())
+    }
+
+    /// A request with something to send that the last [`poll_transmit`](Self::poll_transmit) could not reach.
+    ///
+    /// The value returned may change after: `poll_transmit`.
+    #[must_use]
+    pub fn lacks(&self) -> Option<RequestId> {
+        self.lacks
+    }
+
     /// Drafts the next frame, if there is one.
-    pub(super) fn next_frame(
+    fn next_frame(
         &mut self,
         now: Instant,
         draft: &mut Draft<'_>,

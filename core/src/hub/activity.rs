@@ -34,9 +34,11 @@ impl Default for LastCall {
 }
 
 impl LastCall {
-    pub(super) fn new(submit: &Submit, now: Instant) -> Self {
+    /// A call that comes with so many bytes of what it sends.
+    pub(super) fn new(submit: &Submit, inline: usize, now: Instant) -> Self {
         // Of a send that comes whole its rank has been done since it left.
-        let is_done = submit.call == CallCode::Send as u8 && submit.flags.has(SubmitFlags::EAGER);
+        let is_whole = submit.flags.has(SubmitFlags::EAGER) && inline as u64 == submit.send;
+        let is_done = submit.call == CallCode::Send as u8 && is_whole;
         Self {
             call: submit.call,
             name: submit.name,
@@ -71,6 +73,11 @@ impl Hub {
             None => String::from(call.as_str()),
         };
         Some(format!("{what}{}", self.site_of(rank, last.site)))
+    }
+
+    /// " (last seen in barrier at main.rs:9:5)" of a rank that has made a call.
+    pub(super) fn last_seen(&self, rank: Rank) -> String {
+        self.describe_last(rank).map(|call| format!(" (last seen in {call})")).unwrap_or_default()
     }
 
     /// How a rank that others wait for is: "silent for 31 s", "last seen in barrier at main.rs:9:5, finished 58 s ago".

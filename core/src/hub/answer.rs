@@ -1,12 +1,14 @@
 //! Answers to requests: each gets one, a result or a failure.
 
+use alloc::format;
+
 use super::Hub;
 use super::peer::{Sent, Session};
 use crate::error::Fault;
 use crate::payload::Payload;
 use crate::rank::{Rank, Tag};
 use crate::request::RequestId;
-use crate::wire::{Complete, Down, Fail, Layout, MAX_REASON_LEN};
+use crate::wire::{Complete, Down, Fail, Layout, MAX_REASON_LEN, Submit};
 
 impl Hub {
     /// Answers a request with its result.
@@ -26,6 +28,12 @@ impl Hub {
     /// Answers a request with a failure.
     pub(super) fn fail_request(&mut self, rank: Rank, request: RequestId, fault: Fault, text: &str) {
         self.fail_request_with(rank, request, fault, text, &Payload::new());
+    }
+
+    /// Answers a call that is no collective with a failure, whose text goes on with the call and its place.
+    pub(super) fn fail_call(&mut self, rank: Rank, submit: &Submit, fault: Fault, text: &str) {
+        let text = format!("{text}; rank {rank} called {}", self.describe_call(rank, submit));
+        self.fail_request(rank, submit.request, fault, &text);
     }
 
     /// Answers a request with a failure, for which the user's code has an error of its own. That is left out where it

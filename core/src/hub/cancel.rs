@@ -3,12 +3,12 @@
 
 use alloc::format;
 
-use super::Hub;
 use super::peer::Place;
-use super::point_to_point::SEND_CANCELLED;
+use super::{Hub, Refusal};
 use crate::error::{Category, Fault};
 use crate::rank::Rank;
 use crate::request::RequestId;
+use crate::wire::Submit;
 
 impl Hub {
     /// Of what has been matched nothing more will come or go at this rank, so it fails for all.
@@ -27,40 +27,41 @@ impl Hub {
                         // Or a rank could have any number of operations computed for nobody.
                         operation.postpone(position);
                     }
-                    let text = format!("rank {rank} cancelled its {}", operation.signature.describe());
+                    let text = format!("rank {rank} cancelled its {}", self.describe_part(&operation, position));
                     self.fail_operation(&mut operation, fault, &text);
                 }
                 self.put_back(operation);
             }
-            Place::Unexpected { .. } => {
-                self.take_back(rank, place);
-                self.fail_request(rank, request, fault, SEND_CANCELLED);
+            Place::Unexpected { .. } | Place::Posted { .. } => {
+                let Some(submit) = self.take_back(rank, place) else { return };
+                let (fault, text) = self.cancelled(rank, &submit);
+                self.fail_request(rank, request, fault, &text);
             }
-            Place::Posted { .. } => {
-                self.take_back(rank, place);
-                self.fail_request(rank, request, fault, "the receive was cancelled");
-            }
-            Place::Kept => self.cancel_kept(rank, request, fault),
+            Place::Kept => self.cancel_kept(rank, request),
         }
     }
 
+    /// What is said of a send or a receive that its rank has given up.
+    pub(super) fn cancelled(&self, rank: Rank, submit: &Submit) -> Refusal {
+        let text = format!("rank {rank} cancelled its {}", self.describe_call(rank, submit));
+        (Fault::of_ranks(Category::Cancelled, rank, 1), text)
+    }
+
     /// Takes a send, a receive or a probe that nothing has met out of its mailbox.
-    pub(super) fn take_back(&mut self, rank: Rank, place: Place) {
+    pub(super) fn take_back(&mut self, rank: Rank, place: Place) -> Option<Submit> {
         match place {
             Place::Unexpected { communicator, dest, order } => {
-                let mailbox = self.mail.get_mut(&(communicator, dest));
-                if let Some(message) = mailbox.and_then(|mailbox| mailbox.remove_message(order)) {
-                    self.free_message(&message);
-                }
+                let message = self.mail.get_mut(&(communicator, dest))?.remove_message(order)?;
+                self.free_message(&message);
                 self.forget_empty(communicator, dest);
+                Some(message.submit)
             }
             Place::Posted { communicator, source, tag, order, is_probe } => {
-                if let Some(mailbox) = self.mail.get_mut(&(communicator, rank)) {
-                    mailbox.remove_posted(source, tag, order, is_probe);
-                }
+                let posted = self.mail.get_mut(&(communicator, rank))?.remove_posted(source, tag, order, is_probe)?;
                 self.forget_empty(communicator, rank);
+                Some(posted.submit)
             }
-            Place::Operation { .. } | Place::Kept => {}
+            Place::Operation { .. } | Place::Kept => None,
         }
     }
 

@@ -43,7 +43,7 @@ impl Hub {
         }
         session.received = submit.sequence;
         session.blocked = None;
-        session.last = LastCall::new(&submit, now);
+        session.last = LastCall::new(&submit, payload.len(), now);
         // An answer that has not left counts: its rank can not know that the request is over.
         let open = session.requests.len() + session.unsent_answers;
         if session.requests.contains_key(&submit.request) || submit.request == RequestId::NONE {
@@ -80,6 +80,9 @@ impl Hub {
         let (position, group) = place.ok_or_else(|| broken("a call on a group that the rank is not in"))?;
         let signature = Signature::new(&submit, size, number, name);
         let signature = signature.ok_or_else(|| broken("a call that means nothing"))?;
+        if signature.call == CallCode::Split && !group.all_do_both() {
+            return Err(broken("a split of ranks of which not each gives and receives"));
+        }
         match signature.call {
             CallCode::Send | CallCode::Ssend | CallCode::Rsend => self.on_send(rank, submit, payload),
             CallCode::Free => self.on_free(rank, &submit),
@@ -88,6 +91,7 @@ impl Hub {
                 Ok(())
             }
             CallCode::Mrecv => self.on_mrecv(rank, submit),
+            CallCode::Discard => self.on_discard(rank, &submit),
             call if call.is_receive() => match self.take_notice(rank, submit.communicator) {
                 Some((fault, text)) => {
                     self.fail_request(rank, submit.request, fault, &text);
@@ -123,7 +127,11 @@ impl Hub {
                 if let Some(absence) = self.absence_of_any(key.communicator, group) {
                     // A rank may well be gone because of what this one has not been told. Whoever calls it later is told
                     // of the absence, too, so there is nothing to keep.
-                    let (fault, text) = self.take_notice(rank, submit.communicator).unwrap_or(absence);
+                    let (fault, text) = self.take_notice(rank, submit.communicator).unwrap_or_else(|| {
+                        let (fault, text) = absence;
+                        let call = self.describe_collective(rank, &signature, submit.communicator, submit.site);
+                        (fault, format!("{text}; rank {rank} called {call}"))
+                    });
                     self.free_charge(rank, charge(&submit, payload.len(), group.members.len()));
                     self.fail_request(rank, submit.request, fault, &text);
                     return Ok(());
@@ -167,7 +175,7 @@ impl Hub {
         } else if !signature.agrees(&operation.signature) {
             Some(self.mismatch(operation, position, signature))
         } else if submit.send > self.config.max_message {
-            Some(self.too_large(submit.send))
+            Some(self.too_large(&format!("what rank {rank} gives"), submit.send))
         } else {
             None
         };
@@ -405,8 +413,13 @@ impl Hub {
         let (Presence::Present, Some(request)) = (participant.presence, participant.request) else { return };
         participant.presence = Presence::Done;
         operation.unanswered -= 1;
+        let rank = participant.rank;
         let error = if fault.category == Category::Remote { operation.error.clone() } else { Payload::new() };
-        self.fail_request_with(participant.rank, request, fault, text, &error);
+        if !says_calls(fault.category) {
+            let text = format!("{text}; rank {rank} called {}", self.describe_part(operation, position));
+            return self.fail_request_with(rank, request, fault, &text, &error);
+        }
+        self.fail_request_with(rank, request, fault, text, &error);
     }
 
     /// Whether the participant at `position` gets its answer only once all have called, because it is too far ahead of
@@ -512,6 +525,12 @@ impl Hub {
 /// Whether it says that ranks do not mean the same: then those who had their results before are to be told, too.
 fn is_disagreement(fault: Fault) -> bool {
     fault.category == Category::Mismatch || (fault.category == Category::Truncated && fault.count > 0)
+}
+
+/// Whether what is said of an operation that fails so names the call whose fault it is: otherwise each rank is told which
+/// of its own calls has failed.
+fn says_calls(category: Category) -> bool {
+    !matches!(category, Category::RankFailed | Category::RankFinished | Category::Cancelled | Category::TooLarge)
 }
 
 /// What a Submit with so many bytes of payload was charged, in an operation of `size` ranks.

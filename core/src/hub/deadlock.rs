@@ -30,6 +30,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::collective::list;
+use super::cycles::{Cycles, describe_cycle};
 use super::peer::Place;
 use super::waits::Wait;
 use super::{Hub, Timer};
@@ -39,8 +40,6 @@ use crate::request::RequestId;
 
 /// How long after a rank has become blocked the hub looks whether anybody can help it.
 const LOOK_AFTER: Duration = Duration::from_millis(20);
-/// How many ranks of a cycle are printed.
-const MAX_LINKS: usize = 8;
 
 /// A blocked rank.
 struct Blocked {
@@ -218,52 +217,22 @@ impl Hub {
 
     /// What each stuck rank is told: the cycle that it waits in, or for.
     fn explain(&self, waits: &Waits, stuck: &[Rank]) -> Vec<(Rank, (Fault, String))> {
-        // Whoever follows the waits from any rank ends up in one cycle; each is walked through once.
-        let mut cycle_of: BTreeMap<Rank, usize> = BTreeMap::new();
-        let mut cycles: Vec<(Rank, String)> = Vec::new();
-        let mut members: Vec<Rank> = Vec::new();
-        for start in stuck {
-            let (mut path, mut at) = (Vec::new(), Some(*start));
-            let mut seen: BTreeMap<Rank, usize> = BTreeMap::new();
-            while let Some(rank) = at.filter(|rank| !cycle_of.contains_key(rank) && !seen.contains_key(rank)) {
-                seen.insert(rank, path.len());
-                path.push(rank);
-                at = self.next_stuck(waits, rank);
-            }
-            let known = at.and_then(|rank| cycle_of.get(&rank).copied());
-            let cycle = known.unwrap_or_else(|| {
-                let from = at.and_then(|rank| seen.get(&rank).copied()).unwrap_or(path.len());
-                let links = path.get(from..).unwrap_or_default();
-                members.extend(links);
-                cycles.push((links.first().copied().unwrap_or(*start), self.describe_cycle(waits, links)));
-                cycles.len() - 1
-            });
-            cycle_of.extend(path.into_iter().map(|rank| (rank, cycle)));
-        }
-        members.sort_unstable();
+        let walked = Cycles::find(stuck, |rank| self.next_stuck(waits, rank));
+        let describe = |rank| self.describe_wait(waits, rank);
+        let texts: Vec<String> = walked.cycles.iter().map(|links| describe_cycle(links, describe)).collect();
         let count = stuck.len() as u32;
         let tell = |rank: &Rank| {
-            let (first, cycle) = cycles.get(*cycle_of.get(rank)?)?;
+            let (index, is_member) = walked.cycle_of(*rank)?;
+            let first = walked.cycles.get(index)?.first().copied()?;
             let mut text = String::from("ranks wait for each other for ever: ");
-            if members.binary_search(rank).is_err() {
-                text.push_str(&self.describe_wait(waits, *rank));
+            if !is_member {
+                text.push_str(&describe(*rank));
                 text.push_str("; ");
             }
-            text.push_str(cycle);
-            Some((*rank, (Fault::of_ranks(Category::Deadlock, *first, count), text)))
+            text.push_str(texts.get(index)?);
+            Some((*rank, (Fault::of_ranks(Category::Deadlock, first, count), text)))
         };
         stuck.iter().filter_map(tell).collect()
-    }
-
-    /// The ranks of a cycle, each of which waits for the next.
-    fn describe_cycle(&self, waits: &Waits, links: &[Rank]) -> String {
-        let mut lines: Vec<String> =
-            links.iter().take(MAX_LINKS).map(|rank| self.describe_wait(waits, *rank)).collect();
-        if let Some(unsaid) = links.len().checked_sub(MAX_LINKS).filter(|unsaid| *unsaid > 0) {
-            let first = links.first().copied().unwrap_or_default();
-            lines.push(format!("and so on through {unsaid} more ranks, the last of which waits for rank {first}"));
-        }
-        lines.join("; ")
     }
 
     /// "rank 0 waits in recv(from rank 1, tag 5) at main.rs:3:9 for rank 1".
@@ -307,7 +276,9 @@ impl Hub {
             }
             // Whoever keeps the message is stuck, too, and once it has been told, it may still receive this.
             Place::Kept => return,
-            Place::Unexpected { .. } | Place::Posted { .. } => self.take_back(rank, place),
+            Place::Unexpected { .. } | Place::Posted { .. } => {
+                self.take_back(rank, place);
+            }
         }
         self.fail_request(rank, request, fault, text);
     }

@@ -104,9 +104,15 @@ impl GroupInfo {
         (!members.is_empty()).then_some(Self { id, members, numbers, sources, destinations, positions, named })
     }
 
-    /// Bytes of the group's name.
+    /// Most bytes of the group's name, its label included.
     pub(super) fn name_len(&self) -> usize {
-        (2 + self.sources + self.destinations.len()) * size_of::<u32>()
+        (3 + self.sources + self.destinations.len()) * size_of::<u32>()
+    }
+
+    /// Whether every member is a source and a destination, at the same place.
+    pub(super) fn all_do_both(&self) -> bool {
+        let places = 0..self.members.len();
+        self.sources == self.members.len() && self.destinations.iter().copied().eq(places)
     }
 
     /// Where a rank of the world stands.

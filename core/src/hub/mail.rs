@@ -7,6 +7,7 @@ use core::ops::RangeInclusive;
 use crate::payload::Payload;
 
 use crate::rank::{Rank, Source, Tag, TagSelector};
+use crate::request::CallCode;
 use crate::time::Instant;
 use crate::wire::Submit;
 
@@ -67,6 +68,12 @@ pub(super) struct Mailbox {
 
 const ALL: RangeInclusive<Order> = 0..=Order::MAX;
 
+/// In which words a receive may ask for a message.
+fn askings(sender: Rank, tag: Tag) -> [(Source, TagSelector); 4] {
+    let (from, tag) = (Source::Rank(sender), TagSelector::Tag(tag));
+    [(from, tag), (from, TagSelector::Any), (Source::Any, tag), (Source::Any, TagSelector::Any)]
+}
+
 impl Mailbox {
     pub(super) fn is_empty(&self) -> bool {
         self.unexpected.is_empty() && self.posted.is_empty() && self.probes.is_empty()
@@ -111,18 +118,23 @@ impl Mailbox {
 
     /// The oldest receive that takes this message.
     pub(super) fn take_posted(&mut self, sender: Rank, tag: Tag) -> Option<Posted> {
-        let kinds = [
-            (Source::Rank(sender), TagSelector::Tag(tag)),
-            (Source::Rank(sender), TagSelector::Any),
-            (Source::Any, TagSelector::Tag(tag)),
-            (Source::Any, TagSelector::Any),
-        ];
-        let oldest = |(source, tag): (Source, TagSelector)| {
-            let mut range = self.posted.range((source, tag, *ALL.start())..=(source, tag, *ALL.end()));
-            range.next().map(|(key, _)| *key)
-        };
-        let key = kinds.into_iter().filter_map(oldest).min_by_key(|(_, _, order)| *order)?;
+        let oldest = |asking| self.posted_for(asking).next().map(|(key, _)| *key);
+        let key = askings(sender, tag).into_iter().filter_map(oldest).min_by_key(|(_, _, order)| *order)?;
         self.posted.remove(&key)
+    }
+
+    /// Whether a receive, and not a matched probe alone, waits for this message.
+    pub(super) fn has_receive(&self, sender: Rank, tag: Tag) -> bool {
+        let is_receive = |posted: &Posted| posted.submit.call == CallCode::Recv as u8;
+        askings(sender, tag).into_iter().any(|asking| self.posted_for(asking).any(|(_, posted)| is_receive(posted)))
+    }
+
+    /// What asks for messages in just these words, the oldest first.
+    fn posted_for(
+        &self,
+        (source, tag): (Source, TagSelector),
+    ) -> impl Iterator<Item = (&(Source, TagSelector, Order), &Posted)> {
+        self.posted.range((source, tag, *ALL.start())..=(source, tag, *ALL.end()))
     }
 
     /// The oldest message that this receive takes.
@@ -159,19 +171,25 @@ impl Mailbox {
     }
 
     /// Takes a receive or a probe back.
-    pub(super) fn remove_posted(&mut self, source: Source, tag: TagSelector, order: Order, is_probe: bool) {
+    pub(super) fn remove_posted(
+        &mut self,
+        source: Source,
+        tag: TagSelector,
+        order: Order,
+        is_probe: bool,
+    ) -> Option<Posted> {
         let waiting = if is_probe { &mut self.probes } else { &mut self.posted };
-        waiting.remove(&(source, tag, order));
+        waiting.remove(&(source, tag, order))
     }
 
-    /// All that waits here: the messages, then receives and probes, each with what it asks for.
+    /// All that waits here: the messages, then receives and probes, each with whom it asks.
     pub(super) fn messages(&self) -> impl ExactSizeIterator<Item = &Message> {
         self.unexpected.values()
     }
 
-    pub(super) fn receives(&self) -> impl Iterator<Item = (Source, TagSelector, &Posted)> {
+    pub(super) fn receives(&self) -> impl Iterator<Item = (Source, &Posted)> {
         let waiting = self.posted.iter().chain(&self.probes);
-        waiting.map(|((source, tag, _), posted)| (*source, *tag, posted))
+        waiting.map(|((source, ..), posted)| (*source, posted))
     }
 
     /// How many receives and probes wait.
@@ -204,10 +222,17 @@ impl Mailbox {
     }
 
     /// Takes out the receives and probes that only `hopeless` senders could have served.
-    pub(super) fn take_unservable(&mut self, hopeless: impl Fn(Source) -> bool) -> Vec<Posted> {
+    pub(super) fn take_unservable(&mut self, hopeless: impl Fn(Source, &Posted) -> bool) -> Vec<Posted> {
         let waiting = [&mut self.posted, &mut self.probes];
-        let taken = waiting.into_iter().flat_map(|waiting| waiting.extract_if(.., |(source, ..), _| hopeless(*source)));
+        let taken = waiting
+            .into_iter()
+            .flat_map(|waiting| waiting.extract_if(.., |(source, ..), posted| hopeless(*source, posted)));
         taken.map(|(_, posted)| posted).collect()
+    }
+
+    /// Whether some receive or probe takes a message from any rank.
+    pub(super) fn waits_for_anybody(&self) -> bool {
+        self.posted.keys().chain(self.probes.keys()).any(|(source, ..)| *source == Source::Any)
     }
 
     /// Takes out everything; nobody asks for what is lost any more.

@@ -25,10 +25,12 @@ mod cancel;
 mod collective;
 mod communicator;
 mod config;
+mod cycles;
 mod deadlock;
 mod flow;
 mod group;
 mod job;
+mod lonely;
 mod mail;
 mod matched;
 mod names;
@@ -86,6 +88,7 @@ enum Timer {
     Hello(PeerId),
     Probe(PeerId),
     Silence(Rank),
+    Lonely(u64, Rank),
     Join,
     Deserted,
     Deadlock,

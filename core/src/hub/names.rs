@@ -124,8 +124,12 @@ impl Hub {
         }
         let numbers: Vec<u32> = payload.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
         let bad = || broken("a group that names no ranks, a rank twice, or one outside the world");
-        let [sources, destinations, ranks @ ..] = numbers.as_slice() else { return Err(bad()) };
-        if (ranks.len() as u64) != u64::from(*sources) + u64::from(*destinations) || !payload.len().is_multiple_of(4) {
+        let [sources, destinations, rest @ ..] = numbers.as_slice() else { return Err(bad()) };
+        let count = u64::from(*sources) + u64::from(*destinations);
+        let (ranks, label) =
+            usize::try_from(count).ok().and_then(|count| rest.split_at_checked(count)).ok_or_else(bad)?;
+        // With another label the same ranks are another group, whose calls are counted apart.
+        if label.len() > 1 || !payload.len().is_multiple_of(4) {
             return Err(bad());
         }
         if ranks.iter().any(|rank| *rank >= self.config.size) {

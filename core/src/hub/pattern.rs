@@ -22,7 +22,7 @@ impl Pattern {
         use CallCode::*;
         match call {
             Barrier | Free | Members => Self::Nothing,
-            Send | Ssend | Rsend | Recv | Probe | Iprobe | Mprobe | Improbe | Mrecv => Self::Message,
+            Send | Ssend | Rsend | Recv | Probe | Iprobe | Mprobe | Improbe | Mrecv | Discard => Self::Message,
             Bcast => Self::Bcast,
             Gather | Gatherv => Self::Gather,
             Scatter | Scatterv => Self::Scatter,

@@ -174,6 +174,11 @@ impl Session {
         matches!(self.life, Life::Alive(_))
     }
 
+    /// Whether its last call has not been answered.
+    pub(super) fn waits(&self) -> bool {
+        self.last.ended.is_none() && self.requests.contains_key(&self.last.request)
+    }
+
     pub(super) fn peer(&self) -> Option<PeerId> {
         match self.life {
             Life::Alive(peer) | Life::Finished(peer) => Some(peer),

@@ -22,28 +22,31 @@ use crate::rank::{Rank, Source, TagSelector};
 use crate::request::{CallCode, RequestId};
 use crate::wire::{Complete, Down, Layout, Submit, SubmitFlags};
 
-/// What both sides are told of a message that its sender has given up.
-pub(super) const SEND_CANCELLED: &str = "the send was cancelled";
-
 impl Hub {
     pub(super) fn on_send(&mut self, rank: Rank, submit: Submit, payload: Payload) -> Result<(), Refusal> {
         let dest = self.rank_in_world(submit.communicator, submit.peer)?;
         if let Some((fault, text)) = self.absence_in(submit.communicator, dest) {
             self.free_charge(rank, cost(&submit, payload.len()));
-            self.fail_request(rank, submit.request, fault, &text);
+            self.fail_call(rank, &submit, fault, &text);
             return Ok(());
         }
+        let is_ready = submit.call == CallCode::Rsend as u8;
         let mailbox = self.mail.entry((submit.communicator, dest)).or_default();
-        match mailbox.take_posted(rank, submit.tag) {
+        // Whoever waits in a matched probe has posted no receive.
+        let is_early = is_ready && !mailbox.has_receive(rank, submit.tag);
+        let posted = if is_early { None } else { mailbox.take_posted(rank, submit.tag) };
+        match posted {
             Some(posted) => {
                 self.forget_empty(submit.communicator, dest);
-                self.match_message(rank, submit, payload, posted);
+                let message = Message { sender: rank, submit, payload, is_lost: false, since: self.now };
+                self.match_message(message, posted);
             }
-            None if submit.call == CallCode::Rsend as u8 => {
+            None if is_ready => {
                 self.forget_empty(submit.communicator, dest);
                 self.free_charge(rank, cost(&submit, payload.len()));
                 let text = format!(
-                    "rank {dest} has posted no receive for the ready send of rank {rank} with tag {}{}",
+                    "rank {dest}{} has posted no receive for the ready send of rank {rank} with tag {}{}",
+                    self.last_seen(dest),
                     submit.tag,
                     self.site_of(rank, submit.site),
                 );
@@ -79,7 +82,7 @@ impl Hub {
         if is_probe && let Some(message) = mailbox.find_message(source, tag) {
             let (sender, send, is_lost) = (message.sender, message.submit, message.is_lost);
             match self.absence(sender).filter(|_| is_lost) {
-                Some((fault, text)) => self.fail_request(rank, submit.request, fault, &text),
+                Some((fault, text)) => self.fail_call(rank, &submit, fault, &text),
                 None => self.found(rank, &submit, sender, &send),
             }
             return Ok(());
@@ -89,16 +92,20 @@ impl Hub {
             self.deliver(message, Posted { receiver: rank, submit, since: self.now });
             return Ok(());
         }
+        let asks_once = matches!(call, CallCode::Iprobe | CallCode::Improbe);
+        let alone = (source == Source::Any).then(|| self.nobody_beside(submit.communicator, rank)).flatten();
+        let is_alone = alone.is_some();
         let refusal = match source {
             Source::Rank(source) => self.absence_in(submit.communicator, source),
-            Source::Any => self.nobody_beside(submit.communicator, rank),
+            // Whoever asks again and again would do so for ever; what it sent to itself has come before it asked.
+            Source::Any => alone.filter(|_| asks_once),
         };
         if let Some((fault, text)) = refusal {
             self.forget_empty(submit.communicator, rank);
-            self.fail_request(rank, submit.request, fault, &text);
+            self.fail_call(rank, &submit, fault, &text);
             return Ok(());
         }
-        if matches!(call, CallCode::Iprobe | CallCode::Improbe) {
+        if asks_once {
             self.forget_empty(submit.communicator, rank);
             let complete = Complete { source: Status::NOBODY, ..blank(submit.request) };
             self.complete_request(rank, submit.request, Sent::Nothing, Payload::new(), complete);
@@ -112,22 +119,24 @@ impl Hub {
         if let Some(session) = self.session_mut(rank) {
             session.requests.insert(submit.request, place);
         }
+        if is_alone {
+            self.suspect_lonely(submit.communicator, rank);
+        }
         Ok(())
     }
 
     /// A message that has waited meets what was posted for it.
     pub(super) fn deliver(&mut self, message: Message, posted: Posted) {
-        let Message { sender, submit: send, payload, is_lost, .. } = message;
+        let Message { sender, submit: send, is_lost, .. } = message;
         if let Some(session) = self.session_mut(sender) {
             session.requests.remove(&send.request);
         }
         if is_lost {
-            let cancelled = || (Fault::of_ranks(Category::Cancelled, sender, 1), String::from(SEND_CANCELLED));
-            let (fault, text) = self.absence(sender).unwrap_or_else(cancelled);
-            self.fail_request(posted.receiver, posted.submit.request, fault, &text);
+            let (fault, text) = self.absence(sender).unwrap_or_else(|| self.cancelled(sender, &send));
+            self.fail_call(posted.receiver, &posted.submit, fault, &text);
             return;
         }
-        self.match_message(sender, send, payload, posted);
+        self.match_message(message, posted);
     }
 
     /// Tells a probe of a message.
@@ -151,21 +160,22 @@ impl Hub {
     }
 
     /// A send has met its receive.
-    fn match_message(&mut self, sender: Rank, send: Submit, payload: Payload, posted: Posted) {
+    fn match_message(&mut self, message: Message, posted: Posted) {
         let Posted { receiver, submit: receive, .. } = posted;
         if let Some(session) = self.session_mut(receiver) {
             session.requests.remove(&receive.request);
         }
         if matches!(CallCode::from_code(receive.call), Some(CallCode::Mprobe | CallCode::Improbe)) {
-            return self.keep(sender, send, payload, posted);
+            return self.keep(message, posted);
         }
+        let Message { sender, submit: send, payload, .. } = message;
         let charge = cost(&send, payload.len());
         if send.send > self.config.max_message {
             // Told here and not earlier, so that the receiver hears of it, too.
             self.free_charge(sender, charge);
-            let (fault, text) = self.too_large(send.send);
-            self.fail_request(sender, send.request, fault, &text);
-            self.fail_request(receiver, receive.request, fault, &text);
+            let (fault, text) = self.too_large(&format!("the message of rank {sender}"), send.send);
+            self.fail_call(sender, &send, fault, &text);
+            self.fail_call(receiver, &receive, fault, &text);
             return;
         }
         if send.datatype != receive.datatype {
@@ -285,9 +295,10 @@ impl Hub {
         }
     }
 
-    pub(super) fn too_large(&self, len: u64) -> Refusal {
+    /// Why what somebody sends, or the result of the user's code, goes nowhere.
+    pub(super) fn too_large(&self, what: &str, len: u64) -> Refusal {
         let max = self.config.max_message;
-        let text = format!("a message of {len} bytes is more than the {max} allowed (EDGEMPI_MSG_SIZE)");
+        let text = format!("{what} has {len} bytes, more than the {max} allowed (EDGEMPI_MSG_SIZE)");
         (Fault::of_size(Category::TooLarge, len, max), text)
     }
 

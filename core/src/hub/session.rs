@@ -170,6 +170,7 @@ impl Hub {
                     self.reject(old, Fault::new(Category::Timeout), "the link did not answer in time");
                 }
             }
+            Timer::Lonely(communicator, rank) => self.end_lonely(communicator, rank),
             Timer::Deserted => self.still_deserted(),
             Timer::Deadlock => self.end_deadlocks(),
             Timer::Slow => self.tell_slow_calls(),
@@ -238,12 +239,13 @@ impl Hub {
     /// Why a rank can no longer take part, if so.
     pub(super) fn absence(&self, rank: Rank) -> Option<Refusal> {
         match &self.session(rank)?.life {
-            Life::Failed(why) => {
-                Some((Fault::of_ranks(Category::RankFailed, rank, 1), format!("rank {rank} has failed: {why}")))
-            }
+            Life::Failed(why) => Some((
+                Fault::of_ranks(Category::RankFailed, rank, 1),
+                format!("rank {rank} has failed: {why}{}", self.last_seen(rank)),
+            )),
             Life::Finished(_) => Some((
                 Fault::of_ranks(Category::RankFinished, rank, 1),
-                format!("rank {rank} has finalized and takes part in nothing any more"),
+                format!("rank {rank} has finalized and takes part in nothing any more{}", self.last_seen(rank)),
             )),
             Life::Awaited | Life::Alive(_) => None,
         }
@@ -303,19 +305,17 @@ impl Hub {
                 messages.extend(rest);
                 receives = posted;
             } else {
-                let nobody_left = self.nobody_beside(communicator, dest).is_some();
-                let lonely = mailbox.take_unservable(|source| match source {
-                    Source::Rank(source) => source == rank,
-                    Source::Any => nobody_left,
-                });
-                receives.extend(lonely);
+                receives.extend(mailbox.take_unservable(|source, _| source == Source::Rank(rank)));
+                if mailbox.waits_for_anybody() && self.nobody_beside(communicator, dest).is_some() {
+                    self.suspect_lonely(communicator, dest);
+                }
             }
             for message in messages {
                 self.free_message(&message);
-                self.fail_request(message.sender, message.submit.request, fault, text);
+                self.fail_call(message.sender, &message.submit, fault, text);
             }
             for posted in receives {
-                self.fail_request(posted.receiver, posted.submit.request, fault, text);
+                self.fail_call(posted.receiver, &posted.submit, fault, text);
             }
             if !mailbox.is_empty() {
                 self.mail.insert((communicator, dest), mailbox);

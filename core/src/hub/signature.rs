@@ -39,8 +39,9 @@ impl Signature {
             Bcast | Gather | Scatter | Gatherv | Scatterv | Reduce => Some(submit.peer),
             _ => None,
         };
-        // Groups are for user operations; all others are of the whole communicator.
-        if submit.peer.get() >= size || (call == User) != name.is_some() || (call != User && submit.group != 0) {
+        // Groups are for user operations and splits; all others are of the whole communicator.
+        let takes_group = matches!(call, User | Split);
+        if submit.peer.get() >= size || (call == User) != name.is_some() || (!takes_group && submit.group != 0) {
             return None;
         }
         let combines = matches!(call, Reduce | Allreduce | ReduceScatter | ReduceScatterBlock | Scan | Exscan);

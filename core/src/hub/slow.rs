@@ -1,23 +1,29 @@
 //! Calls that wait for long: one line each that says for whom, and what those do.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::activity::seconds;
+use super::cycles::{Cycles, describe_cycle};
 use super::operation::{Operation, Phase, Presence};
 use super::waits::Wait;
 use super::{Event, Hub, Timer};
 use crate::rank::{Rank, Source};
 use crate::time::Instant;
+use crate::wire::Submit;
 
 /// How many lines are told at a time; of more, the number.
 const MAX_LINES: usize = 8;
 /// How many ranks are named in a line.
 pub(super) const MAX_NAMED: usize = 8;
-/// How many ranks a suspected cycle may have.
-const MAX_CYCLE: usize = 32;
+/// What is said of a send that a matched probe has found.
+pub(super) const KEPT: &str = "; found by a matched probe and not received";
+/// How the ranks of a suspected cycle would be told for sure.
+const HINT: &str = " (ranks that make calls from one thread alone, and are started with EDGEMPI_THREADS=single, are told \
+                    so at once)";
 
 /// When a call that has begun at `since` is told of: after `slow`, twice that, and so on. The first such time after `last`.
 fn next_due(since: Instant, slow: Duration, last: Instant) -> Instant {
@@ -71,24 +77,37 @@ impl Hub {
         let Some(slow) = self.config.slow.filter(|_| !self.over) else { return };
         let (now, last) = (self.now, core::mem::replace(&mut self.looked_for_slow_calls, self.now));
         let mut due = Due { slow, last, now, next: None, lines: Vec::new(), unsaid: 0 };
+        let suspected = self.suspected_cycles();
+        for links in &suspected.cycles {
+            due.consider(self.oldest(links), |_| self.describe_suspicion(links));
+        }
         let waiting = self.operations.values().filter(|operation| operation.is_waited_for());
         for operation in waiting {
             due.consider(operation.since, |waited| self.describe_slow(operation, waited));
         }
-        let mut suspected = None;
+        // What a rank of a cycle waits for has been told with the cycle.
+        let is_told = |rank: Rank, submit: &Submit| {
+            let is_last = self.session(rank).is_some_and(|session| session.last.request == submit.request);
+            is_last && suspected.cycle_of(rank).is_some_and(|(_, is_member)| is_member)
+        };
         for ((_, dest), mailbox) in &self.mail {
             for message in mailbox.messages().filter(|message| message.is_waited_for()) {
-                let sender = message.sender;
-                due.consider(message.since, |waited| {
-                    suspected = suspected.or(Some(sender));
-                    self.describe_wait_for(sender, waited, &self.describe_send(message, *dest), Source::Rank(*dest))
+                if !is_told(message.sender, &message.submit) {
+                    due.consider(message.since, |waited| {
+                        self.describe_wait_for(message.sender, waited, &message.submit, Source::Rank(*dest))
+                    });
+                }
+            }
+            for (source, posted) in mailbox.receives().filter(|(_, posted)| !is_told(posted.receiver, &posted.submit)) {
+                due.consider(posted.since, |waited| {
+                    self.describe_wait_for(posted.receiver, waited, &posted.submit, source)
                 });
             }
-            for (source, tag, posted) in mailbox.receives() {
-                due.consider(posted.since, |waited| {
-                    suspected = suspected.or(Some(posted.receiver));
-                    let call = self.describe_receive(posted, source, tag);
-                    self.describe_wait_for(posted.receiver, waited, &call, source)
+        }
+        for ((keeper, _), message) in self.kept.iter().filter(|(_, message)| message.is_waited_for()) {
+            if !is_told(message.sender, &message.submit) {
+                due.consider(message.since, |waited| {
+                    self.describe_wait_for(message.sender, waited, &message.submit, Source::Rank(*keeper)) + KEPT
                 });
             }
         }
@@ -96,7 +115,6 @@ impl Hub {
         if unsaid > 0 {
             lines.push(format!("{unsaid} more calls have waited as long"));
         }
-        lines.extend(suspected.and_then(|rank| self.suspected_cycle(rank)));
         // If nobody takes the lines, there are not more and more of them.
         let room = (2 * self.ranks.len() + 4 * MAX_LINES).saturating_sub(self.events.len());
         self.events.extend(lines.into_iter().take(room).map(|text| Event::Slow { text }));
@@ -157,7 +175,8 @@ impl Hub {
     }
 
     /// "rank 3 has waited 60 s in recv(from rank 1, tag 5) at main.rs:3:5 for rank 1 (…)".
-    fn describe_wait_for(&self, rank: Rank, waited: Duration, call: &str, other: Source) -> String {
+    fn describe_wait_for(&self, rank: Rank, waited: Duration, submit: &Submit, other: Source) -> String {
+        let call = self.describe_call(rank, submit);
         let whom = match other {
             Source::Rank(other) if other == rank => String::from("itself"),
             Source::Rank(other) => format!("rank {other} ({})", self.describe_activity(other)),
@@ -168,27 +187,46 @@ impl Hub {
 
     /// The ranks that wait for each other, as far as their last calls tell: a rank may well make another from another
     /// thread, so nothing is done about it.
-    fn suspected_cycle(&self, start: Rank) -> Option<String> {
-        let mut path: Vec<(Rank, String)> = Vec::new();
-        let mut at = start;
-        while path.len() < MAX_CYCLE && !path.iter().any(|(rank, _)| *rank == at) {
-            let last = self.session(at).filter(|session| session.is_alive())?.last;
-            let next = match self.wait_of(at, last.request)? {
-                Wait::For(other) => other,
-                Wait::ForParticipants { operation } => self.operations.get(&operation)?.awaited().next()?,
-                Wait::ForAnybody { .. } => return None,
-            };
-            let call = self.describe_request(at, last.request)?;
-            path.push((at, format!("rank {at} waits in {call} for rank {next}")));
-            at = next;
-        }
-        let from = path.iter().position(|(rank, _)| *rank == at)?;
-        let links: Vec<&str> = path.iter().skip(from).map(|(_, link)| link.as_str()).collect();
-        Some(format!(
-            "this may be a deadlock: {} (ranks that make calls from one thread alone, and are started with \
-             EDGEMPI_THREADS=single, are told so at once)",
-            links.join("; ")
-        ))
+    fn suspected_cycles(&self) -> Cycles {
+        let waiting = self.ranks.iter().enumerate().filter(|(_, session)| session.is_alive() && session.waits());
+        let starts: Vec<Rank> = waiting.map(|(index, _)| Rank::new(index as u32)).collect();
+        // All who wait in an operation wait for the same rank, and looking for that may take a while.
+        let mut awaited: BTreeMap<u64, Option<Rank>> = BTreeMap::new();
+        Cycles::find(&starts, |rank| {
+            let session = self.session(rank).filter(|session| session.is_alive() && session.waits())?;
+            match self.wait_of(rank, session.last.request)? {
+                Wait::For(other) => Some(other),
+                Wait::ForAnybody { .. } => None,
+                Wait::ForParticipants { operation } => *awaited
+                    .entry(operation)
+                    .or_insert_with(|| self.operations.get(&operation).and_then(|held| held.awaited().next())),
+            }
+        })
+    }
+
+    /// When the first of these ranks began to wait.
+    fn oldest(&self, links: &[Rank]) -> Instant {
+        let begun = |rank: &Rank| self.session(*rank).map(|session| session.last.at);
+        links.iter().filter_map(begun).min().unwrap_or(self.now)
+    }
+
+    /// "this may be a deadlock: rank 0 has waited 60 s in recv(from rank 1, tag 5) at main.rs:3:5 for rank 1; …".
+    fn describe_suspicion(&self, links: &[Rank]) -> String {
+        let next = |rank: Rank| {
+            let at = links.iter().position(|link| *link == rank).map_or(0, |at| at + 1);
+            links.get(at).or(links.first()).copied().unwrap_or(rank)
+        };
+        let cycle = describe_cycle(links, |rank| {
+            let Some(last) = self.session(rank).map(|session| session.last) else { return String::new() };
+            let call = self.describe_request(rank, last.request).unwrap_or_default();
+            let waited = seconds(self.now.since(last.at));
+            let whom = if next(rank) == rank { String::from("itself") } else { format!("rank {}", next(rank)) };
+            format!("rank {rank} has waited {waited} in {call} for {whom}")
+        });
+        // Of a rank with several requests nobody knows whether it waits for all of them: if not, it is never told.
+        let waits_for_one = |rank: &Rank| self.session(*rank).is_some_and(|session| session.requests.len() == 1);
+        let hint = if links.iter().all(waits_for_one) { HINT } else { "" };
+        format!("this may be a deadlock: {cycle}{hint}")
     }
 }
 

@@ -13,15 +13,17 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::activity::seconds;
+use super::mail::Message;
 use super::operation::{Operation, Phase};
 use super::peer::{Life, Session, Who};
 use super::session::named;
+use super::slow::KEPT;
 use super::{Hub, PeerId, Refusal, cut};
 use crate::error::{Category, Fault};
 use crate::payload::Payload;
 use crate::rank::Rank;
 use crate::time::Instant;
-use crate::wire::{Down, Goodbye, GoodbyeReason, RankKind, Report};
+use crate::wire::{Down, Goodbye, GoodbyeReason, RankKind, SnapshotPiece};
 
 /// The version of what the bytes of a [`Snapshot`] mean.
 pub const SNAPSHOT_VERSION: u16 = 1;
@@ -140,7 +142,7 @@ pub struct OperationSnapshot {
     pub sent: Option<u64>,
 }
 
-/// A send or a receive that waits for the other.
+/// A send or a receive that waits for the other, or for the receive of a matched probe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Unmatched {
@@ -175,7 +177,7 @@ pub struct Held {
 }
 
 impl Snapshot {
-    /// Reads what reports of this version say, put together.
+    /// Reads the pieces of a snapshot of this version, put together.
     ///
     /// # Errors
     ///
@@ -204,7 +206,7 @@ impl Hub {
         while !rest.is_empty() {
             let offset = len - rest.len() as u32;
             let piece = rest.split_to(rest.len().min(PIECE));
-            self.send_to_peer(peer, Down::Report(Report { version: SNAPSHOT_VERSION, offset, len }), piece);
+            self.send_to_peer(peer, Down::Snapshot(SnapshotPiece { version: SNAPSHOT_VERSION, offset, len }), piece);
         }
         self.send_to_peer(peer, Down::Goodbye(Goodbye { reason: GoodbyeReason::Finished }), Payload::new());
         if let Some(peer) = self.peers.get_mut(&peer) {
@@ -223,23 +225,21 @@ impl Hub {
         let status = self.status();
         let mut unmatched = Vec::new();
         let mut count = 0;
-        for ((_, dest), mailbox) in &self.mail {
+        for mailbox in self.mail.values() {
             count += mailbox.messages().len() + mailbox.receive_count();
             let room = MAX_UNMATCHED.saturating_sub(unmatched.len());
-            unmatched.extend(mailbox.messages().take(room).map(|message| Unmatched {
-                rank: message.sender.get(),
-                call: text(&self.describe_send(message, *dest)),
-                ms: millis(self.now.since(message.since)),
-                held: message.payload.len() as u64,
-            }));
+            unmatched.extend(mailbox.messages().take(room).map(|message| self.unmatched_send(message, "")));
             let room = MAX_UNMATCHED.saturating_sub(unmatched.len());
-            unmatched.extend(mailbox.receives().take(room).map(|(source, tag, posted)| Unmatched {
+            unmatched.extend(mailbox.receives().take(room).map(|(_, posted)| Unmatched {
                 rank: posted.receiver.get(),
-                call: text(&self.describe_receive(posted, source, tag)),
+                call: text(&self.describe_call(posted.receiver, &posted.submit)),
                 ms: millis(self.now.since(posted.since)),
                 held: 0,
             }));
         }
+        count += self.kept.len();
+        let room = MAX_UNMATCHED.saturating_sub(unmatched.len());
+        unmatched.extend(self.kept.values().take(room).map(|message| self.unmatched_send(message, KEPT)));
         Snapshot {
             world: self.config.world.clone(),
             size: self.config.size,
@@ -261,6 +261,15 @@ impl Hub {
                 communicators: self.communicators.len() as u64,
                 max_communicators: self.config.max_communicators.into(),
             },
+        }
+    }
+
+    fn unmatched_send(&self, message: &Message, more: &str) -> Unmatched {
+        Unmatched {
+            rank: message.sender.get(),
+            call: text(&(self.describe_call(message.sender, &message.submit) + more)),
+            ms: millis(self.now.since(message.since)),
+            held: message.payload.len() as u64,
         }
     }
 
@@ -291,7 +300,7 @@ impl Hub {
         };
         let peer = session.peer().and_then(|peer| self.peers.get(&peer));
         let last = session.last;
-        let is_waiting = session.is_alive() && last.ended.is_none() && session.requests.contains_key(&last.request);
+        let is_waiting = session.is_alive() && session.waits();
         let is_blocked = session.blocked.is_some_and(|request| session.requests.contains_key(&request));
         RankSnapshot {
             rank: rank.get(),
@@ -357,6 +366,7 @@ fn text(text: &str) -> String {
     cut(text, MAX_TEXT).into()
 }
 
+// Whoever asks prints what it was told, whatever the numbers are.
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -372,12 +382,20 @@ impl fmt::Display for Snapshot {
             writeln!(f, "  {rank}")?;
         }
         left_out(f, self.ranks_left_out.into(), "ranks")?;
-        writeln!(f, "operations in flight: {}", self.operations.len() as u64 + self.operations_left_out)?;
+        writeln!(
+            f,
+            "operations in flight: {}",
+            (self.operations.len() as u64).saturating_add(self.operations_left_out)
+        )?;
         for operation in &self.operations {
             writeln!(f, "  {operation}")?;
         }
         left_out(f, self.operations_left_out, "operations")?;
-        writeln!(f, "unmatched sends and receives: {}", self.unmatched.len() as u64 + self.unmatched_left_out)?;
+        writeln!(
+            f,
+            "unmatched sends and receives: {}",
+            (self.unmatched.len() as u64).saturating_add(self.unmatched_left_out)
+        )?;
         for one in &self.unmatched {
             writeln!(f, "  rank {}: {}, for {}", one.rank, one.call, time(one.ms))?;
         }

@@ -4,12 +4,13 @@ use alloc::format;
 use alloc::string::String;
 
 use super::collective::list;
-use super::mail::{Message, Posted};
+use super::mail::Message;
 use super::operation::{Operation, Participant, Phase, Presence};
 use super::peer::Place;
+use super::signature::Signature;
 use super::{Hub, WORLD};
 use crate::datatype::Datatype;
-use crate::rank::{Rank, Source, TagSelector};
+use crate::rank::{Rank, Source};
 use crate::request::{CallCode, RequestId};
 use crate::wire::{Submit, SubmitFlags};
 
@@ -53,69 +54,81 @@ impl Hub {
             }
             Place::Posted { communicator, source: Source::Any, .. } => Some(Wait::ForAnybody { communicator }),
             Place::Posted { source: Source::Rank(source), .. } => Some(Wait::For(source)),
-            Place::Kept => self.kept_for(rank, request).map(Wait::For),
+            Place::Kept => {
+                let (keeper, message) = self.kept_message(rank, request)?;
+                message.is_waited_for().then_some(Wait::For(keeper))
+            }
         }
     }
 
-    /// Who keeps a send of `rank` that a probe has found.
-    fn kept_for(&self, rank: Rank, request: RequestId) -> Option<Rank> {
+    /// A send of `rank` that a probe has found, and who keeps it.
+    fn kept_message(&self, rank: Rank, request: RequestId) -> Option<(Rank, &Message)> {
         let is_it = |message: &Message| message.sender == rank && message.submit.request == request;
-        let ((receiver, _), message) = self.kept.iter().find(|(_, message)| is_it(message))?;
-        message.is_waited_for().then_some(*receiver)
+        let ((keeper, _), message) = self.kept.iter().find(|(_, message)| is_it(message))?;
+        Some((*keeper, message))
     }
 
     /// The call that a request is, with its place in the source.
     pub(super) fn describe_request(&self, rank: Rank, request: RequestId) -> Option<String> {
         match *self.session(rank)?.requests.get(&request)? {
-            Place::Operation { id, position } => {
-                let operation = self.operations.get(&id)?;
-                let site = operation.participants.get(position).map_or(0, |one| one.site);
-                let call = match operation.key {
-                    Some(key) => format!("{}{}", operation.signature.describe(), self.ranks_of(key.communicator)),
-                    None => String::from(if position == 0 { "send" } else { "recv" }),
-                };
-                Some(format!("{call}{}", self.site_of(rank, site)))
-            }
+            Place::Operation { id, position } => Some(self.describe_part(self.operations.get(&id)?, position)),
             Place::Unexpected { communicator, dest, order } => {
                 let message = self.mail.get(&(communicator, dest))?.message(order)?;
-                Some(self.describe_send(message, dest))
+                Some(self.describe_call(rank, &message.submit))
             }
             Place::Posted { communicator, source, tag, order, is_probe } => {
                 let posted = self.mail.get(&(communicator, rank))?.posted(source, tag, order, is_probe)?;
-                Some(self.describe_receive(posted, source, tag))
+                Some(self.describe_call(rank, &posted.submit))
             }
             Place::Kept => {
-                let dest = self.kept_for(rank, request)?;
-                let mut kept = self.kept.values();
-                let message = kept.find(|message| message.sender == rank && message.submit.request == request)?;
-                Some(self.describe_send(message, dest))
+                let (_, message) = self.kept_message(rank, request)?;
+                Some(self.describe_call(rank, &message.submit))
             }
         }
     }
 
-    pub(super) fn describe_send(&self, message: &Message, dest: Rank) -> String {
-        let Submit { communicator, site, tag, call, datatype, send, .. } = message.submit;
-        let name = CallCode::from_code(call).map_or("send", CallCode::as_str);
-        let what = match Datatype::from_code(datatype) {
-            Some(Datatype::Object) | None => String::from("an object"),
-            Some(datatype) => format!("{} x {datatype}", send / datatype.size().max(1) as u64),
+    /// What the participant at `position` of an operation has called.
+    pub(super) fn describe_part(&self, operation: &Operation, position: usize) -> String {
+        let rank = |at: usize| operation.participants.get(at).map(|one| one.rank).unwrap_or_default();
+        let site = operation.participants.get(position).map_or(0, |one| one.site);
+        let call = match (operation.key, position) {
+            (Some(key), _) => {
+                return self.describe_collective(rank(position), &operation.signature, key.communicator, site);
+            }
+            (None, 0) => format!("send(to rank {}, tag {})", rank(1), operation.tag),
+            (None, _) => format!("recv(from rank {}, tag {})", rank(0), operation.tag),
         };
-        let ranks = self.ranks_of(communicator);
-        format!("{name}(to rank {dest}, tag {tag}, {what}){ranks}{}", self.site_of(message.sender, site))
+        format!("{call}{}", self.site_of(rank(position), site))
     }
 
-    pub(super) fn describe_receive(&self, posted: &Posted, source: Source, tag: TagSelector) -> String {
-        let Submit { communicator, site, call, .. } = posted.submit;
-        let name = CallCode::from_code(call).map_or("recv", CallCode::as_str);
-        let source = match source {
-            Source::Rank(source) => format!("from rank {source}"),
-            Source::Any => String::from("from any rank"),
+    /// What `rank` has called, if that is a collective: "allreduce(SUM, 100 x f32) among ranks 1, 3 at main.rs:12:5".
+    pub(super) fn describe_collective(&self, rank: Rank, call: &Signature, communicator: u64, site: u16) -> String {
+        format!("{}{}{}", call.describe(), self.ranks_of(communicator), self.site_of(rank, site))
+    }
+
+    /// What `rank` has called, if that is no collective: "recv(from rank 1, tag 5) at main.rs:3:9".
+    pub(super) fn describe_call(&self, rank: Rank, submit: &Submit) -> String {
+        let Submit { communicator, site, tag, peer, datatype, send, flags, .. } = *submit;
+        let Some(call) = CallCode::from_code(submit.call) else { return String::new() };
+        let other = self.members(communicator).and_then(|all| all.members.get(peer.index())).copied().unwrap_or(peer);
+        let details = match call {
+            CallCode::Send | CallCode::Ssend | CallCode::Rsend => {
+                let what = match Datatype::from_code(datatype) {
+                    Some(Datatype::Object) | None => String::from("an object"),
+                    Some(datatype) => format!("{} x {datatype}", send / datatype.size().max(1) as u64),
+                };
+                format!("(to rank {other}, tag {tag}, {what})")
+            }
+            CallCode::Recv | CallCode::Probe | CallCode::Iprobe | CallCode::Mprobe | CallCode::Improbe => {
+                let any_source = flags.has(SubmitFlags::ANY_SOURCE);
+                let source = if any_source { String::from("any rank") } else { format!("rank {other}") };
+                let any_tag = flags.has(SubmitFlags::ANY_TAG);
+                let tag = if any_tag { String::from("any tag") } else { format!("tag {tag}") };
+                format!("(from {source}, {tag})")
+            }
+            _ => String::new(),
         };
-        let tag = match tag {
-            TagSelector::Tag(tag) => format!("tag {tag}"),
-            TagSelector::Any => String::from("any tag"),
-        };
-        format!("{name}({source}, {tag}){}{}", self.ranks_of(communicator), self.site_of(posted.receiver, site))
+        format!("{}{details}{}{}", call.as_str(), self.ranks_of(communicator), self.site_of(rank, site))
     }
 
     /// " among ranks 1, 3", for a call on another communicator than the world.

@@ -234,7 +234,7 @@ impl Hub {
         let sources = operation.group.sources;
         let max = self.config.max_message;
         if let Some(output) = outputs.iter().find(|output| output.len() as u64 > max) {
-            let (fault, text) = self.too_large(output.len() as u64);
+            let (fault, text) = self.too_large("a result of the operation", output.len() as u64);
             return self.fail_operation(operation, fault, &text);
         }
         for index in 0..sources {

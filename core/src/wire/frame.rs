@@ -1,7 +1,7 @@
 //! The frames between a rank and the hub, as two enums: [`Up`] and [`Down`].
 
 use super::field::{as_field, header};
-use super::{DecodeError, Hello, Inquire, PREFIX_LEN, Reject, Report, Welcome};
+use super::{DecodeError, Hello, Inquire, PREFIX_LEN, Reject, SnapshotPiece, Welcome};
 use crate::error::{Category, Fault};
 use crate::rank::{Rank, Tag};
 use crate::request::RequestId;
@@ -37,7 +37,8 @@ impl Prefix {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum NameKind {
-    /// A group of ranks: two counts (`u32`), then the sources and the destinations (`u32` each).
+    /// A group of ranks: two counts (`u32`), then the sources and the destinations (`u32` each), and, if its calls are to be
+    /// counted apart from those of others with the same ranks, a label (`u32`).
     Group = 1,
     /// A user's operation: its version (`u32`), then its name.
     Operation = 2,
@@ -69,7 +70,7 @@ impl SubmitFlags {
     pub const UNLIMITED: Self = Self(16);
     /// A receive from any source.
     pub const ANY_SOURCE: Self = Self(32);
-    /// A receive of any tag; where a probe has kept the message, it is discarded, whatever it is.
+    /// A receive of any tag.
     pub const ANY_TAG: Self = Self(64);
 
     /// No flag at all.
@@ -414,7 +415,7 @@ frames! {
         /// The rank is not, or no longer, in.
         Reject(Reject) = 3,
         /// A piece of the answer to an inquiry.
-        Report(Report) = 5,
+        Snapshot(SnapshotPiece) = 5,
         /// A part of a result begins.
         Part(Part) = 10,
         /// Bytes of a result.

@@ -67,8 +67,8 @@ impl Hello {
 }
 
 header! {
-    /// The first frame of somebody who asks how a world is. Its payload is the world's name. Reports are the answer, then
-    /// Goodbye.
+    /// The first frame of somebody who asks how a world is. Its payload is the world's name. A snapshot in pieces is the
+    /// answer, then Goodbye.
     Inquire {
         /// [`MAGIC`].
         magic: u32,
@@ -78,13 +78,13 @@ header! {
 }
 
 header! {
-    /// A piece of a report on the world; the payload is its bytes from `offset`.
-    Report {
+    /// A piece of a snapshot of the world; the payload is its bytes from `offset`.
+    SnapshotPiece {
         /// The version of what the bytes mean.
         version: u16,
-        /// Where in the report the payload begins.
+        /// Where in the snapshot the payload begins.
         offset: u32,
-        /// Bytes of the whole report.
+        /// Bytes of the whole snapshot.
         len: u32,
     }
 }

@@ -19,7 +19,7 @@ pub use frame::{
     Blocked, Cancel, Complete, Credit, Data, Down, Fail, Goodbye, GoodbyeReason, Layout, Name, NameKind, Part, Ping,
     Prefix, Submit, SubmitFlags, Up, Withdraw,
 };
-pub use hello::{Hello, Inquire, MAGIC, RankKind, Reject, Report, VERSION, Welcome};
+pub use hello::{Hello, Inquire, MAGIC, RankKind, Reject, SnapshotPiece, VERSION, Welcome};
 
 /// Bytes of a frame before its header.
 pub const PREFIX_LEN: usize = 6;

@@ -105,7 +105,12 @@ fn downs() -> Golden<Down> {
             Down::Reject(Reject { category: Category::WrongWorld, len: 8, max: 4 }),
             "031214000000520008000000000000000400000000000000"
         ),
-        ("report", 9, Down::Report(Report { version: 1, offset: 16, len: 25 }), "050a0900000001001000000019000000"),
+        (
+            "snapshot",
+            9,
+            Down::Snapshot(SnapshotPiece { version: 1, offset: 16, len: 25 }),
+            "050a0900000001001000000019000000"
+        ),
         (
             "part",
             0,

@@ -99,9 +99,12 @@ impl Liar {
             Call::User { name: "x", version: 1, group: PAIR },
             Call::Ssend { dest: root, tag: Tag(0) },
             Call::Rsend { dest: root, tag: Tag(0) },
-            Call::Probe { source: ANY_SOURCE, tag: ANY_TAG, wait: random.below(2) == 0 },
-            Call::Mprobe { source: ANY_SOURCE, tag: ANY_TAG, wait: random.below(2) == 0, message: 1 },
-            Call::Mrecv { message: 1, discard: random.below(2) == 0 },
+            Call::Probe { source: ANY_SOURCE, tag: ANY_TAG },
+            Call::Iprobe { source: ANY_SOURCE, tag: ANY_TAG },
+            Call::Mprobe { source: ANY_SOURCE, tag: ANY_TAG, message: 1 },
+            Call::Improbe { source: ANY_SOURCE, tag: ANY_TAG, message: 1 },
+            Call::Mrecv { message: 1 },
+            Call::Discard { message: 1 },
             Call::Gatherv { root },
             Call::Scatterv { root },
             Call::Allgatherv,
@@ -110,7 +113,7 @@ impl Liar {
             Call::ReduceScatterBlock { op: ReduceOp::Max },
             Call::Scan { op: ReduceOp::Sum },
             Call::Exscan { op: ReduceOp::Min },
-        ][random.below(23)];
+        ][random.below(26)];
         let send = [0, 4, 400, 40_000][random.below(4)];
         let bytes = [0, 4, 400, 40_000][random.below(4)];
         let receive = if random.below(2) == 0 { Receive::Exactly(bytes) } else { Receive::AtMost(bytes) };

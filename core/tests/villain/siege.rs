@@ -34,10 +34,10 @@ fn honest(world: &mut World, round: usize, wishes: &mut Vec<Wish>, random: &mut 
             let call = Call::Ssend { dest, tag: Tag(tag) };
             wishes.push((from, world.ask(from, ask(call, bytes.clone(), 0)), Some(vec![])));
             let source = Source::Rank(Rank::new(from as u32));
-            let keep = Call::Mprobe { source, tag: TagSelector::Tag(Tag(tag)), wait: true, message: tag };
+            let keep = Call::Mprobe { source, tag: TagSelector::Tag(Tag(tag)), message: tag };
             let probe = world.ask(to, ask(keep, vec![], 0));
             wishes.push((to, probe, Some(vec![])));
-            let receive = ask(Call::Mrecv { message: tag, discard: false }, vec![], len);
+            let receive = ask(Call::Mrecv { message: tag }, vec![], len);
             world.settle();
             // It may have been told of a villain's mistake instead.
             if !matches!(world.nodes[to].outcomes.get(&probe), Some(Outcome::Failed { .. })) {

@@ -18,6 +18,7 @@ use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState, RxTok
 use every_call::{Space, every_call};
 
 use super::{BOARD, BUFFER, Cable, End, PORT, Relay, SIZE, beside_hosts, calls};
+use crate::sleeping::Bell;
 
 impl Driver for End {
     type RxToken<'a> = Came;
@@ -71,12 +72,16 @@ impl TxToken for Going<'_> {
     }
 }
 
-/// Whether a task has been woken.
-struct Woken(AtomicBool);
+/// Whether a task has been woken, which wakes its thread.
+struct Woken {
+    is_woken: AtomicBool,
+    bell: Arc<Bell>,
+}
 
 impl Wake for Woken {
     fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::SeqCst);
+        self.is_woken.store(true, Ordering::SeqCst);
+        self.bell.wake_by_ref();
     }
 }
 
@@ -87,12 +92,13 @@ struct Task<'f, T> {
 }
 
 impl<'f, T> Task<'f, T> {
-    fn new(future: Pin<&'f mut (dyn Future<Output = T> + 'f)>) -> Self {
-        Self { future, woken: Arc::new(Woken(AtomicBool::new(true))) }
+    fn new(future: Pin<&'f mut (dyn Future<Output = T> + 'f)>, bell: &Arc<Bell>) -> Self {
+        let woken = Woken { is_woken: AtomicBool::new(true), bell: Arc::clone(bell) };
+        Self { future, woken: Arc::new(woken) }
     }
 
     fn turn(&mut self) -> Option<T> {
-        if !self.woken.0.swap(false, Ordering::SeqCst) {
+        if !self.woken.is_woken.swap(false, Ordering::SeqCst) {
             return None;
         }
         let waker = Waker::from(Arc::clone(&self.woken));
@@ -142,8 +148,10 @@ fn board(hub: SocketAddr, work: impl AsyncFnOnce(&Comm<'_>)) {
     };
     let (mut own_run, mut other_run) = (pin!(own_runner.run()), pin!(other_runner.run()));
     let (mut listen, mut stay) = (pin!(listen), pin!(in_world(own_stack, work)));
-    let (mut own_run, mut other_run) = (Task::new(own_run.as_mut()), Task::new(other_run.as_mut()));
-    let (mut listen, mut stay) = (Task::new(listen.as_mut()), Task::new(stay.as_mut()));
+    let bell = Bell::new();
+    let (mut own_run, mut other_run) = (Task::new(own_run.as_mut(), &bell), Task::new(other_run.as_mut(), &bell));
+    let (mut listen, mut stay) = (Task::new(listen.as_mut(), &bell), Task::new(stay.as_mut(), &bell));
+    let waker = Waker::from(Arc::clone(&bell));
     let mut relay: Option<Relay<TcpPort<'_>>> = None;
     let until = Instant::now() + Duration::from_secs(20);
     loop {
@@ -153,11 +161,16 @@ fn board(hub: SocketAddr, work: impl AsyncFnOnce(&Comm<'_>)) {
             return result.expect("the board leaves the world");
         }
         match &mut relay {
-            Some(relay) => relay.pass_on(),
-            None => relay = listen.turn().map(|socket| Relay::new(TcpPort::new(socket), hub)),
+            Some(relay) => while relay.pass_on(&mut Context::from_waker(&waker)) {},
+            None => {
+                relay = listen.turn().map(|socket| Relay::new(TcpPort::new(socket), hub));
+                if relay.is_some() {
+                    continue;
+                }
+            }
         }
         assert!(Instant::now() < until, "the board is not woken any more");
-        std::thread::sleep(Duration::from_micros(20));
+        bell.sleep(until);
     }
 }
 

@@ -3,18 +3,22 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use edgempi_embassy::port::SmoltcpPort;
 use edgempi_embassy::{Memory, Options, join, poll_once};
 use every_call::{Space, every_call};
-use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet, SocketStorage};
+use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet, SocketStorage};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp::{Socket, SocketBuffer};
 use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr};
 
 use super::{BOARD, BUFFER, Cable, End, PORT, Relay, SIZE, beside_hosts, calls};
-use crate::StdClock;
+use crate::sleeping::{Bell, StdClock};
+
+/// How long the loop sleeps where nothing comes from the hub: nobody wakes those who look by themselves.
+const TICK: Duration = Duration::from_millis(1);
 
 impl Device for End {
     type RxToken<'a> = Came;
@@ -80,9 +84,10 @@ impl<'s> Side<'s> {
         Self { end, interface, sockets, handle }
     }
 
-    fn turn(&mut self, start: Instant) {
+    /// Returns whether anything has come or gone.
+    fn turn(&mut self, start: Instant) -> bool {
         let now = smoltcp::time::Instant::from_micros(start.elapsed().as_micros() as i64);
-        self.interface.poll(now, &mut self.end, &mut self.sockets.borrow_mut());
+        self.interface.poll(now, &mut self.end, &mut self.sockets.borrow_mut()) != PollResult::None
     }
 
     fn is_connected(&self) -> bool {
@@ -105,21 +110,21 @@ fn board(hub: SocketAddr) {
     }
     let mut relay: Option<Relay<SmoltcpPort<'_, '_>>> = None;
     let until = start + Duration::from_secs(40);
+    let bell = Bell::new();
     let own_handle = own.handle;
     // One turn of the loop; whatever else the program does goes here, too.
     let mut turn = move || {
-        own.turn(start);
-        other.turn(start);
+        let mut moved = own.turn(start) | other.turn(start);
         match &mut relay {
-            Some(relay) => relay.pass_on(),
+            Some(relay) => moved |= relay.pass_on(&mut Context::from_waker(Waker::noop())),
             None if other.is_connected() => {
                 relay = Some(Relay::new(SmoltcpPort::new(other.sockets, other.handle), hub));
             }
             None => {}
         }
         assert!(Instant::now() < until, "the board does not come to its end");
-        if !own.end.has_frames() {
-            std::thread::sleep(Duration::from_micros(20));
+        if !moved && !own.end.has_frames() && !other.end.has_frames() {
+            bell.sleep(Instant::now() + TICK);
         }
         own.is_connected()
     };

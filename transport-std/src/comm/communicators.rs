@@ -4,14 +4,14 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use edgempi_core::request::{CommunicatorId, Receive, Sent};
-use edgempi_core::{Call, Color, Datatype, Rank, SplitRequest, SplitResult};
+use edgempi_core::{Call, Color, Datatype, Rank, SplitRequest, SplitResult, Tag};
 
 use super::details::Details;
 use super::{Comm, Started, whole};
 use crate::buffers::{Buffers, Inbound, Outbound};
 use crate::engine::{Asked, Drive, OwnedCall};
 use crate::error::Error;
-use crate::group::{Comparison, ProcessGroup};
+use crate::group::{Comparison, ProcessGroup, fingerprint};
 use crate::pending::Pending;
 use crate::request::{OnDrop, Request};
 
@@ -67,8 +67,13 @@ impl Comm {
     /// As [`split`](Self::split), by anything that ranks may have in common.
     #[track_caller]
     pub(crate) fn split_by(&self, color: Option<Color>, key: i32) -> Request<'static, Option<Comm>> {
+        self.split_in(OwnedCall::Builtin(Call::Split), color, key)
+    }
+
+    #[track_caller]
+    fn split_in(&self, call: OwnedCall, color: Option<Color>, key: i32) -> Request<'static, Option<Comm>> {
         let started = Started {
-            call: OwnedCall::Builtin(Call::Split),
+            call,
             datatype: Datatype::Object,
             sent: Sent::Equal(SplitRequest::LEN),
             receive: Receive::Exactly(SplitResult::LEN),
@@ -133,6 +138,58 @@ impl Comm {
             }),
             comm => Ok(comm),
         })
+    }
+
+    /// A new communicator of these `ranks` of this one, in their order, who alone take part (MPI 4.1, chapter 7.4.2,
+    /// `Comm_create_group`): what the others do, and whether they are still there, does not matter. Each of the ranks gives
+    /// the same ranks and the same `tag`. Calls with different tags never meet, so several tasks may make them at once.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(3)?;
+    /// # let comms: Vec<_> = worlds.iter().map(|world| world.comm()).collect();
+    /// // Rank 1 has no part in it.
+    /// let backwards = [2, 0];
+    /// let (one, other) = (comms[0].create_group(&backwards, 7), comms[2].create_group(&backwards, 7));
+    /// assert_eq!((one.wait()?.rank().get(), other.wait()?.rank().get()), (1, 0));
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Besides those of every call: [`Error::InvalidArgument`] at once if this communicator has no such rank, one is named
+    /// twice, or the caller is not named; [`Error::Mismatch`] if they are not named in the same order. A call with other
+    /// ranks or another tag does not meet this one.
+    #[track_caller]
+    pub fn create_group(&self, ranks: &[impl Into<Rank> + Copy], tag: impl Into<Tag>) -> Request<'static, Comm> {
+        let ranks: Vec<Rank> = ranks.iter().map(|rank| (*rank).into()).collect();
+        let mut sorted = ranks.clone();
+        sorted.sort_unstable();
+        let place = match self.place_among(&ranks, &sorted) {
+            Ok(place) => place,
+            Err(error) => return Request::refused(error),
+        };
+        // Those who mean the same ranks find each other, and then see whether they mean the same order.
+        let order = Color::Text(fingerprint(ranks.iter().map(|rank| rank.get())));
+        let call = OwnedCall::split_among(&sorted, tag.into().0);
+        self.split_in(call, Some(order), place as i32).and_then(move |comm| match comm {
+            Some(comm) if comm.size() as usize == ranks.len() => Ok(comm),
+            _ => {
+                let reason = "the ranks of a create_group() do not name themselves in the same order".to_owned();
+                Err(Error::Mismatch { reason })
+            }
+        })
+    }
+
+    /// Where this rank stands among `ranks`, if they are distinct ranks of this communicator.
+    fn place_among(&self, ranks: &[Rank], sorted: &[Rank]) -> Result<usize, Error> {
+        if let Some(last) = sorted.last().filter(|last| **last >= self.size()) {
+            return Err(Error::invalid(format!("there is no rank {last} in a communicator of {}", self.size())));
+        }
+        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::invalid(format!("rank {} is named twice", pair[0])));
+        }
+        let place = ranks.iter().position(|rank| *rank == self.rank());
+        place.ok_or_else(|| Error::invalid(format!("rank {} is not among the ranks that it names", self.rank())))
     }
 
     /// The processes of this communicator, in the order of their ranks (MPI 4.1, chapter 7.3.2, `Comm_group`). Asks the

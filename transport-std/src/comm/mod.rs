@@ -30,7 +30,7 @@ use crate::request::{OnDrop, Request};
 
 pub use alone::comm_self;
 pub(crate) use alone::get_or_start;
-pub use buffers::IntoBuffer;
+pub use buffers::{IntoBuffer, reduce_local};
 pub use objects::Objects;
 pub use peers::{IntoDest, IntoSource};
 pub use persistent::SendReceive;
@@ -122,9 +122,15 @@ impl Comm {
                     result
                 })
             }
-            Err(error) => Request::refused(error),
+            Err(error) => Request::ready(Err(error.at(site))),
         }
     }
+}
+
+/// Why a rank that is not the root may give nothing to a call in which only the root gives. MPI ignores what others give,
+/// which hides a wrong root.
+fn given_beside_root(call: &str, rank: Rank, root: Rank) -> Error {
+    Error::invalid(format!("rank {rank} gives data to a {call} whose root is rank {root}: all but the root give None"))
 }
 
 /// The elements of a result.

@@ -66,7 +66,7 @@ impl Comm {
     }
 
     /// Sends `data` to `dest`, whose receive has to be waiting at the hub already: ready mode (MPI 4.1, chapter 3.4). Done
-    /// when the receive has taken it.
+    /// when the receive has taken it. A probe is no receive, a matched one neither.
     ///
     /// # Errors
     ///

@@ -7,7 +7,7 @@ use edgempi_core::{Call, Datatype, Element, Rank, ReduceOp, Status, Tag, TagSele
 
 use super::buffers::room;
 use super::peers::{IntoDest, IntoSource, NOTHING};
-use super::{Comm, Started, whole};
+use super::{Comm, Started, given_beside_root, whole};
 use crate::buffers::{Inbound, Outbound, Storage};
 use crate::error::Error;
 use crate::pending::Completion;
@@ -162,8 +162,8 @@ impl Comm {
         })
     }
 
-    /// A [`scatter`](Self::scatter) to be made again and again (MPI 4.1, chapter 6.12.4). Only the root's `data` counts; what
-    /// others send is empty, and they need not know the length.
+    /// A [`scatter`](Self::scatter) to be made again and again (MPI 4.1, chapter 6.12.4). `data` is `Some` at the root, and
+    /// `None` on the other ranks, which need not know the length.
     #[track_caller]
     pub fn scatter_init<T: Element>(&self, root: impl Into<Rank>, data: Option<Vec<T>>) -> Persistent<SendReceive<T>> {
         let (comm, site, root) = (self.clone(), Location::caller(), root.into());
@@ -171,9 +171,14 @@ impl Comm {
         let call = Call::Scatter { root };
         // A root without data has nothing to give, which is told with the first round.
         let is_missing = is_root && data.is_none();
+        let is_useless = !is_root && data.is_some();
         Persistent::new(SendReceive::sending(data.unwrap_or_default()), move |SendReceive { send, receive }| {
             if is_missing && send.is_empty() {
-                return Request::refused(Error::invalid("the root of a scatter has to give data"));
+                let error = Error::invalid("the root of a scatter has to give data");
+                return Request::ready(Err(error.at(site)));
+            }
+            if is_useless {
+                return Request::ready(Err(given_beside_root("scatter", comm.rank(), root).at(site)));
             }
             if is_root {
                 return comm.hand_out(call, send, receive, site);

@@ -4,7 +4,7 @@ use std::panic::Location;
 use std::sync::atomic::Ordering;
 
 use edgempi_core::request::{Receive, Sent};
-use edgempi_core::{Call, Datatype, Element, Source, Status, TagSelector};
+use edgempi_core::{Call, Datatype, Element, Status, TagSelector};
 use serde::de::DeserializeOwned;
 
 use super::objects::{Origin, decode};
@@ -38,7 +38,7 @@ impl Comm {
     #[track_caller]
     pub fn probe(&self, source: impl IntoSource, tag: impl Into<TagSelector>) -> Request<'static, Status> {
         match source.into_source() {
-            Some(source) => self.look(Call::Probe { source, tag: tag.into(), wait: true }),
+            Some(source) => self.look(Call::Probe { source, tag: tag.into() }),
             None => Request::ready(Ok(NOTHING)),
         }
     }
@@ -48,7 +48,7 @@ impl Comm {
     #[track_caller]
     pub fn iprobe(&self, source: impl IntoSource, tag: impl Into<TagSelector>) -> Request<'static, Option<Status>> {
         match source.into_source() {
-            Some(source) => self.look(Call::Probe { source, tag: tag.into(), wait: false }).map(found),
+            Some(source) => self.look(Call::Iprobe { source, tag: tag.into() }).map(found),
             None => Request::ready(Ok(Some(NOTHING))),
         }
     }
@@ -71,7 +71,9 @@ impl Comm {
     #[track_caller]
     pub fn mprobe(&self, source: impl IntoSource, tag: impl Into<TagSelector>) -> Request<'static, Message> {
         let Some(source) = source.into_source() else { return Request::ready(Ok(Message::nobodys(self))) };
-        self.look_and_keep(source, tag.into(), true).and_then(|message| message.ok_or(Error::Finalized))
+        let (message, tag) = (self.number_message(), tag.into());
+        self.look_and_keep(message, Call::Mprobe { source, tag, message })
+            .and_then(|message| message.ok_or(Error::Finalized))
     }
 
     /// As [`mprobe`](Self::mprobe) if there is a message, otherwise `None` (MPI 4.1, chapter 3.8.2). Does not wait for one,
@@ -79,7 +81,8 @@ impl Comm {
     #[track_caller]
     pub fn improbe(&self, source: impl IntoSource, tag: impl Into<TagSelector>) -> Request<'static, Option<Message>> {
         let Some(source) = source.into_source() else { return Request::ready(Ok(Some(Message::nobodys(self)))) };
-        self.look_and_keep(source, tag.into(), false)
+        let (message, tag) = (self.number_message(), tag.into());
+        self.look_and_keep(message, Call::Improbe { source, tag, message })
     }
 
     #[track_caller]
@@ -87,10 +90,14 @@ impl Comm {
         self.start(Started::new(call, Datatype::Object), OnDrop::Cancel, |completion| Ok(completion.status))
     }
 
+    /// A number that no other message of this rank is kept under.
+    fn number_message(&self) -> u32 {
+        self.messages.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Makes a `call` that keeps a message under `number`.
     #[track_caller]
-    fn look_and_keep(&self, source: Source, tag: TagSelector, wait: bool) -> Request<'static, Option<Message>> {
-        let number = self.messages.fetch_add(1, Ordering::Relaxed);
-        let call = Call::Mprobe { source, tag, wait, message: number };
+    fn look_and_keep(&self, number: u32, call: Call<'static>) -> Request<'static, Option<Message>> {
         // Where nobody takes the result, this goes, and with it the message.
         let mut message = Message { comm: self.clone(), status: NOTHING, kept: Some(number) };
         self.start(Started::new(call, Datatype::Object), OnDrop::Cancel, move |completion| {
@@ -112,7 +119,8 @@ fn found(status: Status) -> Option<Status> {
 }
 
 /// A message that a [matched probe](Comm::mprobe) keeps until it is received (MPI 4.1, chapter 3.8.2). One that is dropped
-/// is lost; its sender goes on as if it had been received.
+/// is lost; its sender goes on as if it had been received. So is one that is still kept when this rank
+/// [finalizes](crate::World::finalize), whenever it is dropped.
 #[derive(Debug)]
 #[must_use = "a message that is dropped is lost"]
 pub struct Message {
@@ -180,7 +188,7 @@ impl Message {
     }
 
     fn receiving<T: Element>(&self, message: u32, room: usize) -> Started {
-        Started::receiving(Call::Mrecv { message, discard: false }, room, Vec::<T>::new())
+        Started::receiving(Call::Mrecv { message }, room, Vec::<T>::new())
     }
 }
 
@@ -189,7 +197,7 @@ impl Drop for Message {
         let Some(message) = self.kept.take() else { return };
         let asked = Asked {
             communicator: self.comm.id,
-            call: OwnedCall::Builtin(Call::Mrecv { message, discard: true }),
+            call: OwnedCall::Builtin(Call::Discard { message }),
             datatype: Datatype::Object,
             sent: Sent::Equal(0),
             receive: Receive::AtMost(0),

@@ -4,7 +4,7 @@ use edgempi_core::{Element, Status, Tag, TagSelector};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::peers::{IntoDest, IntoSource, NOTHING};
+use super::peers::{IntoDest, IntoSource};
 use super::{Comm, IntoBuffer, Objects};
 use crate::error::Error;
 use crate::request::Request;
@@ -98,15 +98,44 @@ impl Objects<'_> {
         T: Serialize + ?Sized,
         U: DeserializeOwned + Send + 'static,
     {
-        let send = match dest.into_dest() {
-            Some(dest) => self.send(dest, send_tag, value),
-            None => Request::ready(Ok(())),
-        };
-        let receive = match source.into_source() {
-            Some(source) => self.recv::<U>(source, recv_tag).map(|(value, status)| (Some(value), status)),
-            None => Request::ready(Ok((None, NOTHING))),
-        };
-        both(send, receive)
+        both(self.send(dest, send_tag, value), self.recv_or_none::<U>(source, recv_tag))
+    }
+
+    /// As [`sendrecv`](Self::sendrecv), with what is received in the place of what is sent (MPI 4.1, chapter 3.10). From
+    /// nobody comes nothing, and `value` stays.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(1)?;
+    /// # let other = worlds[0].comm();
+    /// # other.objects().send(0, 8, &vec!["theirs"]).wait()?;
+    /// let comm = worlds[0].comm();
+    /// let mut words = vec!["mine".to_owned()];
+    /// let status = comm.objects().sendrecv_replace(0, 7, 0, 8, &mut words).wait()?;
+    /// assert_eq!((words[0].as_str(), status.tag.0), ("theirs", 8));
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Comm::recv`]; what was sent is on its way.
+    #[track_caller]
+    pub fn sendrecv_replace<'a, T>(
+        &self,
+        dest: impl IntoDest,
+        send_tag: impl Into<Tag>,
+        source: impl IntoSource,
+        recv_tag: impl Into<TagSelector>,
+        value: &'a mut T,
+    ) -> Request<'a, Status>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+    {
+        self.sendrecv::<T, T>(dest, send_tag, &*value, source, recv_tag).map(move |(received, status)| {
+            if let Some(received) = received {
+                *value = received;
+            }
+            status
+        })
     }
 }
 

@@ -65,7 +65,11 @@ fn describe(call: &Call<'_>) -> String {
         Call::Send { dest, tag } | Call::Ssend { dest, tag } | Call::Rsend { dest, tag } => {
             format!("{name}(to {dest}, tag {tag})")
         }
-        Call::Recv { source, tag } | Call::Probe { source, tag, .. } | Call::Mprobe { source, tag, .. } => {
+        Call::Recv { source, tag }
+        | Call::Probe { source, tag }
+        | Call::Iprobe { source, tag }
+        | Call::Mprobe { source, tag, .. }
+        | Call::Improbe { source, tag, .. } => {
             let source = match source {
                 Source::Any => "anybody".to_owned(),
                 Source::Rank(rank) => rank.to_string(),

@@ -1,30 +1,25 @@
 //! Drives a hub: its listener, its links, its work.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, IoSlice, Write};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use edgempi_core::Instant;
 use edgempi_core::hub::{self, Event, Hub, HubStatus, PeerId, Registry, Snapshot};
-use edgempi_core::payload::{Payload, Pool, Room};
-use edgempi_core::wire::{Down, MAX_HEAD_LEN, Prefix};
-use edgempi_core::{Instant, wire};
+use edgempi_core::payload::Pool;
 
-use tracing::level_filters::LevelFilter;
-
+use super::connection::Connection;
 use super::worker::Workers;
-use super::{Engine, FIRST_LINK_KEY, FIRST_LISTENER_KEY, Traffic};
-use crate::codec::{Fill, FrameReader};
+use super::{Engine, FIRST_LINK_KEY, FIRST_LISTENER_KEY};
+use crate::codec::Fill;
 use crate::hub::Report;
-use crate::link::{Link, Listener, Watched, WatchedListener};
+use crate::link::{self, Link, Listener, Watched, WatchedListener};
+use crate::warning::warn;
 
-/// Bytes read ahead from each link.
-const AHEAD: usize = 16 * 1024;
 /// Bytes read from one link before another gets a turn.
 const QUOTA: usize = 256 * 1024;
-/// Frames and bytes taken from the hub for one call to the system.
-const BATCH_FRAMES: usize = 32;
-const BATCH_BYTES: usize = 1 << 20;
 /// Bytes of payloads that the hub keeps memory for, to use it again.
 const POOL: usize = 2 << 20;
 /// How long a peer may take to read its last words, and why it is refused, before its link is cut.
@@ -40,53 +35,8 @@ const SWEPT: usize = 16;
 /// How long to wait when the system refuses connections, because too many files are open, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Tells people of something that they would miss. A program without a log has stderr.
-fn warn(text: &str) {
-    if LevelFilter::current() == LevelFilter::OFF {
-        // A stderr that nobody reads is no reason to stop.
-        let _ = writeln!(io::stderr().lock(), "edgempi: {text}");
-    } else {
-        tracing::warn!(target: HUB, "{text}");
-    }
-}
-
 /// Under which name the log tells of ranks.
-const HUB: &str = "edgempi::hub";
-
-/// A frame on its way out.
-struct Leaving {
-    head: [u8; MAX_HEAD_LEN],
-    head_len: usize,
-    payload: Payload,
-}
-
-/// A frame on its way in.
-struct Arriving {
-    prefix: Prefix,
-    header: [u8; wire::MAX_HEADER_LEN],
-    payload: Room,
-    got: usize,
-}
-
-struct Connection {
-    key: usize,
-    link: Watched,
-    reader: FrameReader,
-    arriving: Option<Arriving>,
-    out: VecDeque<Leaving>,
-    /// Bytes of the first frame in `out` that have been written.
-    written: usize,
-    /// Only its last words are still to be delivered.
-    ending: bool,
-    /// Everything has been said; whatever still comes is thrown away.
-    closing: bool,
-    /// Some of it was said since somebody last looked.
-    wrote: bool,
-    /// Nothing can be said any more. What the other side has said, its goodbye perhaps, may still be on its way.
-    mute: bool,
-    over: bool,
-    traffic: Traffic,
-}
+pub(super) const HUB: &str = "edgempi::hub";
 
 /// The driver of a hub.
 pub(crate) struct HubDriver {
@@ -113,6 +63,8 @@ pub(crate) struct HubDriver {
     report: Report,
     /// When the first rank came.
     begin: Option<Instant>,
+    /// Where somebody on this machine can ask how the world is, until people have been told.
+    untold_address: Option<SocketAddr>,
 }
 
 impl HubDriver {
@@ -123,6 +75,15 @@ impl HubDriver {
         listeners: Vec<Listener>,
     ) -> io::Result<Self> {
         let poller = engine.poller();
+        let untold_address = link::local_addr(&listeners).ok().map(|mut address| {
+            // Nobody can dial "every interface"; the loopback one is among them.
+            match address.ip() {
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+                IpAddr::V6(Ipv6Addr::UNSPECIFIED) => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+                IpAddr::V4(_) | IpAddr::V6(_) => {}
+            }
+            address
+        });
         let keys = FIRST_LISTENER_KEY..FIRST_LINK_KEY;
         let watched = listeners.into_iter().zip(keys);
         let listeners = watched.map(|(listener, key)| WatchedListener::new(listener, poller.clone(), key));
@@ -150,6 +111,7 @@ impl HubDriver {
             accept_again: None,
             report: Report::default(),
             begin: None,
+            untold_address,
         })
     }
 
@@ -161,20 +123,7 @@ impl HubDriver {
         let peer = self.hub.connect(now);
         self.hub.name_peer(peer, &link.describe());
         tracing::debug!(?peer, from = link.describe(), "link up");
-        let connection = Connection {
-            key,
-            link,
-            reader: FrameReader::new(AHEAD),
-            arriving: None,
-            out: VecDeque::new(),
-            written: 0,
-            ending: false,
-            closing: false,
-            wrote: false,
-            mute: false,
-            over: false,
-            traffic: Traffic::default(),
-        };
+        let connection = Connection::new(key, link);
         if connection.link.is_unwatched() {
             self.unwatched.push(peer);
         }
@@ -336,10 +285,23 @@ impl HubDriver {
                     tracing::warn!(target: HUB, "rank {rank} has failed: {reason}");
                     self.report.failed.push((rank, reason));
                 }
-                Event::Slow { text } => warn(&text),
+                Event::Slow { text } => self.tell_slow(&text),
                 _ => {}
             }
             self.clock(now);
+        }
+    }
+
+    /// Tells of a call that takes long; with the first of them, how to learn more.
+    fn tell_slow(&mut self, text: &str) {
+        let tell = |text: &str| warn(text, |text| tracing::warn!(target: HUB, "{text}"));
+        tell(text);
+        if let Some(address) = self.untold_address.take() {
+            let world = match self.hub.config().world.as_str() {
+                "" => String::new(),
+                name => format!("EDGEMPI_WORLD={name} "),
+            };
+            tell(&format!("what all ranks do now is shown by: {world}edgempi hub --status {address}"));
         }
     }
 
@@ -475,116 +437,5 @@ impl HubDriver {
             return true;
         }
         moved
-    }
-}
-
-impl Connection {
-    /// Whether there is something to do even if nothing comes and the hub has no more to say.
-    fn is_unfinished(&self) -> bool {
-        self.over || self.mute || !self.out.is_empty()
-    }
-
-    fn read_some(&mut self, hub: &mut Hub, pool: &mut Pool, now: Instant, peer: PeerId) -> io::Result<(usize, Fill)> {
-        if self.closing {
-            let thrown = self.reader.discard(usize::MAX);
-            return Ok((thrown, self.reader.fill(&mut self.link)?));
-        }
-        if let Some(arriving) = &mut self.arriving {
-            let (n, fill) = self.reader.read(&mut arriving.payload[arriving.got..], &mut self.link)?;
-            arriving.got += n;
-            if arriving.got == arriving.payload.len()
-                && let Some(Arriving { prefix, header, payload, .. }) = self.arriving.take()
-            {
-                let header = header.get(..usize::from(prefix.header_len)).unwrap_or(&header);
-                self.traffic.frames_received += 1;
-                hub.handle_frame(now, peer, prefix, header, pool.fill(payload));
-            }
-            return Ok((n, if n > 0 { Fill::Some } else { fill }));
-        }
-        let Some(prefix) = self.reader.prefix() else { return Ok((0, self.reader.fill(&mut self.link)?)) };
-        // Before anything is made ready for what it announces.
-        if hub.check_prefix(now, peer, prefix).is_err() {
-            return Ok((self.reader.discard(usize::MAX), Fill::Some));
-        }
-        let Some((prefix, bytes)) = self.reader.head() else { return Ok((0, self.reader.fill(&mut self.link)?)) };
-        let mut header = [0; wire::MAX_HEADER_LEN];
-        let n = bytes.len().min(header.len());
-        header[..n].copy_from_slice(&bytes[..n]);
-        let taken = wire::PREFIX_LEN + bytes.len();
-        self.reader.take_head(prefix);
-        let len = prefix.payload_len as usize;
-        let whole = if len == 0 { Some(Payload::new()) } else { self.reader.take_whole(len, &self.link) };
-        if let Some(payload) = whole {
-            self.traffic.frames_received += 1;
-            hub.handle_frame(now, peer, prefix, &header[..n], payload);
-            return Ok((taken + len, Fill::Some));
-        }
-        self.arriving = Some(Arriving { prefix, header, payload: pool.room(len), got: 0 });
-        Ok((taken, Fill::Some))
-    }
-
-    /// Takes frames from the hub until there is a good load of them.
-    fn collect(&mut self, hub: &mut Hub, peer: PeerId) {
-        let mut bytes: usize = self.out.iter().map(|leaving| leaving.payload.len()).sum();
-        while self.out.len() < BATCH_FRAMES && bytes < BATCH_BYTES {
-            let Some((frame, payload)) = hub.poll_transmit(peer) else { break };
-            if let Down::Reject(_) = frame {
-                let why = String::from_utf8_lossy(&payload);
-                tracing::warn!(target: HUB, "turned away {}: {why}", self.link.describe());
-            }
-            let mut head = [0; MAX_HEAD_LEN];
-            // The hub cuts payloads to what the rank takes, a u32.
-            let head_len = frame.encode(payload.len() as u32, &mut head);
-            bytes += payload.len();
-            self.out.push_back(Leaving { head, head_len, payload });
-        }
-    }
-
-    /// Hands frames over to a rank of this process. Returns whether any, or `None` if it is not of this process.
-    fn hand_over(&mut self) -> Option<io::Result<bool>> {
-        let mut moved = false;
-        while let Some(Leaving { head, head_len, payload }) = self.out.front() {
-            match self.link.hand_over(&head[..*head_len], payload)? {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => return Some(Err(error)),
-            }
-            moved = true;
-            self.traffic.sent += (head_len + payload.len()) as u64;
-            self.traffic.frames_sent += 1;
-            self.out.pop_front();
-        }
-        Some(Ok(moved))
-    }
-
-    fn write_some(&mut self) -> io::Result<bool> {
-        if let Some(handed_over) = self.hand_over() {
-            return handed_over;
-        }
-        let pieces = self.out.iter().flat_map(|Leaving { head, head_len, payload }| [&head[..*head_len], payload]);
-        let mut slices = [IoSlice::new(&[]); 2 * BATCH_FRAMES];
-        let (mut used, mut skip) = (0, self.written);
-        for piece in pieces {
-            // Only the first frame can have been written in part.
-            let done = skip.min(piece.len());
-            skip -= done;
-            if let Some(slice) = slices.get_mut(used).filter(|_| done < piece.len()) {
-                *slice = IoSlice::new(&piece[done..]);
-                used += 1;
-            }
-        }
-        let Some(n) = self.link.write(&slices[..used])? else { return Ok(false) };
-        self.written += n;
-        self.traffic.sent += n as u64;
-        while let Some(first) = self.out.front() {
-            let len = first.head_len + first.payload.len();
-            if self.written < len {
-                break;
-            }
-            self.written -= len;
-            self.traffic.frames_sent += 1;
-            self.out.pop_front();
-        }
-        Ok(true)
     }
 }

@@ -7,6 +7,8 @@
 //! Two locks, always in this order: the *driver*, whose holder alone reads and writes the link, and the *state* (the
 //! endpoint and its requests), which is held for calls of the state machine only.
 
+mod asked;
+mod connection;
 mod held;
 mod hub;
 mod names;
@@ -33,10 +35,11 @@ use polling::Poller;
 use crate::error::Error;
 use crate::request::block_until;
 use crate::signal::Signal;
+pub(crate) use asked::{Asked, OwnedCall};
 pub(crate) use hub::HubDriver;
 pub(crate) use payload::Reason;
 pub(crate) use rank::RankDriver;
-pub(crate) use state::{Asked, OwnedCall, State, StateGuard};
+pub(crate) use state::{State, StateGuard};
 use token::Token;
 use turn::Turn;
 pub(crate) use worker::run as run_work;

@@ -6,83 +6,17 @@ use std::panic::Location;
 use std::sync::{Arc, MutexGuard};
 
 use edgempi_core::endpoint::{Config, Event, Incoming};
-use edgempi_core::request::{CallCode, CommunicatorId, NameIds, Parts, Receive, Sent, Slot, Submission};
-use edgempi_core::wire::{GoodbyeReason, MAX_OPERATION_LEN, Prefix};
-use edgempi_core::{Call, Category, Datatype, Endpoint, Fault, Group, Instant, Rank, Ranks, RequestId, Source, Status};
+use edgempi_core::request::{CallCode, NameIds, Parts, Slot, Submission};
+use edgempi_core::wire::{GoodbyeReason, Prefix};
+use edgempi_core::{Call, Category, Endpoint, Fault, Instant, Rank, RequestId, Status};
 
+use super::asked::{Asked, OwnedCall, check_group, check_operation, invalid};
 use super::held::{Called, Held};
-use super::names::{MAX_BYTES, Names};
+use super::names::Names;
 use super::payload::{Reason, Refused};
 use crate::error::Error;
 use crate::pending::Pending;
 use crate::signal::Signal;
-
-/// A call with its buffers, as a communicator makes it.
-pub(crate) struct Asked {
-    pub(crate) communicator: CommunicatorId,
-    pub(crate) call: OwnedCall,
-    pub(crate) datatype: Datatype,
-    pub(crate) sent: Sent,
-    pub(crate) receive: Receive,
-    pub(crate) in_place: bool,
-    pub(crate) site: &'static Location<'static>,
-    pub(crate) pending: Arc<Pending>,
-}
-
-/// A call whose names are bytes already.
-pub(crate) enum OwnedCall {
-    Builtin(Call<'static>),
-    /// The group's name is empty if it is the whole communicator, which needs none.
-    User {
-        group: Vec<u8>,
-        sources: Vec<Rank>,
-        destinations: Vec<Rank>,
-        operation: Vec<u8>,
-    },
-}
-
-impl OwnedCall {
-    /// A user's operation between these ranks of a communicator of `size`.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidArgument` if a rank is not in the communicator, or stands twice on one side: the hub would take that for a
-    /// breach of the protocol.
-    pub(crate) fn user(group: Group<'_>, size: u32, name: &str, version: u32) -> Result<Self, Error> {
-        let list = |ranks: Ranks<'_>| -> Vec<Rank> {
-            match ranks {
-                Ranks::All => (0..size).map(Rank::new).collect(),
-                Ranks::List(ranks) => ranks.to_vec(),
-            }
-        };
-        let (sources, destinations) = (list(group.sources), list(group.destinations));
-        check_side(&sources, size, "source")?;
-        check_side(&destinations, size, "destination")?;
-        let is_all = |ranks: &[Rank]| ranks.iter().copied().eq((0..size).map(Rank::new));
-        // As the hub reads them: two counts, then the ranks; a version, then the name. All ranks are no group of their
-        // own: there, these calls are counted with the built-in ones, and so compared with them.
-        let group = if is_all(&sources) && is_all(&destinations) {
-            Vec::new()
-        } else {
-            let counts = [sources.len() as u32, destinations.len() as u32];
-            let ranks = sources.iter().chain(&destinations).map(|rank| rank.get());
-            counts.into_iter().chain(ranks).flat_map(u32::to_le_bytes).collect()
-        };
-        let operation = [&version.to_le_bytes(), name.as_bytes()].concat();
-        Ok(Self::User { group, sources, destinations, operation })
-    }
-
-    /// The call for the endpoint, which needs no names.
-    fn plain(&self) -> Call<'_> {
-        match self {
-            Self::Builtin(call) => *call,
-            Self::User { sources, destinations, .. } => {
-                let group = Group { sources: Ranks::List(sources), destinations: Ranks::List(destinations) };
-                Call::User { name: "", version: 0, group }
-            }
-        }
-    }
-}
 
 /// Something that somebody waits for has happened. Those who wait are woken once the state is unlocked: a waker may do
 /// anything, start or drop a request, say.
@@ -159,6 +93,8 @@ pub(crate) struct State {
     pub(crate) joined: Signal<Result<(), Error>>,
     pub(crate) ended: Signal<Result<(), Error>>,
     leaving: bool,
+    /// Whether the program has been told of a failure.
+    has_told_failure: bool,
     /// Whether all calls come from one thread, so that none comes while it waits.
     pub(crate) calls_from_one_thread: bool,
     resolutions: Vec<Resolution>,
@@ -197,6 +133,7 @@ impl State {
             joined: Signal::new(),
             ended: Signal::new(),
             leaving: false,
+            has_told_failure: false,
             calls_from_one_thread: false,
             resolutions: Vec::new(),
             dropped: Vec::new(),
@@ -204,6 +141,12 @@ impl State {
     }
 
     pub(crate) fn submit(&mut self, asked: Asked) -> Result<RequestId, Error> {
+        let result = self.try_submit(asked);
+        self.has_told_failure |= result.is_err();
+        result
+    }
+
+    fn try_submit(&mut self, asked: Asked) -> Result<RequestId, Error> {
         if let Some(error) = &self.lost {
             return Err(error.clone());
         }
@@ -213,26 +156,25 @@ impl State {
         let Asked { communicator, call, datatype, sent, receive, in_place, site, pending } = asked;
         let mut names = NameIds::default();
         (names.site, names.new.site) = self.names.sites.get(site);
-        if let OwnedCall::User { group, operation, .. } = &call {
-            check_names(group, operation)?;
-            if !group.is_empty() {
-                (names.group, names.new.group) = self.names.groups.get(group, group.len());
-            }
+        let group = call.group();
+        if !group.is_empty() {
+            check_group(group)?;
+            (names.group, names.new.group) = self.names.groups.get(group, group.len());
+        }
+        if let OwnedCall::User { operation, .. } = &call {
+            check_operation(operation)?;
             (names.operation, names.new.operation) = self.names.operations.get(operation, operation.len());
         }
         // Their callers have gone; a rank that waits for a message to be taken would wait for ever.
-        let gives_back = matches!(call, OwnedCall::Builtin(Call::Free | Call::Mrecv { discard: true, .. }));
+        let gives_back = matches!(call, OwnedCall::Builtin(Call::Free | Call::Discard { .. }));
         let plain = call.plain();
         let called = match &call {
             OwnedCall::Builtin(call) => Called::Builtin(*call),
+            OwnedCall::SplitAmong { .. } => Called::Builtin(Call::Split),
             OwnedCall::User { .. } => Called::User(names.operation),
         };
         let is_collective = CallCode::of(&plain).is_collective();
         let is_freed = matches!(plain, Call::Free);
-        let group = match &call {
-            OwnedCall::User { group, .. } => group.as_slice(),
-            OwnedCall::Builtin(_) => &[],
-        };
         let n = if is_collective { self.names.started(communicator.id, group) } else { 0 };
         let submission = Submission::new(communicator, &plain, datatype, sent, receive, in_place, names, n)
             .map_err(|fault| invalid(fault, &plain, datatype, communicator))?
@@ -262,15 +204,15 @@ impl State {
                 buffers.site = (self.site_text)(site);
                 self.names.sites.give(site, names.site);
             }
-            if let OwnedCall::User { group, operation, .. } = call {
-                if names.new.group {
-                    buffers.group.clone_from(&group);
-                    self.names.groups.give(group, buffers.group.len(), names.group);
-                }
-                if names.new.operation {
-                    buffers.operation.clone_from(&operation);
-                    self.names.operations.give(operation, buffers.operation.len(), names.operation);
-                }
+            if names.new.group {
+                buffers.group = group.to_vec();
+                self.names.groups.give(group.to_vec(), group.len(), names.group);
+            }
+            if let OwnedCall::User { operation, .. } = call
+                && names.new.operation
+            {
+                buffers.operation.clone_from(&operation);
+                self.names.operations.give(operation, buffers.operation.len(), names.operation);
             }
         }
         if self.requests.len() <= id.index() {
@@ -470,7 +412,13 @@ impl State {
 
     /// Resolves a request as soon as the state is unlocked.
     pub(crate) fn resolve(&mut self, pending: Arc<Pending>, outcome: Result<Status, Error>) {
+        self.has_told_failure |= outcome.is_err();
         self.resolutions.push(Resolution::Request(pending, outcome));
+    }
+
+    /// Whether the program has had a reason to give up.
+    pub(crate) fn has_told_failure(&self) -> bool {
+        self.has_told_failure || self.is_lost()
     }
 
     pub(crate) fn is_lost(&self) -> bool {
@@ -478,78 +426,10 @@ impl State {
     }
 }
 
-/// Whether the ranks on one side of a group are ranks of a communicator of `size`, each of them once.
-fn check_side(ranks: &[Rank], size: u32, side: &str) -> Result<(), Error> {
-    if let Some(rank) = ranks.iter().find(|rank| rank.get() >= size) {
-        let text = format!("rank {rank} of the operation's group is not in this communicator of {size}");
-        return Err(Error::invalid(text));
-    }
-    if ranks.is_sorted_by(|a, b| a < b) {
-        return Ok(());
-    }
-    let mut sorted = ranks.to_vec();
-    sorted.sort_unstable();
-    match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(Error::invalid(format!("rank {} is a {side} of the operation's group twice", pair[0]))),
-        None => Ok(()),
-    }
-}
-
-/// Whether the hub takes the names of a user's operation and its group.
-fn check_names(group: &[u8], operation: &[u8]) -> Result<(), Error> {
-    // Behind its version.
-    let len = operation.len().saturating_sub(size_of::<u32>());
-    if len > MAX_OPERATION_LEN {
-        return Err(Error::invalid(format!("an operation's name of {len} bytes; {MAX_OPERATION_LEN} are allowed")));
-    }
-    if group.len() > MAX_BYTES / 2 {
-        let (ranks, max) = (group.len() / size_of::<Rank>(), MAX_BYTES / 2 / size_of::<Rank>());
-        return Err(Error::invalid(format!("a group with {ranks} sources and destinations; {max} are allowed")));
-    }
-    Ok(())
-}
-
-/// What is wrong with a call, with its numbers.
-fn invalid(fault: Fault, call: &Call<'_>, datatype: Datatype, communicator: CommunicatorId) -> Error {
-    let Fault { category, len, max, .. } = fault;
-    let CommunicatorId { size, rank, .. } = communicator;
-    if category != Category::InvalidArgument {
-        return Error::from_hub(fault, Reason::default());
-    }
-    let nobody = |rank: Rank, what: &str| {
-        Error::invalid(format!("there is no rank {rank} {what}: ranks go from 0 to {}", size.saturating_sub(1)))
-    };
-    match *call {
-        _ if call.op().is_some_and(|op| !datatype.accepts(op)) => {
-            let op = call.op().map(|op| op.to_string()).unwrap_or_default();
-            Error::invalid(format!("{op} is not defined on {datatype} (MPI 4.1, chapter 6.9.2)"))
-        }
-        Call::User { .. } => {
-            Error::invalid(format!("rank {rank} is neither source nor destination of the operation's group"))
-        }
-        Call::Send { dest, .. } | Call::Ssend { dest, .. } | Call::Rsend { dest, .. } if dest.get() >= size => {
-            nobody(dest, "to send to")
-        }
-        Call::Recv { source: Source::Rank(source), .. }
-        | Call::Probe { source: Source::Rank(source), .. }
-        | Call::Mprobe { source: Source::Rank(source), .. } => nobody(source, "to receive from"),
-        Call::Bcast { root }
-        | Call::Gather { root }
-        | Call::Scatter { root }
-        | Call::Gatherv { root }
-        | Call::Scatterv { root }
-        | Call::Reduce { root, .. }
-            if root.get() >= size =>
-        {
-            nobody(root, "to be the root")
-        }
-        _ => Error::invalid(format!("{len} bytes can not be divided into one block for each of {max} ranks")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use edgempi_core::Tag;
+    use edgempi_core::request::{CommunicatorId, Receive, Sent};
+    use edgempi_core::{Datatype, Tag};
 
     use super::*;
     use crate::buffers::{Buffers, Inbound, Outbound};

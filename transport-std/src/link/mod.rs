@@ -4,7 +4,9 @@
 //! latter where it leads to a hub of the same user or root. A hub and a rank in one process share memory, whatever it
 //! says. Links of a program's own can not be plugged in yet.
 
+mod dial;
 mod files;
+mod listen;
 mod memory;
 mod stream;
 mod tcp;
@@ -17,12 +19,13 @@ use std::sync::Arc;
 use edgempi_core::Payload;
 use polling::{Event, Poller};
 
+pub(crate) use dial::connect;
+#[cfg(feature = "bridge")]
+pub(crate) use listen::listen_tcp;
+pub(crate) use listen::{Listener, WatchedListener, listen, local_addr};
 pub(crate) use memory::{Wake, memory_pair};
 #[cfg(feature = "bridge")]
 pub(crate) use tcp::dial;
-#[cfg(feature = "bridge")]
-pub(crate) use tcp::listen_tcp;
-pub(crate) use tcp::{connect, listen};
 
 /// The names that `EDGEMPI_PROTO` may say.
 #[cfg(target_os = "linux")]
@@ -191,88 +194,6 @@ impl Drop for Watched {
             // Nothing to be done about a failure here: the descriptor is closed right after.
             let _ = self.poller.delete(source);
         }
-    }
-}
-
-/// A listening socket.
-#[derive(Debug)]
-pub(crate) enum Listener {
-    Tcp(std::net::TcpListener),
-    #[cfg(target_os = "linux")]
-    Unix(std::os::unix::net::UnixListener),
-}
-
-impl Listener {
-    fn source(&self) -> Source<'_> {
-        match self {
-            Self::Tcp(listener) => source_of(listener),
-            #[cfg(target_os = "linux")]
-            Self::Unix(listener) => source_of(listener),
-        }
-    }
-
-    fn set_nonblocking(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(listener) => listener.set_nonblocking(true),
-            #[cfg(target_os = "linux")]
-            Self::Unix(listener) => listener.set_nonblocking(true),
-        }
-    }
-
-    fn accept(&self) -> io::Result<Box<dyn Link>> {
-        Ok(match self {
-            Self::Tcp(listener) => Box::new(tcp::link(listener.accept()?.0)?),
-            #[cfg(target_os = "linux")]
-            Self::Unix(listener) => Box::new(unix::link(listener.accept()?.0)?),
-        })
-    }
-
-    pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        match self {
-            Self::Tcp(listener) => listener.try_clone().map(Self::Tcp),
-            #[cfg(target_os = "linux")]
-            Self::Unix(listener) => listener.try_clone().map(Self::Unix),
-        }
-    }
-}
-
-/// The TCP address of a hub that listens there.
-pub(crate) fn local_addr(listeners: &[Listener]) -> io::Result<std::net::SocketAddr> {
-    let tcp = listeners.iter().find_map(|listener| match listener {
-        Listener::Tcp(listener) => Some(listener.local_addr()),
-        #[cfg(target_os = "linux")]
-        Listener::Unix(_) => None,
-    });
-    tcp.unwrap_or_else(|| Err(io::ErrorKind::AddrNotAvailable.into()))
-}
-
-/// A listening socket under the watch of a poller.
-pub(crate) struct WatchedListener {
-    listener: Listener,
-    poller: Arc<Poller>,
-    key: usize,
-}
-
-impl WatchedListener {
-    pub(crate) fn new(listener: Listener, poller: Arc<Poller>, key: usize) -> io::Result<Self> {
-        listener.set_nonblocking()?;
-        add(&poller, &listener.source(), Event::readable(key))?;
-        Ok(Self { listener, poller, key })
-    }
-
-    /// A link that came up, `None` if there is none.
-    pub(crate) fn accept(&self) -> io::Result<Option<Box<dyn Link>>> {
-        optional(retry(|| self.listener.accept()))
-    }
-
-    pub(crate) fn arm(&self) -> io::Result<()> {
-        self.poller.modify(self.listener.source(), Event::readable(self.key))
-    }
-}
-
-impl Drop for WatchedListener {
-    fn drop(&mut self) {
-        let _ = self.poller.delete(self.listener.source());
     }
 }
 

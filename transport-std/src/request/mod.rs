@@ -11,11 +11,12 @@ mod wait;
 
 use std::fmt;
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use edgempi_core::RequestId;
+use edgempi_core::{Rank, RequestId};
 
 use crate::engine::Drive;
 use crate::error::Error;
@@ -93,8 +94,9 @@ pub struct Request<'a, T> {
 }
 
 impl<'a, T> Request<'a, T> {
+    #[track_caller]
     pub(crate) fn refused(error: Error) -> Self {
-        Self::ready(Err(error))
+        Self::ready(Err(error.at(Location::caller())))
     }
 
     /// Whether it could not be started.
@@ -212,35 +214,57 @@ impl<'a, T> Request<'a, T> {
     /// # Errors
     ///
     /// Those of the call; and at once [`Error::InvalidArgument`] for a collective that has not ended, which MPI forbids to
-    /// cancel, and for a call made of several, such as a persistent one. That request is then dropped, as described
-    /// [above](Self#cancel-safety).
+    /// cancel, and for a call made of several: a `sendrecv`, or a round of a persistent one, which has
+    /// [its own way](Persistent::cancel). That request is then dropped, as described [above](Self#cancel-safety).
     ///
     /// # Cancel safety
     ///
     /// As that of the request itself.
-    pub fn cancel(mut self) -> Request<'a, Option<T>>
+    pub fn cancel(self) -> Request<'a, Option<T>>
+    where
+        T: 'a,
+    {
+        match self.withdraw() {
+            Ok(own) => self.unless_taken_back(own, Some, |_, _, _| Ok(None)),
+            Err(error) => Request::refused(error),
+        }
+    }
+
+    /// Asks the hub to take the call back, if it can be; returns this rank, whose doing that is then.
+    fn withdraw(&self) -> Result<Option<Rank>, Error> {
+        match &self.state {
+            State::Ready(_) | State::Taken => Ok(None),
+            State::Started(started) => started.engine.withdraw(started.id).map(Some),
+            State::Composed(_) => {
+                Err(Error::invalid("a call that is made of several, as a sendrecv is, can not be cancelled"))
+            }
+        }
+    }
+
+    /// The request after `own` has [asked](Self::withdraw) for it to be taken back. If that was in time it resolves to
+    /// what `undone` makes of the hub's word for that, of the end that it would have had, and of its buffers as they were.
+    fn unless_taken_back<U: 'a>(
+        mut self,
+        own: Option<Rank>,
+        done: impl FnOnce(T) -> U + Send + 'a,
+        undone: impl FnOnce(Error, Finish<'a, T>, Completion) -> Result<U, Error> + Send + 'a,
+    ) -> Request<'a, U>
     where
         T: 'a,
     {
         match std::mem::replace(&mut self.state, State::Taken) {
-            State::Ready(result) => Request::ready(result.map(Some)),
-            State::Taken => Request { state: State::Taken },
-            State::Composed(_) => {
-                Request::refused(Error::invalid("a call that is made of several can not be cancelled"))
+            State::Started(started) => {
+                let pending = started.pending.clone();
+                let finished = started.finished(move |result, finish| match result {
+                    // Somebody else may have given up a message on its way: that is a failure.
+                    Err(error @ Error::Cancelled { rank, .. }) if Some(rank) == own => {
+                        undone(error, finish, pending.untouched()?)
+                    }
+                    result => finish(result).map(done),
+                });
+                Request { state: State::Started(finished) }
             }
-            State::Started(started) => match started.engine.withdraw(started.id) {
-                Ok(own) => Request {
-                    state: State::Started(started.finished(move |result, finish| match result {
-                        // Somebody else may have given up a message on its way: that is a failure.
-                        Err(Error::Cancelled { rank, .. }) if rank == own => Ok(None),
-                        result => finish(result).map(Some),
-                    })),
-                },
-                Err(error) => {
-                    self.state = State::Started(started);
-                    Request::refused(error)
-                }
-            },
+            state => Request { state }.map(done),
         }
     }
 

@@ -2,16 +2,19 @@
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use edgempi_core::Rank;
+
 use super::composed::Composed;
-use super::{Request, State};
+use super::{Finish, Request, State};
 use crate::error::Error;
 
-type Start<B, T> = Box<dyn FnMut(B) -> Request<'static, (B, T)> + Send>;
+type Start<B, T> = Box<dyn FnMut(B) -> Underway<B, T> + Send>;
 
-/// A call that is described once and made again and again (MPI 4.1, chapters 3.9 and 6.12): what the `…_init` methods of
-/// [`Comm`](crate::Comm) return.
+/// A call that is described once and made again and again (MPI 4.1, chapters 3.9, 6.12 and 8.8): what the `…_init` methods
+/// of [`Comm`](crate::Comm) return, and [`calling`](Self::calling) makes of any other call.
 ///
 /// It owns its buffer, a `B`. Between two rounds the buffer is at hand, to be read and filled; [`start`](Self::start) makes
 /// the call with it, and it is back when the round has been waited for, in the same memory. `T` is what a round tells
@@ -55,13 +58,55 @@ pub struct Persistent<B, T = ()> {
 enum Round<B, T> {
     /// None is under way.
     Idle(B),
-    Active(Request<'static, (B, T)>),
+    Active(Underway<B, T>),
     /// The last one failed, and took the buffer with it.
     Lost,
 }
 
+/// A call under way.
+enum Underway<B, T> {
+    /// It has the buffer, and gives it back.
+    With(Request<'static, (B, Told<T>)>),
+    /// It has taken what it needs of the buffer.
+    Beside(B, Request<'static, Told<T>>),
+}
+
+/// What a round tells that has not failed, or that it was taken back.
+type Told<T> = Result<T, Error>;
+
 impl<B: Send + 'static, T: Send + 'static> Persistent<B, T> {
-    pub(crate) fn new(buffer: B, start: impl FnMut(B) -> Request<'static, (B, T)> + Send + 'static) -> Self {
+    pub(crate) fn new(buffer: B, mut start: impl FnMut(B) -> Request<'static, (B, T)> + Send + 'static) -> Self {
+        let start = move |buffer| Underway::With(start(buffer).map(|(buffer, told)| (buffer, Ok(told))));
+        Self { start: Box::new(start), round: Round::Idle(buffer) }
+    }
+
+    /// Any call, to be made again and again: MPI's `Gatherv_init`, `Neighbor_alltoall_init` and the like (MPI 4.1, chapters
+    /// 6.12 and 8.8), and those of objects, which MPI has not. [`start`](Self::start) lends `call` the buffer, and what the
+    /// request that it returns resolves to, whoever waits for the round is given. A failure takes no buffer with it.
+    ///
+    /// The call takes what it needs of the buffer: a copy, unless `call` moves it out. The `…_init` methods copy nothing.
+    ///
+    /// ```
+    /// use edgempi::Persistent;
+    ///
+    /// # let worlds = edgempi::local(2)?;
+    /// # let other = worlds[1].comm();
+    /// let comm = worlds[0].comm();
+    /// let mut gather = Persistent::calling(vec![0], move |data| comm.gatherv(0, &*data));
+    /// for round in 0..3 {
+    /// #   let together = other.gatherv(0, [7, 7]);
+    ///     gather.buffer_mut().expect("no round is under way").fill(round);
+    ///     gather.start()?;
+    ///     assert_eq!(gather.wait()?, Some(vec![vec![round], vec![7, 7]]));
+    /// #   together.wait()?;
+    /// }
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    pub fn calling(buffer: B, mut call: impl FnMut(&mut B) -> Request<'static, T> + Send + 'static) -> Self {
+        let start = move |mut buffer| {
+            let request = call(&mut buffer).map(Ok);
+            Underway::Beside(buffer, request)
+        };
         Self { start: Box::new(start), round: Round::Idle(buffer) }
     }
 
@@ -104,7 +149,8 @@ impl<B: Send + 'static, T: Send + 'static> Persistent<B, T> {
     #[track_caller]
     pub fn test(&self) -> bool {
         match &self.round {
-            Round::Active(request) => request.test(),
+            Round::Active(Underway::With(request)) => request.test(),
+            Round::Active(Underway::Beside(_, request)) => request.test(),
             Round::Idle(_) | Round::Lost => true,
         }
     }
@@ -113,8 +159,9 @@ impl<B: Send + 'static, T: Send + 'static> Persistent<B, T> {
     ///
     /// # Errors
     ///
-    /// Whatever the call met. The buffer is lost then: [`set_buffer`](Self::set_buffer) gives another.
-    /// [`Error::InvalidArgument`] if no round is under way (MPI returns an empty status there; here, nothing is empty).
+    /// Whatever the call met. The buffer of an `…_init` call is lost then: [`set_buffer`](Self::set_buffer) gives another.
+    /// [`Error::InvalidArgument`] if no round is under way (MPI returns an empty status there; here, nothing is empty), and
+    /// [`Error::Cancelled`] if it was [taken back](Self::cancel) before.
     ///
     /// # Panics
     ///
@@ -146,6 +193,50 @@ impl<B: Send + 'static, T: Send + 'static> Persistent<B, T> {
     /// ```
     pub fn request(&mut self) -> Request<'_, T> {
         if self.is_active() { Request::composed(Current(self)) } else { Request { state: State::Taken } }
+    }
+
+    /// Takes the round under way back, if it is a receive that has no message, or a send that nobody has received (MPI 4.1,
+    /// chapter 3.8.4); see [`Request::cancel`]. The new request resolves to `None` if that was in time: then it is as if
+    /// the round had never been started. Otherwise it resolves to `Some`, as the round would have. In both cases the buffer
+    /// is back, and the next round may be started.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(2)?;
+    /// let mut receive = worlds[0].comm().recv_init(1, 7, vec![0u8; 4]);
+    /// receive.start()?;
+    /// assert_eq!(receive.cancel().wait()?, None, "nobody had sent");
+    /// worlds[1].comm().send(0, 7, [1u8, 2]).wait()?;
+    /// receive.start()?;
+    /// receive.wait()?;
+    /// assert_eq!(receive.buffer().expect("it is back"), &[1, 2]);
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of the round; and at once [`Error::InvalidArgument`] if none is under way, or if it is that of a collective,
+    /// or of a call made of several: it goes on then, and can be waited for.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for all that waits for a round. Whoever waits for one that was taken back is told [`Error::Cancelled`].
+    pub fn cancel(&mut self) -> Request<'_, Option<T>> {
+        let own = match &self.round {
+            Round::Active(Underway::With(request)) => request.withdraw(),
+            Round::Active(Underway::Beside(_, request)) => request.withdraw(),
+            Round::Idle(_) | Round::Lost => {
+                Err(Error::invalid("this persistent request has not been started: there is nothing to cancel"))
+            }
+        };
+        let own = match own {
+            Ok(own) => own,
+            Err(error) => return Request::refused(error),
+        };
+        self.round = match std::mem::replace(&mut self.round, Round::Lost) {
+            Round::Active(underway) => Round::Active(underway.unless_taken_back(own)),
+            round => round,
+        };
+        Request::composed(TakenBack(self))
     }
 
     /// The buffer; `None` while a round is under way, and after one that failed.
@@ -199,29 +290,83 @@ pub fn start_all<B: Send + 'static, T: Send + 'static>(persistent: &mut [Persist
     persistent.iter_mut().try_for_each(Persistent::start)
 }
 
+impl<B: Send + 'static, T: Send + 'static> Underway<B, T> {
+    /// The round after `own` has asked for it to be taken back.
+    fn unless_taken_back(self, own: Option<Rank>) -> Self {
+        match self {
+            Self::With(request) => {
+                // The end that it would have had finds the buffer.
+                let undone = |cancelled, finish: Finish<'static, (B, Told<T>)>, untouched| {
+                    finish(Ok(untouched)).map(|(buffer, _)| (buffer, Err(cancelled)))
+                };
+                Self::With(request.unless_taken_back(own, |ended| ended, undone))
+            }
+            Self::Beside(buffer, request) => {
+                Self::Beside(buffer, request.unless_taken_back(own, |told| told, |cancelled, _, _| Ok(Err(cancelled))))
+            }
+        }
+    }
+}
+
+impl<B, T> Persistent<B, T> {
+    /// What the round under way tells, once it has ended; then the buffer is back.
+    fn poll_round(&mut self, context: &mut Context<'_>) -> Poll<Result<Told<T>, Error>> {
+        let Round::Active(underway) = &mut self.round else { return Poll::Ready(Err(super::given_already())) };
+        let (told, round) = match underway {
+            Underway::With(request) => match Pin::new(request).poll(context) {
+                Poll::Ready(Ok((buffer, told))) => (Ok(told), Round::Idle(buffer)),
+                Poll::Ready(Err(error)) => (Err(error), Round::Lost),
+                Poll::Pending => return Poll::Pending,
+            },
+            Underway::Beside(_, request) => {
+                let Poll::Ready(told) = Pin::new(request).poll(context) else { return Poll::Pending };
+                match std::mem::replace(&mut self.round, Round::Lost) {
+                    Round::Active(Underway::Beside(buffer, _)) => (told, Round::Idle(buffer)),
+                    round => (told, round),
+                }
+            }
+        };
+        self.round = round;
+        Poll::Ready(told)
+    }
+
+    fn round_is_done(&self) -> bool {
+        match &self.round {
+            Round::Active(Underway::With(request)) => request.is_done(),
+            Round::Active(Underway::Beside(_, request)) => request.is_done(),
+            Round::Idle(_) | Round::Lost => true,
+        }
+    }
+}
+
 /// The round of a persistent request that is under way.
 struct Current<'p, B, T>(&'p mut Persistent<B, T>);
 
 impl<B, T> Composed<T> for Current<'_, B, T> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<T, Error>> {
-        let Round::Active(request) = &mut self.0.round else { return Poll::Ready(Err(super::given_already())) };
-        let Poll::Ready(result) = std::pin::Pin::new(request).poll(context) else { return Poll::Pending };
-        let (round, result) = match result {
-            Ok((buffer, told)) => (Round::Idle(buffer), Ok(told)),
-            Err(error) => (Round::Lost, Err(error)),
-        };
-        self.0.round = round;
-        Poll::Ready(result)
+        self.0.poll_round(context).map(Result::flatten)
     }
 
     fn is_done(&self) -> bool {
-        match &self.0.round {
-            Round::Active(request) => request.is_done(),
-            Round::Idle(_) | Round::Lost => true,
-        }
+        self.0.round_is_done()
     }
 
     /// It is not this request that would be dropped.
+    fn cancel_on_drop(&mut self) {}
+}
+
+/// The same, which may have been taken back.
+struct TakenBack<'p, B, T>(&'p mut Persistent<B, T>);
+
+impl<B, T> Composed<Option<T>> for TakenBack<'_, B, T> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<T>, Error>> {
+        self.0.poll_round(context).map_ok(Result::ok)
+    }
+
+    fn is_done(&self) -> bool {
+        self.0.round_is_done()
+    }
+
     fn cancel_on_drop(&mut self) {}
 }
 
@@ -239,7 +384,8 @@ impl<B: fmt::Debug, T> fmt::Debug for Persistent<B, T> {
         let mut tuple = f.debug_tuple("Persistent");
         match &self.round {
             Round::Idle(buffer) => tuple.field(buffer),
-            Round::Active(request) => tuple.field(request),
+            Round::Active(Underway::With(request)) => tuple.field(request),
+            Round::Active(Underway::Beside(buffer, request)) => tuple.field(buffer).field(request),
             Round::Lost => tuple.field(&format_args!("the buffer is lost")),
         };
         tuple.finish()

@@ -23,10 +23,12 @@ use crate::request::Request;
 ///
 /// [`Error::InvalidArgument`] for no ranks, for several ranks in no dimension, or for more than 32 dimensions.
 pub fn dims_create(nodes: u32, dimensions: usize) -> Result<Vec<u32>, Error> {
+    let limit =
+        if dimensions > MAX_DIMENSIONS { format!(", of {MAX_DIMENSIONS} that are allowed") } else { String::new() };
+    let none = || Error::invalid(format!("{nodes} ranks can not stand in {dimensions} dimensions{limit}"));
     if nodes == 0 || dimensions > MAX_DIMENSIONS {
-        return Err(Error::invalid(format!("{nodes} ranks can not stand in {dimensions} dimensions")));
+        return Err(none());
     }
-    let none = || Error::invalid(format!("{nodes} ranks can not stand in {dimensions} dimensions"));
     balanced(nodes, dimensions, nodes).ok_or_else(none)
 }
 
@@ -93,12 +95,24 @@ struct Grid {
 impl Grid {
     /// Checks that it makes sense; also says how many ranks it has.
     fn new(dims: &[u32], periods: &[bool]) -> Result<(Self, u32), Error> {
-        if dims.len() != periods.len() || dims.len() > MAX_DIMENSIONS {
-            let text = format!("{} lengths and {} periods for at most 32 dimensions", dims.len(), periods.len());
+        if dims.len() != periods.len() {
+            let (lengths, rings) = (dims.len(), periods.len());
+            let text = format!(
+                "the grid has {lengths} dimensions {dims:?} and {rings} periods {periods:?}: give one for each"
+            );
             return Err(Error::invalid(text));
         }
-        let count = dims.iter().try_fold(1u32, |count, len| count.checked_mul(*len)).filter(|count| *count > 0);
-        let count = count.ok_or_else(|| Error::invalid(format!("there is no grid of {dims:?} ranks")))?;
+        if dims.len() > MAX_DIMENSIONS {
+            let text = format!("the grid has {} dimensions, and {MAX_DIMENSIONS} are allowed", dims.len());
+            return Err(Error::invalid(text));
+        }
+        if let Some(empty) = dims.iter().position(|len| *len == 0) {
+            let text = format!("dimension {empty} of the grid {dims:?} has length 0: a grid of no ranks is none");
+            return Err(Error::invalid(text));
+        }
+        let count = dims.iter().try_fold(1u32, |count, len| count.checked_mul(*len));
+        let too_many = || Error::invalid(format!("a grid of {dims:?} has more than {} ranks", u32::MAX));
+        let count = count.ok_or_else(too_many)?;
         Ok((Self { dims: dims.to_vec(), periods: periods.to_vec() }, count))
     }
 
@@ -172,7 +186,7 @@ impl Comm {
             Err(error) => return Request::refused(error),
         };
         if count > self.size() {
-            let text = format!("a grid of {dims:?} has {count} ranks, the communicator {}", self.size());
+            let text = format!("a grid of {dims:?} needs {count} ranks, and the communicator has {}", self.size());
             return Request::refused(Error::invalid(text));
         }
         let words = dims.iter().copied().chain(periods.iter().map(|periodic| u32::from(*periodic)));
@@ -180,7 +194,14 @@ impl Comm {
         self.split_by(color, 0).and_then(move |comm| match comm {
             None => Ok(None),
             Some(comm) if comm.size() == count => Ok(Some(grid.on(comm))),
-            Some(_) => Err(Error::Mismatch { reason: "the ranks do not agree on the grid of a cart()".to_owned() }),
+            Some(comm) => {
+                let text = format!(
+                    "the ranks do not agree on the grid of a cart(): {} of the {count} of {:?} give this one",
+                    comm.size(),
+                    grid.dims
+                );
+                Err(Error::Mismatch { reason: text })
+            }
         })
     }
 }
@@ -216,7 +237,8 @@ impl Cartesian {
     /// [`Error::InvalidArgument`] if there is no such dimension.
     pub fn shift(&self, dimension: usize, by: i32) -> Result<(Option<Rank>, Option<Rank>), Error> {
         if dimension >= self.grid.dims.len() {
-            let text = format!("there is no dimension {dimension} in a grid of {}", self.grid.dims.len());
+            let dims = &self.grid.dims;
+            let text = format!("there is no dimension {dimension} in a grid of {} dimensions, {dims:?}", dims.len());
             return Err(Error::invalid(text));
         }
         let (rank, by) = (self.comm().rank(), i64::from(by));
@@ -233,7 +255,11 @@ impl Cartesian {
     pub fn sub(&self, remain: &[bool]) -> Request<'static, Cartesian> {
         let Grid { dims, periods } = &self.grid;
         if remain.len() != dims.len() {
-            let text = format!("{} values were given for {} dimensions", remain.len(), dims.len());
+            let text = format!(
+                "{} values say which of the {} dimensions of {dims:?} remain: give one for each",
+                remain.len(),
+                dims.len()
+            );
             return Request::refused(Error::invalid(text));
         }
         let kept = || remain.iter().enumerate().filter(|(_, remains)| **remains).map(|(at, _)| at);
@@ -246,7 +272,13 @@ impl Cartesian {
         let count: u32 = grid.dims.iter().product();
         request.and_then(move |comm| match comm {
             Some(comm) if comm.size() == count => Ok(grid.on(comm)),
-            _ => Err(Error::Mismatch { reason: "the ranks do not agree on the dimensions of a sub()".to_owned() }),
+            comm => {
+                let (came, dims) = (comm.map_or(0, |comm| comm.size()), grid.dims);
+                let text = format!(
+                    "the ranks do not agree on the dimensions of a sub(): {came} of the {count} of {dims:?} keep these"
+                );
+                Err(Error::Mismatch { reason: text })
+            }
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Ranks in a graph of which each knows its own edges.
+//! Ranks in a graph: each says its own edges, or whichever it knows.
 
 use std::ops::Deref;
 
@@ -41,16 +41,108 @@ impl Comm {
     ///
     /// Besides those of every call: [`Error::InvalidArgument`] at once if the communicator has no such rank.
     #[track_caller]
-    pub fn dist_graph_adjacent(&self, sources: &[u32], destinations: &[u32]) -> Request<'static, DistGraph> {
-        if let Some(rank) = sources.iter().chain(destinations).find(|rank| **rank >= self.size()) {
-            let text = format!("there is no rank {rank} in a communicator of {}", self.size());
-            return Request::refused(Error::invalid(text));
+    pub fn dist_graph_adjacent<R: Into<Rank> + Copy>(
+        &self,
+        sources: &[R],
+        destinations: &[R],
+    ) -> Request<'static, DistGraph> {
+        let ends = |ranks: &[R]| -> Vec<Rank> { ranks.iter().map(|rank| (*rank).into()).collect() };
+        let (sources, destinations) = (ends(sources), ends(destinations));
+        if let Err(error) = self.check_ends(sources.iter().chain(&destinations)) {
+            return Request::refused(error);
         }
-        let edges = |ranks: &[u32]| -> Vec<Option<Edge>> {
-            ranks.iter().map(|rank| Some(Edge { rank: Rank::new(*rank), direction: 0 })).collect()
-        };
-        let (incoming, outgoing) = (edges(sources), edges(destinations));
-        self.dup().map(move |comm| DistGraph { neighborhood: Neighborhood::new(comm, incoming, outgoing) })
+        self.dup().map(move |comm| DistGraph::new(comm, &sources, &destinations))
+    }
+
+    /// Puts the ranks in a graph (MPI 4.1, chapter 8.5.4, `Dist_graph_create`) of which each says any edges, its own or
+    /// others': pairs of a source and a destination. Every edge is said by one rank alone, and told to both its ends.
+    /// Collective over this communicator.
+    ///
+    /// A rank's sources and destinations are in the order of the ranks that said the edges, and of each in its order. An
+    /// edge that is said twice is there twice.
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(3)?;
+    /// # std::thread::scope(|scope| for world in worlds { scope.spawn(move || {
+    /// // Rank 0 knows the plan: both others send to it, and it sends to rank 2.
+    /// let edges = if world.rank() == 0 { vec![(1, 0), (2, 0), (0, 2)] } else { vec![] };
+    /// let graph = world.comm().dist_graph(&edges).wait()?;
+    /// let came = graph.objects().neighbor_allgather(&format!("from {}", world.rank())).wait()?;
+    /// if world.rank() == 0 {
+    ///     assert_eq!(came, [Some("from 1".to_owned()), Some("from 2".to_owned())]);
+    /// }
+    /// # drop(graph);
+    /// # world.finalize().wait() }); });
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Besides those of every call: [`Error::InvalidArgument`] at once if the communicator has no such rank.
+    #[track_caller]
+    pub fn dist_graph<R: Into<Rank> + Copy>(&self, edges: &[(R, R)]) -> Request<'static, DistGraph> {
+        let edges: Vec<[Rank; 2]> = edges.iter().map(|(source, dest)| [(*source).into(), (*dest).into()]).collect();
+        if let Err(error) = self.check_ends(edges.as_flattened()) {
+            return Request::refused(error);
+        }
+        let mut told = vec![Vec::new(); self.size() as usize];
+        for [source, destination] in edges {
+            let words = [source.get(), destination.get()];
+            told[source.index()].extend(words);
+            if source != destination {
+                told[destination.index()].extend(words);
+            }
+        }
+        let told = self.alltoallv(told);
+        if told.is_refused() {
+            // The others are not to wait for this rank's half of a communicator, which none of them will get.
+            return told.and_then(|_| Err(Error::Finalized));
+        }
+        let own = self.rank();
+        Request::join(vec![told.map(Half::Told), self.dup().map(Half::Comm)], move |halves| {
+            match <[_; 2]>::try_from(halves) {
+                Ok([Half::Told(told), Half::Comm(comm)]) => of_edges(comm, own, &told.concat()),
+                _ => Err(Error::Finalized),
+            }
+        })
+    }
+
+    /// Whether all of these are ranks of this communicator.
+    fn check_ends<'r>(&self, ends: impl IntoIterator<Item = &'r Rank>) -> Result<(), Error> {
+        match ends.into_iter().find(|rank| **rank >= self.size()) {
+            Some(rank) => Err(Error::invalid(format!("there is no rank {rank} in a communicator of {}", self.size()))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a graph is made of where edges are told.
+enum Half {
+    Told(Vec<Vec<u32>>),
+    Comm(Comm),
+}
+
+/// The graph in which rank `own` has these edges, each a source and a destination.
+fn of_edges(comm: Comm, own: Rank, words: &[u32]) -> Result<DistGraph, Error> {
+    let (edges, rest) = words.as_chunks::<2>();
+    let is_edge = |[source, destination]: &[u32; 2]| {
+        (own == *source || own == *destination) && comm.check_ends(&[*source, *destination].map(Rank::new)).is_ok()
+    };
+    if !rest.is_empty() || !edges.iter().all(is_edge) {
+        return Err(Error::Mismatch { reason: "what the ranks say in a dist_graph() are no edges".to_owned() });
+    }
+    let ends = |wanted: usize| -> Vec<Rank> {
+        edges.iter().filter(|edge| own == edge[1 - wanted]).map(|edge| Rank::new(edge[wanted])).collect()
+    };
+    let (sources, destinations) = (ends(0), ends(1));
+    Ok(DistGraph::new(comm, &sources, &destinations))
+}
+
+impl DistGraph {
+    fn new(comm: Comm, sources: &[Rank], destinations: &[Rank]) -> Self {
+        // Edges between the same two ranks are told apart by their order.
+        let edges = |ranks: &[Rank]| ranks.iter().map(|rank| Some(Edge { rank: *rank, direction: 0 })).collect();
+        Self { neighborhood: Neighborhood::new(comm, edges(sources), edges(destinations)) }
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Edge {
 ///
 /// [`Cartesian`](super::Cartesian) and [`DistGraph`](super::DistGraph) dereference to it. Results have one place for
 /// each source, in order: of a grid, for every dimension first the neighbour in negative direction, then the one in
-/// positive direction; of a graph, the order that was given. A neighbour that is not there (MPI's `PROC_NULL`, beyond the
+/// positive direction; of a graph, the order in which its edges were given. A neighbour that is not there (MPI's `PROC_NULL`, beyond the
 /// rim of a grid) is `None`.
 ///
 /// As with other collectives, all ranks of the topology start them in the same order. Any number may be in flight. They

@@ -176,3 +176,117 @@ fn a_rank_that_dies_is_told_as_a_failure() -> Result<(), Error> {
     assert!(matches!(error, Error::RankFailed { .. } | Error::Disconnected { .. }), "{error}");
     Ok(())
 }
+
+#[test]
+fn a_round_of_a_persistent_receive_is_taken_back_and_its_buffer_stays() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    let mut receive = comms[0].recv_init(1, 7, vec![8u8; 4]);
+    let error = receive.cancel().wait().expect_err("it is not active");
+    assert!(matches!(&error, Error::InvalidArgument { reason } if reason.contains("not been started")), "{error}");
+    for round in 0..3 {
+        receive.start()?;
+        let memory = receive.cancel().wait()?;
+        assert_eq!(memory, None);
+        assert!(!receive.is_active());
+        assert_eq!(receive.buffer().map(Vec::len), Some(4), "nothing has touched it");
+        receive.start()?;
+        // The one that was taken back takes no message.
+        comms[1].send(0, 7, [round; 4]).wait()?;
+        receive.wait()?;
+        assert_eq!(receive.buffer(), Some(&vec![round; 4]));
+    }
+    finalize(worlds)
+}
+
+#[test]
+fn a_round_that_has_its_message_gives_it_and_the_buffer() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    let mut receive = comms[0].recv_init(1, 7, vec![0u8; 4]);
+    receive.start()?;
+    comms[1].send(0, 7, [5u8; 3]).wait()?;
+    // What comes behind it has come: so has it.
+    comms[1].send(0, 8, [0u8; 0]).wait()?;
+    comms[0].recv::<u8>(1, 8).wait()?;
+    assert_eq!(receive.cancel().wait()?.map(|status| status.bytes), Some(3));
+    assert_eq!(receive.buffer(), Some(&vec![5; 3]));
+    finalize(worlds)
+}
+
+#[test]
+fn a_round_of_a_persistent_send_is_taken_back_with_what_it_would_have_sent() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    let mut sends = [comms[1].ssend_init(0, 7, vec![1u8; 3]), comms[1].send_init(0, 7, vec![1u8; LONG])];
+    for send in &mut sends {
+        let contents = send.buffer().expect("it is there").clone();
+        send.start()?;
+        assert_eq!(send.cancel().wait()?, None);
+        assert!(send.buffer() == Some(&contents), "it keeps its contents");
+    }
+    comms[1].send(0, 7, [2u8]).wait()?;
+    assert_eq!(comms[0].recv::<u8>(1, 7).wait()?.0, [2], "what was taken back is never seen");
+    let [mut synchronous, _] = sends;
+    synchronous.start()?;
+    assert_eq!(comms[0].recv::<u8>(1, 7).wait()?.0, [1; 3]);
+    synchronous.wait()?;
+    finalize(worlds)
+}
+
+#[test]
+fn who_waits_for_a_round_that_was_taken_back_is_told_so() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    let receiving = comms[0].clone();
+    let mut objects = Persistent::calling((), move |()| receiving.objects().recv::<String>(1, 7));
+    let mut buffer = comms[0].recv_init(1, 7, vec![8u8; 4]);
+    objects.start()?;
+    buffer.start()?;
+    drop(objects.cancel());
+    drop(buffer.cancel());
+    assert!(objects.is_active() && buffer.is_active(), "somebody has to hear of it");
+    assert!(matches!(objects.wait(), Err(Error::Cancelled { rank, .. }) if rank == 0));
+    assert!(matches!(buffer.wait(), Err(Error::Cancelled { rank, .. }) if rank == 0));
+    assert_eq!(buffer.buffer(), Some(&vec![8; 4]));
+    assert!(objects.buffer().is_some());
+    finalize(worlds)
+}
+
+#[test]
+fn a_round_that_can_not_be_cancelled_goes_on() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    let mut sum = comms[0].allreduce_init(vec![1], Sum);
+    sum.start()?;
+    let error = sum.cancel().wait().expect_err("MPI forbids it");
+    assert!(matches!(&error, Error::InvalidArgument { reason } if reason.contains("collective")), "{error}");
+    let exchanging = comms[0].clone();
+    let mut exchange = Persistent::calling([7u8], move |data| exchanging.sendrecv::<u8, u8>(1, 3, *data, 1, 3));
+    exchange.start()?;
+    let error = exchange.cancel().wait().expect_err("it is two calls");
+    assert!(matches!(&error, Error::InvalidArgument { reason } if reason.contains("sendrecv")), "{error}");
+    assert_eq!(comms[1].allreduce([2], Sum).wait()?, [3]);
+    sum.wait()?;
+    assert_eq!(sum.buffer(), Some(&vec![3]));
+    let (data, _) = comms[1].sendrecv::<u8, u8>(0, 3, [9], 0, 3).wait()?;
+    assert_eq!((data, exchange.wait()?.0), (vec![7], vec![9]));
+    finalize(worlds)
+}
+
+#[test]
+fn a_message_to_oneself_is_taken_back_or_received() -> Result<(), Error> {
+    let worlds = edgempi::local(1)?;
+    let comm = worlds[0].comm();
+    for len in [1, LONG] {
+        assert_eq!(comm.ssend(0, 7, vec![1u8; len]).cancel().wait()?, None);
+        let send = comm.ssend(0, 7, vec![2u8; len]);
+        let receive = comm.recv::<u8>(0, 7);
+        // They have met: neither can be taken back any more.
+        comm.iprobe(0, 0).wait()?;
+        let (send, receive) = (send.cancel(), receive.cancel());
+        assert_eq!(receive.wait()?.map(|(data, _)| data), Some(vec![2; len]));
+        assert_eq!(send.wait()?, Some(()));
+    }
+    finalize(worlds)
+}

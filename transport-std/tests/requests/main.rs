@@ -1,5 +1,6 @@
 //! Requests: taken back, several at once, persistent ones, and all of it from many threads.
 
+mod any_call;
 mod cancelled;
 mod persistent;
 mod several;

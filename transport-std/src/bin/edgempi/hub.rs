@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use edgempi::Error;
 use edgempi::config::{Config, Field, Origin};
-use edgempi::hub::{Registry, Report, Server, inquire};
+use edgempi::hub::{Registry, Report, Server, snapshot};
 
 use crate::{say, signals};
 
@@ -36,10 +36,11 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
 
-    /// Ask the hub at this address how its world is, and print that: its ranks and what each does, operations in flight
-    /// and who is missing, what waits unmatched, what the hub holds. The world's name is that of EDGEMPI_WORLD
-    #[arg(long, value_name = "ADDR", conflicts_with_all = ["size", "listen", "forever"])]
-    status: Option<String>,
+    /// Ask the hub at this address for a snapshot of its world, and print that: its ranks and what each does, operations
+    /// in flight and who is missing, what waits unmatched, what the hub holds. The world's name is that of EDGEMPI_WORLD
+    /// [default address: EDGEMPI_ADDR, or 127.0.0.1, with EDGEMPI_PORT]
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, conflicts_with_all = ["size", "listen", "forever"])]
+    status: Option<Option<String>>,
 
     /// Print it as JSON, for scripts
     #[arg(long, requires = "status")]
@@ -66,10 +67,14 @@ impl Arguments {
 }
 
 /// Asks a hub how its world is, and returns the exit code.
-fn print_status(address: &str, json: bool) -> u8 {
+fn print_snapshot(address: Option<&str>, json: bool) -> u8 {
     // Whoever asks is no rank; the environment may well say which one would be.
-    let config = Config::new().addr(address).size(1).rank(0);
-    let snapshot = match inquire(&config) {
+    let config = Config::new().size(1).rank(0);
+    let config = match address {
+        Some(address) => config.addr(address),
+        None => config,
+    };
+    let snapshot = match snapshot(&config) {
         Ok(snapshot) => snapshot,
         Err(error) => {
             say(&error);
@@ -80,7 +85,7 @@ fn print_status(address: &str, json: bool) -> u8 {
     match text.map_err(io::Error::from).and_then(|text| writeln!(io::stdout().lock(), "{text}")) {
         Ok(()) => 0,
         Err(error) => {
-            say(format_args!("the status can not be printed: {error}"));
+            say(format_args!("the snapshot can not be printed: {error}"));
             1
         }
     }
@@ -89,7 +94,7 @@ fn print_status(address: &str, json: bool) -> u8 {
 /// Serves, and returns the exit code.
 pub fn execute(arguments: &Arguments) -> u8 {
     if let Some(address) = &arguments.status {
-        return print_status(address, arguments.json);
+        return print_snapshot(address.as_deref(), arguments.json);
     }
     let config = arguments.config();
     let world = match config.resolve(edgempi::link::NAMES) {

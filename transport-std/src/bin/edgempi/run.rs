@@ -173,6 +173,9 @@ impl Arguments {
         let signalled = events.clone();
         signals::listen(move |signal| drop(signalled.send(Event::Signal(signal)))).map_err(RunError::Signals)?;
 
+        if let Ok(address) = hub(port) {
+            tracing::info!("the hub is at {address}; `edgempi hub --status {address}` shows what the ranks do");
+        }
         // The ranks' own bytes pass as they are, so only the prefix depends on what the stream can show.
         let coloured = [is_coloured(&io::stdout()), is_coloured(&io::stderr())];
         let mut job = Job::new(self.grace, events);

@@ -1,5 +1,7 @@
 //! Calls in which one rank's buffer reaches all, or nothing does.
 
+use std::panic::Location;
+
 use edgempi_core::{Call, Datatype, Element, Rank};
 
 use super::IntoBuffer;
@@ -20,7 +22,12 @@ impl Comm {
     /// ```
     #[track_caller]
     pub fn barrier(&self) -> Request<'static, ()> {
-        self.start(Started::new(Call::Barrier, Datatype::Object), OnDrop::Detach, |_| Ok(()))
+        self.barrier_at(Location::caller())
+    }
+
+    /// The barrier of a call that was made at `site`.
+    pub(crate) fn barrier_at(&self, site: &'static Location<'static>) -> Request<'static, ()> {
+        self.start_at(Started::new(Call::Barrier, Datatype::Object), OnDrop::Detach, site, |_| Ok(()))
     }
 
     /// Copies the root's `data` over every other rank's (MPI 4.1, chapter 6.4). All lengths must be equal: one that is

@@ -18,6 +18,8 @@ use crate::buffers::{Inbound, sized};
 use crate::error::Error;
 use crate::request::{OnDrop, Request};
 
+pub use reduce::reduce_local;
+
 /// Elements that a call takes: a vector, which is sent as it is, or a slice or array, which is copied to one.
 pub trait IntoBuffer<T> {
     /// The elements as a vector.

@@ -1,10 +1,11 @@
 //! Calls that combine buffers element by element.
 
+use edgempi_core::operation::{BuiltinFold, Fold};
 use edgempi_core::{Call, Element, Rank, ReduceOp};
+use zerocopy::IntoBytes;
 
 use super::IntoBuffer;
 use crate::comm::{Comm, Started, whole};
-#[cfg(doc)]
 use crate::error::Error;
 use crate::request::{OnDrop, Request};
 
@@ -126,4 +127,30 @@ impl Comm {
             Ok(())
         })
     }
+}
+
+/// Combines `data` with the elements of `other`, one by one and in place, as [`Comm::allreduce`] does with those of a higher
+/// rank: to the same bits (MPI 4.1, chapter 6.9.7). Nobody else takes part.
+///
+/// ```
+/// use edgempi::Sum;
+///
+/// let mut gradient = [1.0f32, 2.0];
+/// edgempi::reduce_local(&mut gradient, &[10.0, 20.0], Sum)?;
+/// assert_eq!(gradient, [11.0, 22.0]);
+/// # Ok::<(), edgempi::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::InvalidArgument`] if the lengths differ, or if `op` is not defined on `T`.
+pub fn reduce_local<T: Element>(data: &mut [T], other: &[T], op: ReduceOp) -> Result<(), Error> {
+    if data.len() != other.len() {
+        let text = format!("{} elements can not be combined with {} one by one", data.len(), other.len());
+        return Err(Error::invalid(text));
+    }
+    let fold = BuiltinFold::new(T::DATATYPE, op)
+        .ok_or_else(|| Error::invalid(format!("{op} is not defined on {} (MPI 4.1, chapter 6.9.2)", T::DATATYPE)))?;
+    fold.combine(data.as_mut_bytes(), other.as_bytes());
+    Ok(())
 }

@@ -5,13 +5,13 @@ use edgempi_core::{Call, Element, Rank};
 
 use super::total;
 use crate::buffers::{Inbound, Outbound};
-use crate::comm::{Comm, Started, whole};
+use crate::comm::{Comm, Started, given_beside_root, whole};
 use crate::error::Error;
 use crate::request::{OnDrop, Request};
 
 impl Comm {
     /// Hands the root's `data` out in blocks of one length, in rank order (MPI 4.1, chapter 6.6). `data` is `Some` at
-    /// the root, with a length that size divides; what others give is ignored, and they need not know the length.
+    /// the root, with a length that size divides, and `None` on the other ranks, which need not know the length.
     ///
     /// ```
     /// # let worlds = edgempi::local(3)?;
@@ -39,6 +39,9 @@ impl Comm {
     ) -> Request<'static, Vec<T>> {
         let root = root.into();
         if root != self.rank() {
+            if data.is_some() {
+                return Request::refused(given_beside_root("scatter", self.rank(), root));
+            }
             let started = Started::receiving(Call::Scatter { root }, self.message_size, memory);
             return self.start(started, OnDrop::Detach, whole);
         }
@@ -92,7 +95,7 @@ impl Comm {
     }
 
     /// As [`scatter`](Self::scatter), of blocks whose lengths may differ, which their receivers need not know (MPI 4.1,
-    /// chapter 6.6). `blocks` is `Some` at the root, with one for each rank; what others give is ignored.
+    /// chapter 6.6). `blocks` is `Some` at the root, with one for each rank, and `None` on the other ranks.
     ///
     /// ```
     /// # let worlds = edgempi::local(3)?;
@@ -110,6 +113,9 @@ impl Comm {
         let root = root.into();
         let call = Call::Scatterv { root };
         if root != self.rank() {
+            if blocks.is_some() {
+                return Request::refused(given_beside_root("scatterv", self.rank(), root));
+            }
             let started = Started::receiving(call, self.message_size, Vec::<T>::new());
             return self.start(started, OnDrop::Detach, whole);
         }

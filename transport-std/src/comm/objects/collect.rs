@@ -7,14 +7,14 @@ use serde::de::DeserializeOwned;
 
 use super::{Objects, all, encode, one};
 use crate::buffers::{Inbound, Outbound};
-use crate::comm::Started;
+use crate::comm::{Started, given_beside_root};
 use crate::engine::OwnedCall;
 use crate::error::Error;
 use crate::request::{OnDrop, Request};
 
 impl Objects<'_> {
-    /// The root's value reaches every rank (MPI 4.1, chapter 6.4). `value` is `Some` at the root; what others give is
-    /// ignored. The root gets its own value back.
+    /// The root's value reaches every rank (MPI 4.1, chapter 6.4). `value` is `Some` at the root, and `None`
+    /// on the other ranks. The root gets its own value back.
     ///
     /// ```
     /// # let worlds = edgempi::local(2)?;
@@ -35,9 +35,12 @@ impl Objects<'_> {
     where
         T: Serialize + DeserializeOwned + Send + 'static,
     {
-        let root = root.into();
+        let (root, rank) = (root.into(), self.comm.rank());
         let call = Call::Bcast { root };
-        if root != self.comm.rank() {
+        if root != rank {
+            if value.is_some() {
+                return Request::refused(given_beside_root("bcast", rank, root));
+            }
             return self.comm.start(self.receiving(call), OnDrop::Detach, move |completion| one(root, completion));
         }
         let Some(value) = value else {
@@ -81,8 +84,8 @@ impl Objects<'_> {
         }
     }
 
-    /// Value r of the root reaches rank r (MPI 4.1, chapter 6.6). `values` is `Some` at the root, with one for each rank;
-    /// what others give is ignored.
+    /// Value r of the root reaches rank r (MPI 4.1, chapter 6.6). `values` is `Some` at the root, with one for each rank,
+    /// and `None` on the other ranks.
     ///
     /// ```
     /// # let worlds = edgempi::local(2)?;
@@ -96,9 +99,12 @@ impl Objects<'_> {
     where
         T: Serialize + DeserializeOwned + Send + 'static,
     {
-        let root = root.into();
+        let (root, rank) = (root.into(), self.comm.rank());
         let call = Call::Scatter { root };
-        if root != self.comm.rank() {
+        if root != rank {
+            if values.is_some() {
+                return Request::refused(given_beside_root("scatter", rank, root));
+            }
             return self.comm.start(self.receiving(call), OnDrop::Detach, move |completion| one(root, completion));
         }
         let Some(values) = values else {

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use super::{Objects, one};
 #[cfg(doc)]
 use crate::comm::Comm;
-use crate::comm::peers::IntoDest;
+use crate::comm::peers::{IntoDest, IntoSource, NOTHING};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::request::{OnDrop, Request};
@@ -37,7 +37,8 @@ impl Objects<'_> {
     }
 
     /// Receives a value (MPI 4.1, chapter 3.2.4), with what is known of its message. Takes what
-    /// [`send`](Self::send) of objects sends, not buffers.
+    /// [`send`](Self::send) of objects sends, not buffers. Where there may be nobody to receive from, use
+    /// [`recv_or_none`](Self::recv_or_none).
     ///
     /// # Errors
     ///
@@ -56,5 +57,41 @@ impl Objects<'_> {
             let status = completion.status;
             Ok((one(status.source, completion)?, status))
         })
+    }
+
+    /// As [`recv`](Self::recv), from somebody or from nobody: `None` is the source, and what comes from it, where MPI has
+    /// `PROC_NULL` (MPI 4.1, chapter 3.10).
+    ///
+    /// ```
+    /// # let worlds = edgempi::local(2)?;
+    /// # worlds[0].comm().objects().send(1, 7, "from the left").wait()?;
+    /// let comm = worlds[1].comm();
+    /// let (left, right) = (Some(0), None::<u32>);
+    /// let (word, _) = comm.objects().recv_or_none::<String>(left, 7).wait()?;
+    /// assert_eq!(word.as_deref(), Some("from the left"));
+    /// assert_eq!(comm.objects().recv_or_none::<String>(right, 7).wait()?.0, None);
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Comm::recv`].
+    #[track_caller]
+    pub fn recv_or_none<T>(
+        &self,
+        source: impl IntoSource,
+        tag: impl Into<TagSelector>,
+    ) -> Request<'static, (Option<T>, Status)>
+    where
+        T: DeserializeOwned + 'static,
+    {
+        match source.into_source() {
+            Some(source) => self.recv(source, tag).map(|(value, status)| (Some(value), status)),
+            None => Request::ready(Ok((None, NOTHING))),
+        }
     }
 }

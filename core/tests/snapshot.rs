@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use edgempi_core::hub::{self, Registry, SNAPSHOT_VERSION, Snapshot};
 use edgempi_core::wire::{Down, Inquire, MAGIC, Up, VERSION};
-use edgempi_core::{Call, Category, Datatype, Payload, ReduceOp};
-use world::{Ask, Stranger, World, ask, barrier, recv, send};
+use edgempi_core::{Call, Category, Datatype, Payload, Rank, ReduceOp, Source, Tag, TagSelector};
+use world::{Ask, Stranger, World, ask, barrier, recv, send, without_bytes};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -27,10 +27,10 @@ fn snapshot(world: &mut World) -> (Snapshot, usize) {
     assert!(matches!(last, (Down::Goodbye(_), _)), "{said:?}");
     let mut bytes = Vec::new();
     for (frame, piece) in pieces {
-        let Down::Report(report) = frame else { panic!("{frame:?}") };
-        assert_eq!((report.version, report.offset as usize), (SNAPSHOT_VERSION, bytes.len()));
+        let Down::Snapshot(head) = frame else { panic!("{frame:?}") };
+        assert_eq!((head.version, head.offset as usize), (SNAPSHOT_VERSION, bytes.len()));
         bytes.extend_from_slice(piece);
-        assert!(bytes.len() <= report.len as usize && piece.len() <= 64 * 1024);
+        assert!(bytes.len() <= head.len as usize && piece.len() <= 64 * 1024);
     }
     (Snapshot::from_bytes(&bytes).expect("it is a snapshot"), bytes.len())
 }
@@ -74,7 +74,31 @@ fn a_world_that_is_stuck_is_told_rank_by_rank() {
     }
     assert!(text.contains("  rank 1: recv(from rank 2, tag 7) at main.rs:12:5, for 11 s"), "{text}");
     assert!(text.contains("  rank 1: send(to rank 2, tag 9, 5 x u8) at main.rs:12:5, for 11 s"), "{text}");
+    let ssend = Call::Ssend { dest: Rank::new(2), tag: Tag(3) };
+    world.ask(0, ask(ssend, b"kept".to_vec(), 0));
+    let source = Source::Rank(Rank::new(0));
+    world.ask(2, without_bytes(Call::Mprobe { source, tag: TagSelector::Any, message: 1 }));
+    world.wait(2 * SECOND);
+    let told = self::snapshot(&mut world).0.to_string();
+    let kept = "  rank 0: ssend(to rank 2, tag 3, 4 x u8) at main.rs:12:5; found by a matched probe and not received, for 2.0 s";
+    assert!(told.contains("unmatched sends and receives: 3") && told.lines().any(|line| line == kept), "{told}");
     assert!(text.contains("held: 917 of 1073741824 bytes queued, 0 of "), "{text}");
+}
+
+#[test]
+fn what_a_hub_says_is_printed_whatever_its_numbers_are() {
+    let mut world = World::new(2);
+    world.ask(0, recv(1, 7, 8));
+    world.ask(1, barrier());
+    world.settle();
+    let (mut snapshot, _) = snapshot(&mut world);
+    (snapshot.size, snapshot.here, snapshot.ranks_left_out) = (u32::MAX, u32::MAX, u32::MAX);
+    (snapshot.operations_left_out, snapshot.unmatched_left_out) = (u64::MAX, u64::MAX);
+    snapshot.ranks[0].silent_ms = u64::MAX;
+    (snapshot.operations[0].ms, snapshot.unmatched[0].ms) = (u64::MAX, u64::MAX);
+    let text = snapshot.to_string();
+    assert!(text.contains(&format!("operations in flight: {}\n", u64::MAX)), "{text}");
+    assert!(text.contains(&format!("  and {} more sends and receives\n", u64::MAX)), "{text}");
 }
 
 #[test]

@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(60);
 ///
 /// [`Error::Config`] for bad settings, [`Error::Connect`] if no hub is there, [`Error::Refused`] if it serves another world,
 /// [`Error::Disconnected`] if it does not answer in time.
-pub fn inquire(config: &Config) -> Result<Snapshot, Error> {
+pub fn snapshot(config: &Config) -> Result<Snapshot, Error> {
     let resolved = config.clone().resolve(NAMES)?;
     let address = resolved.hub();
     let until = Instant::now() + resolved.wait;
@@ -59,14 +59,15 @@ struct Inquiry {
     poller: Arc<Poller>,
     /// What has come and has not been understood yet.
     bytes: Vec<u8>,
-    report: Vec<u8>,
+    /// What the hub has said of its snapshot so far.
+    said: Vec<u8>,
 }
 
 impl Inquiry {
     fn new(link: Box<dyn link::Link>) -> io::Result<Self> {
         let poller = Arc::new(Poller::new()?);
         let link = Watched::new(link, poller.clone(), 0)?;
-        Ok(Self { link, poller, bytes: Vec::new(), report: Vec::new() })
+        Ok(Self { link, poller, bytes: Vec::new(), said: Vec::new() })
     }
 
     fn ask(&mut self, world: &[u8], until: Instant) -> io::Result<()> {
@@ -101,7 +102,7 @@ impl Inquiry {
                 Some(n) => self.bytes.extend_from_slice(&buffer[..n]),
                 None => self.wait(false, until)?,
             }
-            if self.bytes.len() + self.report.len() > LONGEST {
+            if self.bytes.len() + self.said.len() > LONGEST {
                 return Err(io::Error::other("it says more than any hub does"));
             }
         }
@@ -121,14 +122,16 @@ impl Inquiry {
 
     fn take_in(&mut self, frame: Option<Down>, payload: Vec<u8>) -> io::Result<Option<Answer>> {
         match frame {
-            Some(Down::Report(report)) if report.version != SNAPSHOT_VERSION => {
+            Some(Down::Snapshot(piece)) if piece.version != SNAPSHOT_VERSION => {
                 let ours = SNAPSHOT_VERSION;
-                let text =
-                    format!("it answers in version {}, this is version {ours} of edgempi's reports", report.version);
+                let text = format!("its snapshots have version {}, this edgempi reads version {ours}", piece.version);
                 Err(io::Error::other(text))
             }
-            Some(Down::Report(_)) => {
-                self.report.extend(payload);
+            Some(Down::Snapshot(piece)) => {
+                if piece.offset as usize != self.said.len() {
+                    return Err(io::Error::other("its snapshot does not come in order"));
+                }
+                self.said.extend(payload);
                 Ok(None)
             }
             Some(Down::Reject(reject)) => {
@@ -136,7 +139,7 @@ impl Inquiry {
                 Ok(Some(Answer::Refused { category: reject.category, reason }))
             }
             Some(Down::Goodbye(_)) => {
-                let snapshot = Snapshot::from_bytes(&self.report).map_err(io::Error::other)?;
+                let snapshot = Snapshot::from_bytes(&self.said).map_err(io::Error::other)?;
                 Ok(Some(Answer::Snapshot(Box::new(snapshot))))
             }
             Some(_) => Err(io::Error::other("it takes whoever asks for a rank")),

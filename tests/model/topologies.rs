@@ -1,0 +1,151 @@
+//! Neighbours in grids and graphs: who they are by the model, what they get of each other, and how a rank makes the calls.
+
+use edgempi::{Comm, Neighborhood, dims_create};
+
+use crate::calls::Pieces;
+use crate::model::as_bytes;
+use crate::plan::View;
+use crate::program::{Data, Form, Topology};
+use crate::values::{Sample, bytes, elements, hash, object};
+
+/// A collective among neighbours.
+#[derive(Clone, Copy)]
+pub struct Neighbours {
+    pub topology: Topology,
+    pub alltoall: bool,
+    pub varied: bool,
+}
+
+/// From where a rank receives.
+struct Source {
+    rank: u32,
+    /// Which of that rank's blocks it gets.
+    block: usize,
+}
+
+impl Neighbours {
+    /// What this rank gets: of each source a mark that it is there, and what it gave.
+    pub fn expected(self, view: &View<'_>, data: Data) -> Vec<Vec<u8>> {
+        let sources = match self.topology {
+            Topology::Grid { dimensions, rings } => Grid::new(view.size(), dimensions, rings).sources(view.own),
+            Topology::Graph { seed } => sources(view, seed).into_iter().map(Some).collect(),
+        };
+        let came = |source: Source| {
+            let to = if self.alltoall { source.block as u32 } else { 0 };
+            match data.form {
+                Form::Object => object(view.at, source.rank, to, view.part.len),
+                _ => bytes(view.at, source.rank, to, self.len(view, source.rank, to) * data.kind.size()),
+            }
+        };
+        sources.into_iter().map(|source| source.map_or_else(Vec::new, |source| marked(came(source)))).collect()
+    }
+
+    /// How many elements a block has.
+    fn len(self, view: &View<'_>, from: u32, to: u32) -> usize {
+        match self.varied {
+            true => view.part.len * (hash(&[view.at as u64, from.into(), to.into()]) % 4) as usize / 3,
+            false => view.part.len,
+        }
+    }
+
+    /// Makes the topology and the call.
+    pub async fn perform<T: Sample>(self, comm: &Comm, view: &View<'_>, form: Form) -> Pieces {
+        match self.topology {
+            Topology::Grid { dimensions, rings } => {
+                let Grid { lens, periods } = Grid::new(view.size(), dimensions, rings);
+                match comm.cart(&lens, &periods).await? {
+                    Some(grid) => self.exchange::<T>(&grid, view, form).await,
+                    None => Ok(vec![b"the grid has a place for every rank".to_vec()]),
+                }
+            }
+            Topology::Graph { seed } => {
+                let sources: Vec<u32> = sources(view, seed).iter().map(|source| source.rank).collect();
+                let graph = comm.dist_graph_adjacent(&sources, &destinations(view, seed, view.own)).await?;
+                self.exchange::<T>(&graph, view, form).await
+            }
+        }
+    }
+
+    async fn exchange<T: Sample>(self, neighbours: &Neighborhood, view: &View<'_>, form: Form) -> Pieces {
+        let View { at, own, .. } = *view;
+        let count = neighbours.destinations().len() as u32;
+        let block = |to| elements::<T>(at, own, to, self.len(view, own, to));
+        let blocks = || (0..count).map(block).collect::<Vec<_>>();
+        let value = |to| object(at, own, to, view.part.len);
+        if form == Form::Object {
+            let objects = neighbours.objects();
+            let came = match self.alltoall {
+                true => objects.neighbor_alltoall(&(0..count).map(value).collect::<Vec<_>>()).await?,
+                false => objects.neighbor_allgather(&value(0)).await?,
+            };
+            return Ok(came.into_iter().map(|piece| piece.map_or_else(Vec::new, marked)).collect());
+        }
+        let came = match (self.alltoall, self.varied) {
+            (false, false) => neighbours.neighbor_allgather(block(0)).await?,
+            (false, true) => neighbours.neighbor_allgatherv(block(0)).await?,
+            (true, false) => neighbours.neighbor_alltoall(blocks().concat()).await?,
+            (true, true) => neighbours.neighbor_alltoallv(blocks()).await?,
+        };
+        Ok(came.into_iter().map(|piece| piece.map_or_else(Vec::new, |data| marked(as_bytes(&data)))).collect())
+    }
+}
+
+/// Somebody's block, which may be empty.
+fn marked(block: Vec<u8>) -> Vec<u8> {
+    [&[1], &block[..]].concat()
+}
+
+/// A grid of all ranks: the last dimension's neighbours have consecutive numbers.
+struct Grid {
+    lens: Vec<u32>,
+    periods: Vec<bool>,
+}
+
+impl Grid {
+    fn new(size: u32, dimensions: usize, rings: u32) -> Self {
+        let lens = dims_create(size, dimensions).expect("any number of ranks fits a grid");
+        assert_eq!(lens.iter().product::<u32>(), size, "{lens:?} ranks");
+        Self { lens, periods: (0..dimensions).map(|dimension| rings >> dimension & 1 == 1).collect() }
+    }
+
+    /// In each dimension first the neighbour below, whose block for its upper one this rank gets, then the one above.
+    fn sources(&self, own: u32) -> Vec<Option<Source>> {
+        let mut sources = Vec::new();
+        for (dimension, len) in self.lens.iter().copied().enumerate() {
+            let stride: u32 = self.lens[dimension + 1..].iter().product();
+            let place = own / stride % len;
+            let at = |place: u32| own - own / stride % len * stride + place * stride;
+            let below = if place > 0 { Some(place - 1) } else { self.periods[dimension].then_some(len - 1) };
+            let above = if place + 1 < len { Some(place + 1) } else { self.periods[dimension].then_some(0) };
+            sources.push(below.map(|place| Source { rank: at(place), block: 2 * dimension + 1 }));
+            sources.push(above.map(|place| Source { rank: at(place), block: 2 * dimension }));
+        }
+        sources
+    }
+}
+
+/// To whom a rank has edges in a graph: to some ranks none, to some two.
+fn destinations(view: &View<'_>, seed: u32, from: u32) -> Vec<u32> {
+    let mut edges = Vec::new();
+    for to in 0..view.size() {
+        let random = hash(&[seed.into(), from.into(), to.into()]);
+        let count = [0, 0, 1, 1, 2][(random % 5) as usize];
+        edges.extend((0..count).map(|edge| (hash(&[random, edge]), to)));
+    }
+    // In any order.
+    edges.sort_unstable();
+    edges.into_iter().map(|(_, to)| to).collect()
+}
+
+/// From whom this rank has edges: of several from one rank, the first gets that rank's first block for it.
+fn sources(view: &View<'_>, seed: u32) -> Vec<Source> {
+    let mut sources = Vec::new();
+    for rank in 0..view.size() {
+        let destinations = destinations(view, seed, rank);
+        let blocks = destinations.iter().enumerate().filter(|(_, to)| **to == view.own);
+        sources.extend(blocks.map(|(block, _)| Source { rank, block }));
+    }
+    // In an order of its own, which leaves the edges from one rank in theirs.
+    sources.sort_by_key(|source| hash(&[seed.into(), source.rank.into()]));
+    sources
+}
