@@ -95,7 +95,7 @@ fn messages_roots_and_blocks_go_by_the_ranks_of_the_communicator() {
     world.settle();
     world.outcome(1, sent).bytes();
     match world.outcome(3, came) {
-        world::Outcome::Done { status, parts } => {
+        Outcome::Done { status, parts } => {
             assert_eq!((status.source, status.tag, parts.concat()), (Rank::new(2), Tag(5), b"from one".to_vec()));
         }
         failed => panic!("{failed:?}"),
@@ -111,7 +111,7 @@ fn messages_roots_and_blocks_go_by_the_ranks_of_the_communicator() {
     world.settle();
     let root = (0..4).find(|rank| places[*rank].rank == 1).expect("somebody is the root");
     match world.outcome(root, requests[root]) {
-        world::Outcome::Done { parts, .. } => assert_eq!(parts, [vec![3, 3], vec![], vec![1, 1], vec![0, 0]]),
+        Outcome::Done { parts, .. } => assert_eq!(parts, [vec![3, 3], vec![], vec![1, 1], vec![0, 0]]),
         failed => panic!("{failed:?}"),
     }
 }
