@@ -381,7 +381,10 @@ fn a_ready_send_needs_a_receive_and_not_a_matched_probe() -> Tested {
     for len in [1, 300_000] {
         let probes = [second.mprobe(0, 4), second.mprobe(ANY_SOURCE, ANY_TAG)];
         settled(&second)?;
-        let early = first.rsend(1, 4, vec![1u64; len]).wait();
+        let early = first.rsend(1, 4, vec![1u64; len]);
+        settled(&first)?;
+        assert!(early.test(), "it has been refused");
+        let early = early.wait();
         assert!(matches!(early, Err(Error::NotReady { .. })), "{early:?}");
         assert!(probes.iter().all(|probe| !probe.test()), "it was not sent");
         // With a receive behind them it may start, and the oldest takes it.

@@ -184,6 +184,7 @@ fn a_round_of_a_persistent_receive_is_taken_back_and_its_buffer_stays() -> Resul
     let mut receive = comms[0].recv_init(1, 7, vec![8u8; 4]);
     let error = receive.cancel().wait().expect_err("it is not active");
     assert!(matches!(&error, Error::InvalidArgument { reason } if reason.contains("not been started")), "{error}");
+    assert!(error.to_string().contains("cancelled.rs:"), "it names the line: {error}");
     for round in 0..3 {
         receive.start()?;
         let memory = receive.cancel().wait()?;
@@ -266,6 +267,7 @@ fn a_round_that_can_not_be_cancelled_goes_on() -> Result<(), Error> {
     exchange.start()?;
     let error = exchange.cancel().wait().expect_err("it is two calls");
     assert!(matches!(&error, Error::InvalidArgument { reason } if reason.contains("sendrecv")), "{error}");
+    assert!(error.to_string().contains("cancelled.rs:"), "it names the line: {error}");
     assert_eq!(comms[1].allreduce([2], Sum).wait()?, [3]);
     sum.wait()?;
     assert_eq!(sum.buffer(), Some(&vec![3]));
