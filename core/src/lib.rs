@@ -20,9 +20,9 @@
 //!                  one payload in a frame
 //! ```
 //!
-//! - [`communicator`]: what an algorithm is written against. A [`Call`] is a value and [`Buffers`] are bytes, so the
-//!   one method that an implementation writes, [`transfer`](Communicator::transfer), needs no generics. `allreduce`,
-//!   `bcast` and the others are thin skins over it.
+//! - [`communicator`]: what an algorithm is written against. A [`Call`] is a value (the file [`call`] lists them) and
+//!   [`Buffers`] are bytes, so the one method that an implementation writes, [`transfer`](Communicator::transfer), needs
+//!   no generics. `allreduce`, `bcast` and the others are thin skins over it.
 //! - [`request`]: a call in progress. [`Submission`](request::Submission) checks a call and turns it into numbers; a
 //!   [`Slot`](request::Slot) is its memory until the hub has answered; a [`RequestId`] names the slot and which of its
 //!   lives is meant.
@@ -156,7 +156,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-mod call_code;
+pub mod call;
 pub mod communicator;
 pub mod datatype;
 pub mod delivery;
@@ -173,7 +173,8 @@ pub mod serial;
 pub mod time;
 pub mod wire;
 
-pub use communicator::{Buffers, Call, Color, Communicator, Sendrecv, SplitRequest, SplitResult, Status};
+pub use call::{Call, Color, SplitRequest, SplitResult};
+pub use communicator::{Buffers, Communicator, Sendrecv, Status};
 pub use datatype::{Datatype, Element, Locatable, Located, Logical, ReduceOp};
 pub use endpoint::Endpoint;
 pub use error::{Category, Fault};

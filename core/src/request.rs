@@ -2,9 +2,8 @@
 
 use core::fmt;
 
-pub use crate::call_code::CallCode;
-pub(crate) use crate::call_code::{is_probe, is_receive, is_send};
-use crate::communicator::{Call, SplitResult};
+pub use crate::call::CallCode;
+use crate::call::{Call, SplitResult};
 use crate::datatype::{Datatype, ReduceOp};
 use crate::error::{Category, Fault};
 use crate::rank::{Rank, Source, Tag, TagSelector};

@@ -134,6 +134,19 @@ fn a_receive_from_anybody_is_stuck_only_with_everybody() {
 }
 
 #[test]
+fn who_receives_from_anybody_and_is_alone_can_not_be_helped() {
+    let mut world = world(2);
+    let any = block(&mut world, 0, recv(Source::Any, TagSelector::Any, 8));
+    world.nodes[1].endpoint.leave(edgempi_core::wire::GoodbyeReason::Finished);
+    world.wait(MOMENT);
+    assert_eq!(
+        told(&world, 0, any),
+        "ranks wait for each other for ever: rank 0 waits in recv(from any rank, any tag) at zero.rs:10:3 for a message, and \
+         there is nobody to send one"
+    );
+}
+
+#[test]
 fn nobody_is_stuck_who_has_not_said_that_it_makes_calls_from_one_thread() {
     let mut world = world(2);
     let declared = block(&mut world, 0, recv(1, 5, 8));

@@ -75,9 +75,9 @@ fn a_long_message_that_its_sender_cancels_can_be_discarded() {
 fn a_message_that_is_discarded_is_received_and_leaves_nothing() {
     let mut world = small();
     let sending = kept(&mut world, ssend(300));
-    let discard = world.ask(1, mrecv(true));
+    let discarded = world.ask(1, discard());
     world.settle();
-    assert!(world.is_done(1, discard));
+    assert!(world.is_done(1, discarded));
     assert_eq!(world.outcome(0, sending).bytes(), b"");
     world.assert_usable();
 }
@@ -88,14 +88,14 @@ fn of_two_messages_under_one_number_the_second_is_lost_and_both_sides_are_told()
     let first = kept(&mut world, ssend(300));
     let second = world.ask(0, ssend(200));
     let source = Source::Rank(Rank::new(0));
-    let probe = world.ask(1, without_bytes(Call::Mprobe { source, tag: TagSelector::Any, wait: true, message: 1 }));
+    let probe = world.ask(1, without_bytes(Call::Mprobe { source, tag: TagSelector::Any, message: 1 }));
     world.settle();
     for (rank, request) in [(0, second), (1, probe)] {
         let (fault, text) = world.outcome(rank, request).fault();
         assert_eq!(fault.category, Category::Protocol);
         assert!(text.contains("under one number"), "{text}");
     }
-    let receive = world.ask(1, mrecv(false));
+    let receive = world.ask(1, mrecv());
     world.settle();
     assert_eq!(world.outcome(1, receive).bytes(), bytes(300));
     assert!(world.is_done(0, first));

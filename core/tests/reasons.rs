@@ -2,10 +2,14 @@
 
 mod world;
 
+use std::time::Duration;
+
 use edgempi_core::hub::{self, Registry};
-use edgempi_core::request::Receive;
+use edgempi_core::request::{CommunicatorId, Receive};
 use edgempi_core::wire::GoodbyeReason;
-use edgempi_core::{Call, Category, Rank, RequestId, Source, Tag, TagSelector};
+use edgempi_core::{
+    Call, Category, Color, Datatype, Rank, RequestId, Source, SplitRequest, SplitResult, Tag, TagSelector,
+};
 use world::{Ask, World, ask, barrier, bcast, recv, send, without_bytes};
 
 /// A world of small frames whose ranks say where they call, after a barrier.
@@ -70,7 +74,8 @@ fn calls_that_need_a_rank_that_has_failed() {
     }
     assert!(!world.is_done(0, open), "rank 1 may still send");
     world.kill(1);
-    world.settle();
+    // It might send to itself.
+    world.wait(Duration::from_secs(1));
     let expected = "rank 1 has failed: its connection closed without a goodbye (last seen in barrier at one.rs:20:3); \
                     rank 0 called recv(from any rank, any tag) at zero.rs:10:3";
     assert_told(&world, 0, open, Category::RankFailed, expected);
@@ -213,4 +218,24 @@ fn a_rank_of_small_frames_is_told_the_beginning() {
         world.settle();
         assert_told(&world, 0, request, Category::RankFailed, expected);
     }
+}
+
+#[test]
+fn what_a_program_drops_is_not_where_it_was_last_seen() {
+    let mut world = world(2);
+    let key = |key| Ask {
+        datatype: Datatype::Object,
+        ..ask(Call::Split, SplitRequest { color: Some(Color::Number(0)), key }.to_bytes().to_vec(), SplitResult::LEN)
+    };
+    let places = world.all(|_| key(0));
+    let SplitResult { id, rank, size } = SplitResult::from_bytes(places[1].bytes().try_into().unwrap());
+    world.nodes[1].site = Some("drop.rs:1:1");
+    world.ask_on(1, CommunicatorId { id, rank, size }, Ask { datatype: Datatype::Object, ..without_bytes(Call::Free) });
+    world.settle();
+    world.kill(1);
+    let request = world.ask(0, barrier());
+    world.settle();
+    let expected = "rank 1 has failed: its connection closed without a goodbye (last seen in split at one.rs:20:3); \
+                    rank 0 called barrier at zero.rs:10:3";
+    assert_told(&world, 0, request, Category::RankFailed, expected);
 }

@@ -101,7 +101,7 @@ fn a_collective_of_which_all_who_came_have_their_answers_is_not_told_of() {
 fn a_probe_that_waits_is_told_of() {
     let mut world = world(2);
     let (source, tag) = (Source::Rank(Rank::new(1)), TagSelector::Tag(Tag(5)));
-    world.ask(0, without_bytes(Call::Probe { source, tag, wait: true }));
+    world.ask(0, without_bytes(Call::Probe { source, tag }));
     world.wait(60 * SECOND);
     let told = lines(&mut world);
     let [line] = told.as_slice() else { panic!("{told:?}") };

@@ -362,6 +362,28 @@ fn a_token_that_nobody_polls_blocks_no_other_call() {
     });
 }
 
+#[test]
+fn what_came_for_a_token_that_nobody_polls_outlives_later_calls() {
+    let host = |world: &World| {
+        let comm = world.comm();
+        comm.send(1, 1, [7u8]).wait().expect("it is sent");
+        for _ in 0..5 {
+            comm.barrier().wait().expect("all are here");
+        }
+    };
+    beside_a_host::<2, 128>(Options::new(1, 2), host, |comm| {
+        let mut came = [0u8];
+        let mut token = comm.recv(0, 1, &mut came);
+        assert!(token.test().is_none_or(|status| status.is_ok()));
+        for _ in 0..5 {
+            drive(comm.barrier()).expect("there is room for one call");
+        }
+        assert_eq!(drive(&mut token).expect("a message").count::<u8>(), Some(1));
+        drop(token);
+        assert_eq!(came, [7]);
+    });
+}
+
 const SILENCE: Duration = Duration::from_millis(400);
 
 #[test]

@@ -263,13 +263,12 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         let too_many = Fault::of_size(Category::TooManyRequests, self.capacity() as u64 + 1, self.capacity() as u64);
         let index = self.pop_free().ok_or(too_many)?;
         let slot = self.slot_mut(index).ok_or(too_many)?;
-        let generation = slot.generation;
-        let Submission { asked, names: marks } = *submission;
-        *slot = Slot { generation, state: State::Queued, marks, asked, ..Slot::FREE };
+        (slot.state, slot.marks, slot.asked) = (State::Queued, submission.names, submission.asked);
+        let request = RequestId::new(index, slot.generation);
         self.open += 1;
         self.unsettled += 1;
         self.push_ready(index);
-        Ok(RequestId::new(index, generation))
+        Ok(request)
     }
 
     /// Gives a request up: its bytes are discarded from now on, and the hub is told. Its slot is free again once
@@ -343,6 +342,26 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
             self.release(index);
         }
         self.event.take()
+    }
+
+    /// As [`poll_event`](Self::poll_event), for a driver that keeps a result beside the slot until somebody takes it: the
+    /// slot of a request that has ended stays taken until [`free`](Self::free).
+    ///
+    /// The value returned may change after: `handle_frame`.
+    #[must_use]
+    pub fn poll_event_keeping(&mut self) -> Option<Event> {
+        self.finished = None;
+        self.event.take()
+    }
+
+    /// Nobody needs the slot of this request any more, if it has ended and its event has been taken.
+    pub fn free(&mut self, request: RequestId) {
+        let index = request.index() as u16;
+        let Some(slot) = self.slot_mut(index) else { return };
+        let has_ended = slot.generation == request.generation() && slot.state == State::Finished;
+        if has_ended && self.finished != Some(index) {
+            self.release(index);
+        }
     }
 
     /// Whether Welcome has come and the link is up.

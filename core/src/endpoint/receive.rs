@@ -1,10 +1,11 @@
 //! What an endpoint makes of a frame that comes, and where the frame's payload belongs.
 
 use super::{Endpoint, Event, Phase};
+use crate::call::{is_probe, is_receive};
 use crate::communicator::Status;
 use crate::error::{Category, Fault};
 use crate::rank::Tag;
-use crate::request::{Marks, Parts, Progress, RequestId, Slot, State, is_probe, is_receive};
+use crate::request::{Marks, Parts, Progress, RequestId, Slot, State};
 use crate::time::Instant;
 use crate::wire::{Complete, Credit, Data, Down, Layout, Part, Prefix, SubmitFlags, VERSION, Welcome};
 

@@ -59,8 +59,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         let first = slot.parts;
         let further = self.pop_free()?;
         let slot = self.slot_mut(further)?;
-        let generation = slot.generation;
-        *slot = Slot { generation, state, owner: index, parts: first, ..Slot::FREE };
+        (slot.state, slot.owner, slot.parts) = (state, index, first);
         if state == State::UpPart {
             slot.up = progress;
         } else {

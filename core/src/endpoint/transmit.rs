@@ -2,8 +2,9 @@
 
 use super::silence::millis;
 use super::{Config, Endpoint, Phase};
+use crate::call::{CallCode, is_receive, is_send};
 use crate::rank::{Rank, Tag};
-use crate::request::{CallCode, Marks, Parts, Progress, RequestId, Slot, State, is_receive, is_send};
+use crate::request::{Marks, Parts, Progress, RequestId, Slot, State};
 use crate::time::Instant;
 use crate::wire::{
     Blocked, Cancel, Credit, Data, Goodbye, GoodbyeReason, Hello, MAGIC, MAX_HEAD_LEN, Name, NameKind, PREFIX_LEN,

@@ -34,19 +34,23 @@ impl Default for LastCall {
 }
 
 impl LastCall {
-    /// A call that comes with so many bytes of what it sends.
-    pub(super) fn new(submit: &Submit, inline: usize, now: Instant) -> Self {
+    /// A call has come, with so many bytes of what it sends.
+    pub(super) fn note(&mut self, submit: &Submit, inline: usize, now: Instant) {
+        if matches!(CallCode::from_code(submit.call), Some(CallCode::Free | CallCode::Discard)) {
+            // What a program drops is no call of its own, and nobody waits for that.
+            return;
+        }
         // Of a send that comes whole its rank has been done since it left.
         let is_whole = submit.flags.has(SubmitFlags::EAGER) && inline as u64 == submit.send;
         let is_done = submit.call == CallCode::Send as u8 && is_whole;
-        Self {
+        *self = Self {
             call: submit.call,
             name: submit.name,
             site: submit.site,
             request: submit.request,
             at: now,
             ended: is_done.then_some(now),
-        }
+        };
     }
 
     pub(super) fn answered(&mut self, request: RequestId, now: Instant) {

@@ -9,7 +9,6 @@ use alloc::vec::Vec;
 
 use crate::payload::Payload;
 
-use super::activity::LastCall;
 use super::group::GroupInfo;
 use super::operation::{Folding, Key, Operation, Participant, Phase, Plan, Presence};
 use super::pattern::{Pattern, Results, Shape};
@@ -43,7 +42,7 @@ impl Hub {
         }
         session.received = submit.sequence;
         session.blocked = None;
-        session.last = LastCall::new(&submit, payload.len(), now);
+        session.last.note(&submit, payload.len(), now);
         // An answer that has not left counts: its rank can not know that the request is over.
         let open = session.requests.len() + session.unsent_answers;
         if session.requests.contains_key(&submit.request) || submit.request == RequestId::NONE {

@@ -12,7 +12,7 @@ use super::names::Groups;
 use super::operation::{Key, Operation, Phase, Plan, Presence};
 use super::peer::Life;
 use super::{Hub, Refusal, broken, scatter};
-use crate::communicator::{Color, SplitRequest, SplitResult};
+use crate::call::{Color, SplitRequest, SplitResult};
 use crate::error::{Category, Fault};
 use crate::rank::Rank;
 use crate::wire::{Complete, Layout, RankKind, Submit};
@@ -189,7 +189,7 @@ impl Hub {
         if bytes > room {
             let text =
                 format!("the list of the communicator's members has {bytes} bytes, this rank takes {room} at once");
-            return self.fail_request(rank, submit.request, Fault::of_size(Category::TooLarge, bytes, room), &text);
+            return self.fail_call(rank, submit, Fault::of_size(Category::TooLarge, bytes, room), &text);
         }
         let complete = Complete { layout: Layout::Single, bytes, ..super::answer::blank(submit.request) };
         self.complete_request(rank, submit.request, super::peer::Sent::Nothing, told, complete);

@@ -203,12 +203,10 @@ impl Hub {
     fn next_stuck(&self, waits: &Waits, rank: Rank) -> Option<Rank> {
         match waits.blocked.get(&rank)?.wait {
             Wait::For(other) => Some(other),
-            Wait::ForAnybody { communicator } => self
-                .members(communicator)?
-                .members
-                .iter()
-                .copied()
-                .find(|other| *other != rank && waits.is_stuck(*other)),
+            Wait::ForAnybody { communicator } => {
+                let mut others = self.members(communicator)?.members.iter().copied().filter(|other| *other != rank);
+                Some(others.find(|other| waits.is_stuck(*other)).unwrap_or(rank))
+            }
             Wait::ForParticipants { operation } => {
                 self.operations.get(&operation)?.awaited().find(|other| waits.is_stuck(*other))
             }

@@ -24,7 +24,7 @@ impl Hub {
             mailbox.take_unservable(|source, posted| source == Source::Any && now.since(posted.since) >= ALONE_WAIT);
         self.forget_empty(communicator, rank);
         for posted in lonely {
-            self.fail_request(posted.receiver, posted.submit.request, fault, &text);
+            self.fail_call(posted.receiver, &posted.submit, fault, &text);
         }
     }
 }

@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::pattern::Pattern;
-use crate::communicator::SplitRequest;
+use crate::call::SplitRequest;
 use crate::datatype::{Datatype, ReduceOp};
 use crate::rank::Rank;
 use crate::request::CallCode;

@@ -162,6 +162,7 @@ impl<P: Port, C: Clock> Engine<'_, P, C> {
             entry.has_pool = false;
             entry.waker = None;
         }
+        self.endpoint.free(request);
         self.wake_another();
     }
 }

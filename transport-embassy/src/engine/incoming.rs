@@ -155,9 +155,10 @@ impl<P: Port, C: Clock> Engine<'_, P, C> {
 
     /// A frame has come whole.
     fn finish(&mut self) {
-        match self.endpoint.poll_event() {
-            // A request that was given up has nobody here any more.
-            None | Some(Event::Released { .. }) => {}
+        match self.endpoint.poll_event_keeping() {
+            None => {}
+            // It was given up: nobody will take its result.
+            Some(Event::Released { request }) => self.endpoint.free(request),
             Some(Event::Welcome(_)) => {
                 self.joined = true;
                 self.wake_watcher();

@@ -162,11 +162,14 @@ impl<'m, P: Port, C: Clock> Engine<'m, P, C> {
     }
 
     fn settle(&mut self, request: RequestId, stage: Stage) {
-        if let Some(entry) = entry_of(self.entries, request)
-            && entry.stage == Stage::Waiting
-        {
-            entry.stage = stage;
-            entry.wake();
+        match entry_of(self.entries, request) {
+            Some(entry) if entry.stage == Stage::Waiting => {
+                entry.stage = stage;
+                entry.wake();
+            }
+            // Told already.
+            Some(_) => {}
+            None => self.endpoint.free(request),
         }
     }
 

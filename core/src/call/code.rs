@@ -1,6 +1,6 @@
 //! The numbers that calls travel under, and what can be told from a number alone.
 
-use crate::communicator::Call;
+use super::Call;
 
 /// Which call a request is, as it travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
