@@ -64,7 +64,8 @@ fn assert_disconnected<T: std::fmt::Debug>(result: Result<T, Error>) {
 #[track_caller]
 fn assert_failed<T: std::fmt::Debug>(result: Result<T, Error>) {
     let error = result.expect_err("a rank that is needed is cut off");
-    assert_eq!(error.to_string(), "rank 2 has failed: its connection closed without a goodbye");
+    let said = error.to_string();
+    assert!(said.starts_with("rank 2 has failed: its connection closed without a goodbye"), "{said}");
     assert!(matches!(&error, Error::RankFailed { ranks, .. } if *ranks == [Rank::new(CUT)]), "{error:?}");
 }
 
