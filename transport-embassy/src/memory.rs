@@ -17,7 +17,8 @@ const NAMES: usize = 8;
 /// Bytes of the hub's last words that are kept.
 const REASON: usize = 120;
 
-/// The memory of a rank with up to `N` requests in flight (1 to 255).
+/// The memory of a rank with up to `N` requests in flight (1 to 255). One that has ended counts until its future has been
+/// polled, or dropped.
 ///
 /// `SCRATCH` bytes hold what comes for requests that nobody polls at the time, so that none of them blocks another: half
 /// of them are shared out equally, the other half speeds one long transfer up. At least 64 for each request. The more
@@ -188,7 +189,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    const FREE: Self = Self {
+    pub(crate) const FREE: Self = Self {
         request: RequestId::NONE,
         stage: Stage::Free,
         waker: None,
@@ -200,10 +201,6 @@ impl Entry {
         granted: 0,
         taken: 0,
     };
-
-    pub(crate) fn start(&mut self, request: RequestId) {
-        *self = Self { request, stage: Stage::Waiting, ..Self::FREE };
-    }
 
     pub(crate) fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {

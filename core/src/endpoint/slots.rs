@@ -135,10 +135,11 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
     /// Empties a slot. If it is still in the ready list, it is freed when it comes up there.
     pub(super) fn retire(&mut self, index: u16) {
         let Some(slot) = self.slot_mut(index) else { return };
-        let generation = slot.generation.wrapping_add(1).max(1);
-        let marks = slot.marks.only(Marks::LISTED);
-        *slot = Slot { generation, next: slot.next, marks, ..Slot::FREE };
-        if !marks.has(Marks::LISTED) {
+        let before = core::mem::replace(slot, Slot::FREE);
+        slot.generation = before.generation.wrapping_add(1).max(1);
+        slot.next = before.next;
+        slot.marks = before.marks.only(Marks::LISTED);
+        if !slot.marks.has(Marks::LISTED) {
             self.push_free(index);
         }
     }

@@ -10,7 +10,7 @@ use super::{AtHand, Engine, PROTOCOL, entry_of};
 use crate::clock::{Clock, NOBODY};
 use crate::error::Error;
 use crate::hand::{Hand, Source};
-use crate::memory::{NameEntry, Stage};
+use crate::memory::{Entry, NameEntry, Stage};
 use crate::names::Table;
 use crate::port::Port;
 
@@ -145,7 +145,8 @@ impl<P: Port, C: Clock> Engine<'_, P, C> {
             name.started = started.wrapping_add(1);
         }
         if let Some(entry) = self.entries.get_mut(request.index()) {
-            entry.start(request);
+            debug_assert!(entry.stage == Stage::Free, "a slot is kept until its result has been taken");
+            (entry.request, entry.stage) = (request, Stage::Waiting);
         }
         // Its first frame leaves now if there is room: the buffers are at hand.
         let mut context = Context::from_waker(NOBODY);
@@ -156,11 +157,7 @@ impl<P: Port, C: Clock> Engine<'_, P, C> {
     /// A future is done with its request.
     fn release(&mut self, request: RequestId) {
         if let Some(entry) = entry_of(self.entries, request) {
-            entry.stage = Stage::Free;
-            entry.request = RequestId::NONE;
-            entry.stored = 0;
-            entry.has_pool = false;
-            entry.waker = None;
+            *entry = Entry::FREE;
         }
         self.endpoint.free(request);
         self.wake_another();
