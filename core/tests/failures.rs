@@ -355,6 +355,36 @@ fn a_receive_from_anybody_fails_once_everybody_is_gone() {
 }
 
 #[test]
+fn a_receive_from_anybody_waits_although_the_first_of_the_others_is_gone() {
+    let mut world = World::new(3);
+    world.kill(1);
+    world.settle();
+    let request = world.ask(0, recv(ANY_SOURCE, ANY_TAG, 1));
+    world.settle();
+    assert!(!world.is_done(0, request), "rank 2 can still send");
+    world.ask(2, send(0, 3, [7]));
+    world.settle();
+    assert_eq!(world.outcome(0, request).bytes(), [7]);
+}
+
+#[test]
+fn of_a_rank_that_has_finished_and_one_that_has_failed_the_failure_is_told() {
+    for first in [1, 2] {
+        let mut world = World::new(3);
+        for rank in [first, 3 - first] {
+            match rank {
+                1 => world.nodes[1].endpoint.leave(GoodbyeReason::Finished),
+                _ => world.kill(2),
+            }
+            world.settle();
+        }
+        let request = world.ask(0, barrier());
+        world.settle();
+        assert_failed(&world, 0, request, Category::RankFailed, 2);
+    }
+}
+
+#[test]
 fn goodbye_comes_to_everybody_when_the_last_has_finished_and_not_earlier() {
     let mut world = World::new(3);
     for rank in 0..3 {
