@@ -101,15 +101,23 @@ fn messages_roots_and_blocks_go_by_the_ranks_of_the_communicator() {
     let places = split_world(&mut world, |rank| (Some(7), -(rank as i32)));
     let send = Call::Send { dest: Rank::new(0), tag: Tag(5) };
     let recv = Call::Recv { source: Source::Any, tag: TagSelector::Any };
-    let sent = world.ask_on(1, places[1], ask(send, b"from one".to_vec(), Receive::Exactly(0)));
-    let came = world.ask_on(3, places[3], Ask { parts: vec![], ..ask(recv, vec![], Receive::AtMost(100)) });
-    world.settle();
-    world.outcome(1, sent).bytes();
-    match world.outcome(3, came) {
-        world::Outcome::Done { status, parts } => {
-            assert_eq!((status.source, status.tag, parts.concat()), (Rank::new(2), Tag(5), b"from one".to_vec()));
+    let probe = Call::Probe { source: Source::Any, tag: TagSelector::Any, wait: true };
+    for len in [8, 300_000] {
+        let looking = world.ask_on(3, places[3], Ask { parts: vec![], ..ask(probe, vec![], Receive::Exactly(0)) });
+        let sent = world.ask_on(1, places[1], ask(send, vec![1; len], Receive::Exactly(0)));
+        world.settle();
+        let came = world.ask_on(3, places[3], Ask { parts: vec![], ..ask(recv, vec![], Receive::AtMost(len)) });
+        world.settle();
+        world.outcome(1, sent).bytes();
+        for (request, bytes) in [(looking, Vec::new()), (came, vec![1; len])] {
+            match world.outcome(3, request) {
+                world::Outcome::Done { status, parts } => {
+                    assert_eq!((status.source, status.tag, status.bytes), (Rank::new(2), Tag(5), len));
+                    assert!(parts.concat() == bytes);
+                }
+                failed => panic!("{failed:?}"),
+            }
         }
-        failed => panic!("{failed:?}"),
     }
 
     let gather = Call::Gather { root: Rank::new(1) };
