@@ -6,8 +6,10 @@ use edgempi_core::endpoint::Config;
 use edgempi_core::hub;
 use edgempi_core::hub::{Hub, Registry};
 use edgempi_core::wire::{Down, GoodbyeReason};
-use edgempi_core::{ANY_SOURCE, ANY_TAG, Call, Category, Datatype, Instant, Rank, ReduceOp, RequestId, Source};
-use world::{Ask, Outcome, Stranger, World, ask, barrier, bcast, recv, send, words};
+use edgempi_core::{
+    ANY_SOURCE, ANY_TAG, Call, Category, Datatype, Instant, Rank, ReduceOp, RequestId, Source, Tag, TagSelector,
+};
+use world::{Ask, Outcome, Stranger, World, ask, barrier, bcast, recv, send, without_bytes, words};
 
 /// A world in which a few thousand bytes are many frames.
 fn small(size: u32) -> World {
@@ -161,8 +163,12 @@ fn a_whole_message_outlives_its_sender() {
     world.settle();
     world.kill(0);
     world.settle();
+    // A probe finds it, too.
+    let (source, tag) = (Source::Rank(Rank::new(0)), TagSelector::Tag(Tag(0)));
+    let probe = world.ask(1, without_bytes(Call::Probe { source, tag, wait: true }));
     let receives = [world.ask(1, recv(0, 0, 10)), world.ask(1, recv(ANY_SOURCE, 1, 10))];
     world.settle();
+    assert!(matches!(world.outcome(1, probe), Outcome::Done { status, .. } if status.bytes == 10));
     assert_eq!(world.outcome(1, receives[0]).bytes(), b"last words");
     assert_eq!(world.outcome(1, receives[1]).bytes(), b"");
     assert_empty(&world);
