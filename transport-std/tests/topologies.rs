@@ -225,6 +225,19 @@ fn edges_of_a_graph_need_not_go_both_ways() -> Result<(), Error> {
 }
 
 #[test]
+fn who_sends_to_nobody_takes_blocks_of_any_length() -> Result<(), Error> {
+    on_all(2, |world| {
+        let rank = world.rank().get();
+        let (sources, destinations) = if rank == 0 { ([].as_slice(), [1].as_slice()) } else { (&[0][..], &[][..]) };
+        let graph = world.comm().dist_graph_adjacent(sources, destinations).wait()?;
+        let data = if rank == 0 { vec![7u16, 8] } else { vec![] };
+        let came = graph.neighbor_alltoall(data).wait()?;
+        assert_eq!(came, if rank == 0 { vec![] } else { vec![Some(vec![7, 8])] });
+        Ok(())
+    })
+}
+
+#[test]
 fn blocks_that_do_not_fit_the_neighbours_are_refused() -> Result<(), Error> {
     on_all(2, |world| {
         let line = world.comm().cart(&[2], &[false]).wait()?.expect("all have a place");
