@@ -454,3 +454,12 @@ fn a_message_dropped_while_there_is_no_room_for_another_call_is_given_back_later
     let sent = sent.recv_timeout(std::time::Duration::from_secs(20));
     sent.expect("the sender waits for ever").unwrap();
 }
+
+#[test]
+fn a_buffered_send_that_can_not_be_started_says_so() -> Result<(), Error> {
+    let worlds = local(2)?;
+    let comm = worlds[0].comm();
+    assert!(matches!(comm.bsend(2, 1, [1u8]).wait(), Err(Error::InvalidArgument { .. })));
+    assert!(matches!(comm.objects().bsend(2, 1, "nobody").wait(), Err(Error::InvalidArgument { .. })));
+    worlds.into_iter().map(World::finalize).collect::<Vec<_>>().into_iter().try_for_each(edgempi::Finalize::wait)
+}

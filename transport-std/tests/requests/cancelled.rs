@@ -292,3 +292,18 @@ fn a_message_to_oneself_is_taken_back_or_received() -> Result<(), Error> {
     }
     finalize(worlds)
 }
+
+#[test]
+fn a_message_that_its_sender_has_given_up_is_a_failure_and_not_a_receive_taken_back() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    let data = vec![1u8; LONG];
+    let send = Communicator::send(&comms[1], 0, 7, &data);
+    let message = comms[0].mprobe(1, 7).wait()?;
+    drop(send);
+    // What comes behind that has been heard: so has that.
+    assert_eq!(comms[1].iprobe(0, 9).wait()?, None);
+    let received = message.recv::<u8>().cancel().wait();
+    assert!(matches!(received, Err(Error::Cancelled { rank, .. }) if rank.get() == 1), "{received:?}");
+    finalize(worlds)
+}
