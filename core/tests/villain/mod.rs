@@ -196,7 +196,7 @@ impl Villain {
     fn submit(&mut self, world: &mut World, random: &mut impl Choose) {
         let communicator = self.communicators[random.below(self.communicators.len())];
         // Splits and frees would end all calls on the world too soon.
-        let messages = [1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 4, 5, 6, 7, 7, 7, 8, 9, 9, 9];
+        let messages = [1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 4, 5, 6, 7, 7, 7, 8, 9, 9, 10];
         let mut calls: Vec<u8> = messages.into_iter().chain(16..32).chain([50, 64, 64, 64]).collect();
         if communicator != 0 {
             calls.extend([48, 48, 48, 48, 48, 49, 49]);
@@ -210,7 +210,7 @@ impl Villain {
         let scatters = matches!(call, 19 | 21 | 25 | 27);
         flags = flags.with_if((17..32).contains(&call) && random.below(4) == 0, SubmitFlags::IN_PLACE);
         let mut send = [0, 4, 4, 100, 4000, 20_000, 1 << 40, u64::MAX][random.below(8)];
-        if matches!(call, 2 | 5..10 | 16 | 49 | 50) {
+        if matches!(call, 2 | 5..11 | 16 | 49 | 50) {
             send = 0;
         }
         if scatters || folds {
@@ -227,8 +227,8 @@ impl Villain {
         let group = if user { random.below(4) as u16 } else { 0 };
         let counter = self.counters.entry((communicator, user && group == 2)).or_default();
         // Of a probe that keeps its message, and of the receive that follows, it is the message's number.
-        let n = if matches!(call, 7..10) { random.below(3) as u32 } else { *counter };
-        *counter += u32::from(!matches!(call, 1..10 | 49 | 50));
+        let n = if matches!(call, 7..11) { random.below(3) as u32 } else { *counter };
+        *counter += u32::from(!matches!(call, 1..11 | 49 | 50));
         self.sequence += 1;
         let mut submit = Submit {
             request: request_id(0x10000 + self.sequence),
