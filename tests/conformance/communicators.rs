@@ -160,6 +160,18 @@ pub fn groups_of_processes_make_communicators(link: Link) {
         assert_eq!(own.allgather([rank.get()]).wait().unwrap(), pair);
         let translated = own.group().wait().unwrap().translate_ranks(&[0], &even).unwrap();
         assert_eq!(translated, [even.rank(pair[0])]);
+        // Without the others, who have no part in it; two at once, of the same ranks.
+        if rank != 2 {
+            let backwards = [4u32, 3, 1, 0];
+            let [one, other] = [1, 2].map(|tag| comm.create_group(&backwards, tag));
+            let (other, one) = (other.wait().unwrap(), one.wait().unwrap());
+            let early = other.recv::<u8>(ANY_SOURCE, ANY_TAG);
+            assert_eq!(one.allgather([rank.get()]).wait().unwrap(), backwards);
+            check(&one);
+            assert_eq!(early.cancel().wait().unwrap(), None);
+            one.barrier().wait().unwrap();
+            check(&other);
+        }
         assert_usable(world);
     });
 }

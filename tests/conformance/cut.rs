@@ -173,6 +173,9 @@ pub fn who_needs_a_rank_that_is_cut_off_is_told_and_so_is_it(link: RelayedLink) 
             assert!(are_from_all(2, |_| 5, &part.allgather(elements::<u16>(rank, 5, len)).wait().unwrap()));
         }
         assert_eq!(part.dup().wait().unwrap().size(), 2);
+        // And they can part without the one that is gone.
+        let left = comm.create_group(&[1u32, 0], 1).wait().unwrap();
+        assert_eq!(left.allgather([comm.rank().get()]).wait().unwrap(), [1, 0]);
     };
     cut_one(link, be_cut, survive);
 }

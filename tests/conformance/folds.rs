@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use edgempi::{
     Band, Bor, Bxor, Element, Land, Located, Logical, Lor, Lxor, Max, Maxloc, Min, Minloc, Prod, ReduceOp, Sum, World,
+    reduce_local,
 };
 use edgempi_tests::links::Link;
 use edgempi_tests::on_ranks;
@@ -113,6 +114,23 @@ pub fn every_op_gives_what_it_should(link: Link) {
         let half = Located::new(f32::from(rank / 2 == 0), rank);
         check(world, Maxloc, half, Located::new(1.0, 0));
         check(world, Minloc, half, Located::new(0.0, 2));
+        assert_usable(world);
+    });
+}
+
+/// Of two ranks: the hub combines them as anybody can.
+pub fn what_is_combined_here_has_the_same_bits(link: Link) {
+    on_ranks(plain(link, SIZE), |world| {
+        let rank = world.rank().get();
+        let pair = world.comm().split(Some(rank / 2), 0).wait().unwrap().expect("everybody has a colour");
+        for len in LENS {
+            let given =
+                |rank: u32| (0..len).map(|at| f64::from(rank + 1) / (at % 1009 + 3) as f64).collect::<Vec<f64>>();
+            let mut expected = given(rank / 2 * 2);
+            reduce_local(&mut expected, &given(rank / 2 * 2 + 1), Prod).unwrap();
+            let product = pair.allreduce(given(rank), Prod).wait().unwrap();
+            assert!(product.into_iter().map(f64::to_bits).eq(expected.into_iter().map(f64::to_bits)));
+        }
         assert_usable(world);
     });
 }

@@ -33,7 +33,8 @@ macro_rules! links {
                 blocks: blocks_that_differ_reach_their_ranks, blocks_in_place_leave_what_is_not_theirs,
                     blocks_come_into_memory_that_is_used_again, objects_of_lengths_that_differ_reach_their_ranks;
                 folds: prefixes_and_blocks_of_a_sum_reach_their_ranks, folds_in_place_leave_what_is_not_theirs,
-                    every_op_gives_what_it_should, objects_are_folded_in_the_order_of_ranks;
+                    every_op_gives_what_it_should, what_is_combined_here_has_the_same_bits,
+                    objects_are_folded_in_the_order_of_ranks;
                 modes: sends_of_every_mode_arrive, objects_of_every_mode_arrive,
                     a_ready_send_meets_a_receive_that_waits,
                     a_ready_send_that_nobody_awaits_leaves_both_sides_usable,
@@ -46,7 +47,8 @@ macro_rules! links {
                     results_come_without_anybody_waiting, a_receive_that_is_cancelled_takes_its_message_or_leaves_it,
                     a_send_that_is_cancelled_arrives_or_never_was;
                 persistent: messages_again_and_again, a_round_that_fails_does_not_end_the_others,
-                    a_round_whose_request_is_dropped, blocks_again_and_again, folds_again_and_again;
+                    a_round_whose_request_is_dropped, blocks_again_and_again, any_call_again_and_again,
+                    folds_again_and_again;
                 communicators: a_communicator_of_oneself_needs_nobody, communicators_side_by_side_do_not_meet,
                     a_communicator_is_freed_with_its_last_clone, names_and_attributes_stay_with_their_communicator,
                     groups_of_processes_make_communicators, communicators_are_compared_by_their_groups;

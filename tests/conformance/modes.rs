@@ -54,6 +54,9 @@ pub fn objects_of_every_mode_arrive(link: Link) {
             synchronous.wait().unwrap();
             let (came, _) = objects.sendrecv::<str, String>(next, 4, &text(rank), previous, 4).wait().unwrap();
             assert!(came == Some(text(previous)));
+            let mut place = text(rank);
+            objects.sendrecv_replace(next, 5, previous, 5, &mut place).wait().unwrap();
+            assert!(place == text(previous));
         }
         assert_usable(world);
     });
@@ -190,6 +193,12 @@ pub fn messages_to_and_from_nobody_are_done_at_once(link: Link) {
             assert!(are_from(from.unwrap_or(rank), 1, &place));
             let (word, _) = objects.sendrecv::<u32, u32>(to, 4, &rank, from, 4).wait().unwrap();
             assert_eq!(word, from);
+            let (sent, received) = (objects.send(to, 6, &rank), objects.recv_or_none::<u32>(from, 6));
+            assert_eq!(received.wait().unwrap().0, from);
+            sent.wait().unwrap();
+            let mut word = rank;
+            objects.sendrecv_replace(to, 7, from, 7, &mut word).wait().unwrap();
+            assert_eq!(word, from.unwrap_or(rank));
             let mut again = (comm.send_init(to, 5, data()), comm.recv_init(from, 5, data()));
             for _ in 0..2 {
                 again.0.start().unwrap();

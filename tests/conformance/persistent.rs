@@ -156,6 +156,44 @@ pub fn blocks_again_and_again(link: Link) {
     });
 }
 
+/// Calls that have no form of their own for this: blocks of lengths that differ, objects, and neighbours.
+pub fn any_call_again_and_again(link: Link) {
+    on_ranks(plain(link, SIZE), |world| {
+        let (comm, (rank, size)) = (world.comm(), rank_and_size(world));
+        let (next, previous) = neighbours(world);
+        let ring = comm.cart(&[size], &[true]).wait().unwrap().expect("everybody has a place");
+        let same = comm.dup().wait().unwrap();
+        let mut blocks = Persistent::calling(Vec::new(), move |data: &mut Vec<u32>| comm.allgatherv(&*data));
+        let mut words = Persistent::calling(String::new(), move |word| same.objects().allgather(&*word));
+        let mut near = Persistent::calling(Vec::new(), move |data: &mut Vec<u16>| ring.neighbor_allgather(&*data));
+        for (round, len) in (0..).zip(LENS.repeat(ROUNDS as usize)) {
+            let text = |from: u32| format!("{from} {round}").repeat(len / 3);
+            *blocks.buffer_mut().expect("no round is under way") = elements(rank, round, len / (rank as usize + 1));
+            *words.buffer_mut().expect("no round is under way") = text(rank);
+            *near.buffer_mut().expect("no round is under way") = elements(rank, round, len);
+            near.start().unwrap();
+            words.start().unwrap();
+            blocks.start().unwrap();
+            let came = blocks.wait().unwrap();
+            assert!(
+                (0..)
+                    .zip(came)
+                    .all(|(from, came)| { came.len() == len / (from as usize + 1) && are_from(from, round, &came) })
+            );
+            assert!((0..).zip(words.wait().unwrap()).all(|(from, came)| came == text(from)));
+            let came = near.wait().unwrap();
+            assert!(
+                [previous, next]
+                    .into_iter()
+                    .zip(came)
+                    .all(|(from, came)| { came.is_some_and(|came| came.len() == len && are_from(from, round, &came)) })
+            );
+        }
+        drop((blocks, words, near));
+        assert_usable(world);
+    });
+}
+
 pub fn folds_again_and_again(link: Link) {
     on_ranks(plain(link, SIZE), |world| {
         for len in LENS {

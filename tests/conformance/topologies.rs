@@ -108,9 +108,21 @@ pub fn neighbours_in_a_graph_exchange_blocks(link: Link) {
         let everybody: Vec<u32> = (0..size).collect();
         let to_first: &[u32] = if rank == 0 { &everybody } else { &[] };
         let star = comm.dist_graph_adjacent(to_first, &[0]).wait().unwrap();
+        // The same ring, of which everybody says what its next has to do.
+        let edges = [(next, (next + 1) % size), (next, (next + 1) % size), (next, next)];
+        let told = comm.dist_graph(&edges).wait().unwrap();
+        assert_eq!(told.destinations(), [next, next, rank].map(|rank| Some(Rank::new(rank))));
         for len in LENS {
             exchange(&ring, |place| place, len);
             exchange(&star, |_| 0, len);
+            let came = told.neighbor_alltoallv([0, 1, 2].map(|place| block(rank, place, len)).into()).wait().unwrap();
+            // To oneself goes the third block, and the others to one's next, in their order.
+            let mut places = [0, 1].into_iter();
+            for (source, came) in told.sources().into_iter().zip(came) {
+                let (source, came) = (source.expect("it is there").get(), came.expect("it is there"));
+                let place = if source == rank { 2 } else { places.next().expect("two come from there") };
+                assert!(came.len() == len && are_from(source, place, &came));
+            }
         }
         assert_usable(world);
     });
