@@ -25,7 +25,7 @@ pub struct Config {
     pub receive_window: u32,
     /// Longest silence that it will keep; zero for as long as it likes.
     pub max_silence: Duration,
-    /// Bytes of its world's name, which the driver supplies as [`Content::World`].
+    /// Bytes of its world's name, which the driver supplies as [`Content::World`](super::Content::World).
     pub world_len: u32,
 }
 
