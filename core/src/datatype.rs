@@ -18,6 +18,7 @@ compile_error!("edgempi sends the memory of typed buffers as it is, little-endia
 /// The numbers are part of the wire format. A located type has the number of its value's type plus 32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum Datatype {
     /// A serde value, encoded with postcard: counted in bytes, combined by no [`ReduceOp`].
     Object = 0,
@@ -187,6 +188,7 @@ impl fmt::Display for Datatype {
 /// The numbers are part of the wire format, and those of MPI's standard ABI (MPI 5.0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum ReduceOp {
     /// The sum.
     Sum = 0x21,

@@ -9,7 +9,7 @@ use edgempi_core::wire::RankKind;
 use edgempi_core::{
     Call, Category, Color, Datatype, Rank, ReduceOp, Source, SplitRequest, SplitResult, Tag, TagSelector, hub,
 };
-use world::{Ask, World};
+use world::{Ask, Outcome, World};
 
 const WORLD: u64 = 0;
 
@@ -30,17 +30,30 @@ fn free() -> Ask<'static> {
     Ask { datatype: Datatype::Object, parts: vec![], ..ask(Call::Free, vec![], Receive::Exactly(0)) }
 }
 
+/// What a split has come to.
+fn place(bytes: Vec<u8>) -> CommunicatorId {
+    let SplitResult { id, rank, size } = SplitResult::from_bytes(bytes.try_into().expect("16 bytes"));
+    CommunicatorId { id, rank, size }
+}
+
 /// Has every rank split the world, and gives each one's place.
 fn split_world(world: &mut World, request: impl Fn(u32) -> (Option<u32>, i32)) -> Vec<CommunicatorId> {
     let outcomes = world.all(|rank| {
         let (color, key) = request(rank);
         split(color, key)
     });
-    let place = |bytes: Vec<u8>| {
-        let SplitResult { id, rank, size } = SplitResult::from_bytes(bytes.try_into().expect("16 bytes"));
-        CommunicatorId { id, rank, size }
-    };
     outcomes.iter().map(|outcome| place(outcome.bytes())).collect()
+}
+
+/// Has every rank split again what it is in.
+fn split_again(
+    world: &mut World,
+    places: &[CommunicatorId],
+    again: impl Fn(usize) -> Ask<'static>,
+) -> Vec<CommunicatorId> {
+    let requests: Vec<_> = (0..places.len()).map(|rank| world.ask_on(rank, places[rank], again(rank))).collect();
+    world.settle();
+    requests.iter().enumerate().map(|(rank, request)| place(world.outcome(rank, *request).bytes())).collect()
 }
 
 fn sum() -> Call<'static> {
@@ -90,15 +103,23 @@ fn messages_roots_and_blocks_go_by_the_ranks_of_the_communicator() {
     let places = split_world(&mut world, |rank| (Some(7), -(rank as i32)));
     let send = Call::Send { dest: Rank::new(0), tag: Tag(5) };
     let recv = Call::Recv { source: Source::Any, tag: TagSelector::Any };
-    let sent = world.ask_on(1, places[1], ask(send, b"from one".to_vec(), Receive::Exactly(0)));
-    let came = world.ask_on(3, places[3], Ask { parts: vec![], ..ask(recv, vec![], Receive::AtMost(100)) });
-    world.settle();
-    world.outcome(1, sent).bytes();
-    match world.outcome(3, came) {
-        world::Outcome::Done { status, parts } => {
-            assert_eq!((status.source, status.tag, parts.concat()), (Rank::new(2), Tag(5), b"from one".to_vec()));
+    let probe = Call::Probe { source: Source::Any, tag: TagSelector::Any };
+    for len in [8, 300_000] {
+        let looking = world.ask_on(3, places[3], Ask { parts: vec![], ..ask(probe, vec![], Receive::Exactly(0)) });
+        let sent = world.ask_on(1, places[1], ask(send, vec![1; len], Receive::Exactly(0)));
+        world.settle();
+        let came = world.ask_on(3, places[3], Ask { parts: vec![], ..ask(recv, vec![], Receive::AtMost(len)) });
+        world.settle();
+        world.outcome(1, sent).bytes();
+        for (request, bytes) in [(looking, Vec::new()), (came, vec![1; len])] {
+            match world.outcome(3, request) {
+                Outcome::Done { status, parts } => {
+                    assert_eq!((status.source, status.tag, status.bytes), (Rank::new(2), Tag(5), len));
+                    assert!(parts.concat() == bytes);
+                }
+                failed => panic!("{failed:?}"),
+            }
         }
-        failed => panic!("{failed:?}"),
     }
 
     let gather = Call::Gather { root: Rank::new(1) };
@@ -111,26 +132,49 @@ fn messages_roots_and_blocks_go_by_the_ranks_of_the_communicator() {
     world.settle();
     let root = (0..4).find(|rank| places[*rank].rank == 1).expect("somebody is the root");
     match world.outcome(root, requests[root]) {
-        world::Outcome::Done { parts, .. } => assert_eq!(parts, [vec![3, 3], vec![], vec![1, 1], vec![0, 0]]),
+        Outcome::Done { parts, .. } => assert_eq!(parts, [vec![3, 3], vec![], vec![1, 1], vec![0, 0]]),
         failed => panic!("{failed:?}"),
     }
 }
 
 #[test]
 fn a_split_of_a_split_works_and_the_same_calls_give_the_same_numbers() {
-    let ids = || {
+    let places = || {
         let mut world = World::new(4);
         let halves = split_world(&mut world, |rank| (Some(rank / 2), 0));
-        let requests: Vec<_> =
-            (0..4).map(|rank| world.ask_on(rank, halves[rank], split(Some(0), -(rank as i32)))).collect();
+        let again = split_again(&mut world, &halves, |rank| split(Some(0), -(rank as i32)));
+        let send = |rank: usize| ask(Call::Allgather, vec![rank as u8], Receive::Exactly(2));
+        let requests: Vec<_> = (0..4).map(|rank| world.ask_on(rank, again[rank], send(rank))).collect();
         world.settle();
-        let results = (0..4).map(|rank| world.outcome(rank, requests[rank]).bytes());
-        results.map(|bytes| SplitResult::from_bytes(bytes.try_into().expect("16 bytes"))).collect::<Vec<_>>()
+        for (rank, request) in requests.into_iter().enumerate() {
+            // The own block stays at home.
+            assert_eq!(world.outcome(rank, request).bytes(), [rank as u8 ^ 1]);
+        }
+        again
     };
-    let first = ids();
-    assert_eq!(first, ids(), "another life of the hub finds the same numbers");
-    assert_eq!(first.iter().map(|result| result.rank.get()).collect::<Vec<_>>(), [1, 0, 1, 0]);
+    let first = places();
+    assert_eq!(first, places(), "another life of the hub finds the same numbers");
+    assert_eq!(first.iter().map(|place| place.rank.get()).collect::<Vec<_>>(), [1, 0, 1, 0]);
     assert_ne!(first[0].id, first[2].id);
+}
+
+#[test]
+fn what_a_rank_gave_before_it_freed_its_communicator_arrives() {
+    let mut world = World::new(3);
+    let places = split_world(&mut world, |_| (Some(0), 0));
+    let bcast = |send, receive| ask(Call::Bcast { root: Rank::new(0) }, send, receive);
+    world.ask_on(0, places[0], bcast(vec![7; 5], Receive::Exactly(0)));
+    let early = world.ask_on(1, places[1], bcast(vec![], Receive::Exactly(5)));
+    world.settle();
+    for rank in [0, 1] {
+        world.ask_on(rank, places[rank], free());
+    }
+    world.settle();
+    let late = world.ask_on(2, places[2], bcast(vec![], Receive::Exactly(5)));
+    world.settle();
+    for (rank, request) in [(1, early), (2, late)] {
+        assert_eq!(world.outcome(rank, request).bytes(), [7; 5]);
+    }
 }
 
 #[test]
@@ -168,7 +212,7 @@ fn whoever_waits_on_a_communicator_that_another_has_freed_is_told() {
 }
 
 #[test]
-fn of_the_messages_that_a_rank_keeps_only_those_of_a_communicator_that_it_frees_are_given_back() {
+fn of_the_messages_that_a_rank_keeps_only_those_of_a_communicator_that_it_frees_are_let_go() {
     let mut world = World::new(2);
     let places = split_world(&mut world, |_| (Some(0), 0));
     let all = CommunicatorId { id: WORLD, rank: Rank::new(0), size: 2 };
@@ -188,7 +232,7 @@ fn of_the_messages_that_a_rank_keeps_only_those_of_a_communicator_that_it_frees_
     }
     world.ask_on(1, places[1], free());
     world.settle();
-    assert_eq!(world.outcome(0, sends[1]).fault().0.category, Category::RankFinished);
+    assert!(matches!(world.outcome(0, sends[1]), Outcome::Done { .. }), "a probe had taken it");
     assert!(!world.is_done(0, sends[0]));
     let receive = Call::Mrecv { message: 1 };
     let receive = world.ask(1, Ask { parts: vec![], ..ask(receive, vec![], Receive::AtMost(9)) });
@@ -241,6 +285,11 @@ fn ranks_part_by_kind_which_the_hub_knows() {
     let shape: Vec<_> = places.iter().map(|place| (place.rank.get(), place.size)).collect();
     assert_eq!(shape, [(0, 2), (0, 2), (1, 2), (0, 1), (1, 2)]);
     assert_eq!((places[0].id, places[1].id), (places[2].id, places[4].id));
+
+    // Of the two ranks 1 and 2 of the world, which are ranks 0 and 1 of their communicator.
+    let parts = split_world(&mut world, |rank| (Some(u32::from((1..3).contains(&rank))), 0));
+    let alone = split_again(&mut world, &parts, |_| split_by(Some(Color::Kind), 0));
+    assert_eq!([alone[1].size, alone[2].size], [1, 1]);
 }
 
 #[test]

@@ -6,8 +6,10 @@ mod world;
 use std::time::Duration;
 
 use edgempi_core::hub::{self, Registry};
-use edgempi_core::request::Receive;
-use edgempi_core::{Call, Category, Datatype, Rank, ReduceOp, RequestId, Source, Tag, TagSelector};
+use edgempi_core::request::{CommunicatorId, Receive};
+use edgempi_core::{
+    Call, Category, Color, Datatype, Rank, ReduceOp, RequestId, Source, SplitRequest, SplitResult, Tag, TagSelector,
+};
 use proptest::prelude::*;
 use world::{Ask, Random, World, ask, barrier, bcast, recv, send, without_bytes};
 
@@ -144,6 +146,37 @@ fn who_receives_from_anybody_and_is_alone_can_not_be_helped() {
         "ranks wait for each other for ever: rank 0 waits in recv(from any rank, any tag) at zero.rs:10:3 for a message, and \
          there is nobody to send one"
     );
+}
+
+#[test]
+fn who_waits_for_anybody_is_stuck_once_the_last_who_could_help_has_freed_the_communicator() {
+    let mut world = world(3);
+    let split = || {
+        let request = SplitRequest { color: Some(Color::Number(0)), key: 0 }.to_bytes().to_vec();
+        Ask { datatype: Datatype::Object, ..ask(Call::Split, request, SplitResult::LEN) }
+    };
+    let places: Vec<CommunicatorId> = world
+        .all(|_| split())
+        .iter()
+        .map(|outcome| {
+            let SplitResult { id, rank, size } = SplitResult::from_bytes(outcome.bytes().try_into().expect("16 bytes"));
+            CommunicatorId { id, rank, size }
+        })
+        .collect();
+    let requests = [0, 1].map(|rank| {
+        let request = world.ask_on(rank, places[rank], recv(Source::Any, TagSelector::Any, 8));
+        world.nodes[rank].endpoint.blocked(request);
+        request
+    });
+    world.settle();
+    world.wait(MOMENT);
+    assert!(!world.is_done(0, requests[0]) && !world.is_done(1, requests[1]), "rank 2 can help");
+    world.ask_on(2, places[2], without_bytes(Call::Free));
+    world.settle();
+    world.wait(MOMENT);
+    for (rank, request) in requests.into_iter().enumerate() {
+        told(&world, rank, request);
+    }
 }
 
 #[test]

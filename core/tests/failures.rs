@@ -8,8 +8,10 @@ use edgempi_core::endpoint::Config;
 use edgempi_core::hub;
 use edgempi_core::hub::{Hub, Registry};
 use edgempi_core::wire::{Down, GoodbyeReason};
-use edgempi_core::{ANY_SOURCE, ANY_TAG, Call, Category, Datatype, Instant, Rank, ReduceOp, RequestId, Source};
-use world::{Ask, Outcome, Stranger, World, ask, barrier, bcast, recv, send, words};
+use edgempi_core::{
+    ANY_SOURCE, ANY_TAG, Call, Category, Datatype, Instant, Rank, ReduceOp, RequestId, Source, Tag, TagSelector,
+};
+use world::{Ask, Outcome, Stranger, World, ask, barrier, bcast, recv, send, without_bytes, words};
 
 /// A world in which a few thousand bytes are many frames.
 fn small(size: u32) -> World {
@@ -163,8 +165,12 @@ fn a_whole_message_outlives_its_sender() {
     world.settle();
     world.kill(0);
     world.settle();
+    // A probe finds it, too.
+    let (source, tag) = (Source::Rank(Rank::new(0)), TagSelector::Tag(Tag(0)));
+    let probe = world.ask(1, without_bytes(Call::Probe { source, tag }));
     let receives = [world.ask(1, recv(0, 0, 10)), world.ask(1, recv(ANY_SOURCE, 1, 10))];
     world.settle();
+    assert!(matches!(world.outcome(1, probe), Outcome::Done { status, .. } if status.bytes == 10));
     assert_eq!(world.outcome(1, receives[0]).bytes(), b"last words");
     assert_eq!(world.outcome(1, receives[1]).bytes(), b"");
     assert_empty(&world);
@@ -372,6 +378,36 @@ fn a_rank_that_is_alone_receives_from_itself_whatever_comes_first() {
         assert!(matches!(world.outcome(0, request), Outcome::Done { .. }));
     }
     assert_empty(&world);
+}
+
+#[test]
+fn a_receive_from_anybody_waits_although_the_first_of_the_others_is_gone() {
+    let mut world = World::new(3);
+    world.kill(1);
+    world.settle();
+    let request = world.ask(0, recv(ANY_SOURCE, ANY_TAG, 1));
+    world.settle();
+    assert!(!world.is_done(0, request), "rank 2 can still send");
+    world.ask(2, send(0, 3, [7]));
+    world.settle();
+    assert_eq!(world.outcome(0, request).bytes(), [7]);
+}
+
+#[test]
+fn of_a_rank_that_has_finished_and_one_that_has_failed_the_failure_is_told() {
+    for first in [1, 2] {
+        let mut world = World::new(3);
+        for rank in [first, 3 - first] {
+            match rank {
+                1 => world.nodes[1].endpoint.leave(GoodbyeReason::Finished),
+                _ => world.kill(2),
+            }
+            world.settle();
+        }
+        let request = world.ask(0, barrier());
+        world.settle();
+        assert_failed(&world, 0, request, Category::RankFailed, 2);
+    }
 }
 
 #[test]

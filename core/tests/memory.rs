@@ -232,21 +232,25 @@ fn where_nothing_waits_any_more_nothing_is_kept() {
         quiet(&mut bare, rank, rank, 2, CallCode::Send);
     }
     let before = HELD.get();
-    for rank in 0..gone {
-        let to = (rank + 1) % gone;
-        quiet(&mut bare, rank, to, 3, CallCode::Iprobe);
-        quiet(&mut bare, rank, to, 4, CallCode::Rsend);
-        for (number, code) in [(5, CallCode::Recv), (7, CallCode::Probe), (9, CallCode::Ssend)] {
-            let request = quiet(&mut bare, rank, to, number, code);
-            bare.say(rank, Up::Cancel(Cancel { request }), b"");
-            let request = quiet(&mut bare, rank, to, number + 1, code);
-            bare.say(rank, Up::Withdraw(Withdraw { request }), b"");
+    // Each rank makes calls of one kind, so that none tidies up behind another.
+    for (rank, number) in (0..gone).flat_map(|rank| [3, 4, 5].map(|number| (rank, number))) {
+        let to = (rank + 6) % (gone - gone % 6);
+        let request = match rank % 6 {
+            0 => quiet(&mut bare, rank, to, number, CallCode::Iprobe),
+            1 => quiet(&mut bare, rank, to, number, CallCode::Rsend),
+            2 => quiet(&mut bare, rank, gone, number, CallCode::Recv),
+            3 => quiet(&mut bare, rank, to, number, CallCode::Recv),
+            4 => quiet(&mut bare, rank, to, number, CallCode::Probe),
+            _ => quiet(&mut bare, rank, to, number, CallCode::Ssend),
+        };
+        match rank % 6 {
+            0..3 => continue,
+            _ if rank % 12 < 6 => bare.say(rank, Up::Cancel(Cancel { request }), b""),
+            _ => bare.say(rank, Up::Withdraw(Withdraw { request }), b""),
         }
-        quiet(&mut bare, rank, gone, 11, CallCode::Recv);
     }
-    assert_eq!(bare.last, Some(Category::RankFailed));
     let held = HELD.get() - before;
-    assert!(held < 64 * RANKS as isize, "{held} bytes for {RANKS} ranks");
+    assert!(held < 4096, "{held} bytes");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use edgempi_core::endpoint::EAGER_OVERHEAD;
 use edgempi_core::hub;
 use edgempi_core::hub::Registry;
 use edgempi_core::request::Receive;
-use edgempi_core::{ANY_SOURCE, ANY_TAG, Category, Datatype, Rank, Tag};
+use edgempi_core::{ANY_SOURCE, ANY_TAG, Call, Category, Datatype, Rank, Tag};
 use world::{Ask, Outcome, World, recv, send};
 
 const QUEUE: u64 = 16 * 1024;
@@ -284,6 +284,19 @@ fn a_stream_with_many_sends_ahead_never_stalls() {
     }
     assert!(sends.into_iter().all(|request| world.is_done(0, request)));
     world.assert_idle();
+}
+
+#[test]
+fn a_ready_send_that_is_refused_takes_nothing_of_the_queue() {
+    let mut world = small(2);
+    for _ in 0..40 {
+        let ready = Ask { call: Call::Rsend { dest: Rank::new(1), tag: Tag(5) }, ..send(1, 5, bytes(900)) };
+        let request = world.ask(0, ready);
+        world.settle();
+        let (fault, text) = world.outcome(0, request).fault();
+        assert_eq!(fault.category, Category::NotReady, "{text}");
+        world.assert_idle();
+    }
 }
 
 #[test]

@@ -250,6 +250,47 @@ fn a_slow_reader_gets_its_result_when_it_reads_on() {
 }
 
 #[test]
+fn who_takes_no_prefix_holds_up_those_who_give_within_a_few_windows() {
+    const CREDIT: u8 = 12;
+    let mut config = hub::Config::new(3);
+    (config.max_payload, config.window, config.queue_size) = (1024, 4096, 1024);
+    for at in 0..2 {
+        let mut world = World::with(config.clone(), Registry::new(), |_, config| {
+            (config.max_payload, config.receive_window) = (512, 1024);
+        });
+        let requests: Vec<RequestId> =
+            (0..3).map(|rank| world.ask(rank, one_of_each(rank as u32, 3, 20_000).swap_remove(at))).collect();
+        // Rank 1 hears only how much more it may give.
+        let (mut given, mut kept) = (0, Vec::new());
+        loop {
+            let mut moved = false;
+            for rank in 0..3 {
+                moved |= world.transmit(rank);
+                given += world.nodes[rank].to_hub.front().map_or(0, |frame| frame.payload.len());
+                moved |= world.deliver_up(rank);
+                let told = &mut world.nodes[rank].to_rank;
+                while rank == 1 && told.front().is_some_and(|frame| frame.kind() != CREDIT) {
+                    kept.extend(told.pop_front());
+                }
+                moved |= world.deliver_down(rank);
+            }
+            if !(moved | world.step_hub()) {
+                break;
+            }
+        }
+        assert!(given < 3 * (4096 + 3 * 1024), "call {at}: {given} bytes were given");
+        assert!(!world.is_done(1, requests[1]), "call {at}");
+        world.nodes[1].to_rank.extend(kept);
+        world.settle();
+        for (rank, request) in requests.into_iter().enumerate() {
+            let expected = expected(rank as u32, 3, 20_000).swap_remove(at);
+            assert!(world.outcome(rank, request).bytes() == expected, "call {at}, rank {rank}");
+        }
+        world.assert_usable();
+    }
+}
+
+#[test]
 fn a_death_at_any_moment_fails_whoever_has_no_result() {
     for at in 0..4 {
         for steps in (0..80).step_by(4) {

@@ -320,8 +320,8 @@ fn who_has_sent_everything_is_not_waited_for() {
         (config.max_payload, config.max_silence) = (1024, Duration::ZERO);
     });
     for (rank, len) in [(0, 10), (1, 100), (2, 4096)] {
-        let receive = if rank == 0 { Receive::AtMost(10_000) } else { Receive::Exactly(0) };
-        world.ask(rank, Ask { receive, ..ask(Call::Gatherv { root: Rank::new(0) }, vec![rank as u8; len], 0) });
+        let receive = Receive::AtMost(10_000);
+        world.ask(rank, Ask { receive, ..ask(Call::Allgatherv, vec![rank as u8; len], 0) });
     }
     while world.hub.status().windows == 0 {
         world.step();
@@ -330,7 +330,7 @@ fn who_has_sent_everything_is_not_waited_for() {
     world.wait(60 * SECOND);
     let told = lines(&mut world);
     let [line] = told.as_slice() else { panic!("{told:?}") };
-    assert!(line.starts_with("gatherv(root 0, u8) has waited 60 s: 3 of 3 have come; waiting for 2 ("), "{line}");
+    assert!(line.starts_with("allgatherv(u8) has waited 60 s: 3 of 3 have come; waiting for 2 ("), "{line}");
     assert!(line.ends_with(" % sent)") && !line.contains("100 %"), "{line}");
 }
 

@@ -5,8 +5,11 @@ mod world;
 use std::time::Duration;
 
 use edgempi_core::hub::{self, Registry, SNAPSHOT_VERSION, Snapshot};
+use edgempi_core::request::CommunicatorId;
 use edgempi_core::wire::{Down, Inquire, MAGIC, Up, VERSION};
-use edgempi_core::{Call, Category, Datatype, Payload, Rank, ReduceOp, Source, Tag, TagSelector};
+use edgempi_core::{
+    Call, Category, Color, Datatype, Payload, Rank, ReduceOp, Source, SplitRequest, SplitResult, Tag, TagSelector,
+};
 use world::{Ask, Stranger, World, ask, barrier, recv, send, without_bytes};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -140,6 +143,72 @@ fn a_large_world_is_told_in_part() {
     assert_eq!((snapshot.ranks.len(), snapshot.ranks_left_out), (1024, 3000 - 1024));
     assert_eq!((snapshot.unmatched.len(), snapshot.unmatched_left_out), (256, 3000 - 256));
     assert!(snapshot.to_string().contains("\n  and 1976 more ranks\n"));
+}
+
+#[test]
+fn of_many_operations_the_oldest_are_told() {
+    let mut config = hub::Config::new(2);
+    config.slow = None;
+    let mut world = World::with(config, Registry::new(), |_, config| config.max_silence = Duration::ZERO);
+    for _ in 0..200 {
+        world.ask(0, barrier());
+    }
+    world.settle();
+    let (snapshot, _) = snapshot(&mut world);
+    assert_eq!((snapshot.operations.len(), snapshot.operations_left_out), (128, 72));
+    let text = snapshot.to_string();
+    assert!(text.contains("operations in flight: 200\n") && text.contains("\n  and 72 more operations\n"), "{text}");
+}
+
+#[test]
+fn a_call_that_took_long_is_told_from_its_end_and_its_rank_waits_no_more() {
+    let mut world = World::with(hub::Config::new(2), Registry::new(), |_, config| config.max_silence = Duration::ZERO);
+    let request = world.ask(0, barrier());
+    world.nodes[0].endpoint.blocked(request);
+    world.wait(5 * SECOND);
+    world.ask(1, barrier());
+    world.wait(7 * SECOND);
+    // Another request of the rank is open, for which its thread does not wait.
+    world.ask(0, recv(1, 7, 8));
+    world.ask(1, send(0, 7, "hello"));
+    world.wait(2 * SECOND);
+    let (snapshot, _) = snapshot(&mut world);
+    let text = snapshot.to_string();
+    assert!(text.contains("rank 0 (host, heard 2.0 s ago): last seen in recv, finished 2.0 s ago\n"), "{text}");
+    assert!(snapshot.ranks.iter().all(|rank| !rank.is_blocked), "{text}");
+}
+
+#[test]
+fn an_operation_of_some_ranks_is_told_with_who_they_are_and_the_bytes_of_its_inputs() {
+    let mut config = hub::Config::new(3);
+    (config.queue_size, config.window, config.max_payload) = (1024, 1024, 64 * 1024);
+    let mut world = World::with(config, Registry::new(), |_, config| {
+        (config.max_payload, config.max_silence) = (1024, Duration::ZERO);
+    });
+    let places = world.all(|rank| {
+        let request = SplitRequest { color: (rank != 1).then_some(Color::Number(0)), key: 0 };
+        Ask { datatype: Datatype::Object, ..ask(Call::Split, request.to_bytes().to_vec(), SplitResult::LEN) }
+    });
+    for rank in [0, 2] {
+        let bytes = places[rank].bytes().try_into().expect("16 bytes");
+        let SplitResult { id, rank: place, size } = SplitResult::from_bytes(bytes);
+        let large = ask(Call::Allreduce { op: ReduceOp::Bor }, vec![0; 4096], 4096);
+        world.ask_on(rank, CommunicatorId { id, rank: place, size }, large);
+    }
+    while world.hub.status().windows == 0 {
+        world.step();
+    }
+    world.nodes[2].stalled = true;
+    world.settle();
+    let (snapshot, _) = snapshot(&mut world);
+    let [operation] = snapshot.operations.as_slice() else { panic!("{snapshot}") };
+    let text = operation.to_string();
+    assert!(
+        text.starts_with("allreduce(BOR, 4096 x u8) among ranks 0, 2: running for 0.0 s, 2 of 2 have come; "),
+        "{text}"
+    );
+    assert_eq!((operation.total, operation.phase.as_str()), (Some(8192), "running"));
+    assert!(operation.received.is_some_and(|bytes| (512..8192).contains(&bytes)), "{text}");
 }
 
 #[test]

@@ -237,6 +237,18 @@ fn some_give_and_others_receive() {
 }
 
 #[test]
+fn a_fold_that_nobody_receives_takes_all_that_is_given() {
+    const INTO_NOTHING: Group<'static> = Group::new(&[R0, R1], &[]);
+    let mut world = narrow(2, &Mix::default(), &Largest::default());
+    for len in [0, 3, 600, 60 * WINDOW] {
+        for outcome in world.all(|rank| fold("mix", INTO_NOTHING, bytes(rank, len))) {
+            assert_eq!(outcome.bytes(), b"", "{len} bytes");
+        }
+        world.assert_usable();
+    }
+}
+
+#[test]
 fn functions_on_numbers_make_folds_and_columns() {
     let mut world = world(3);
     let values = |rank: u32| words((0..50).map(|at| (at * 7 + rank * 13) % 19));

@@ -3,10 +3,10 @@
 mod world;
 
 use edgempi_core::hub::{self, Applied, Registry, TypedInput};
-use edgempi_core::request::Receive;
-use edgempi_core::{Call, Category, Datatype, Group, Rank, RequestId};
+use edgempi_core::request::{CommunicatorId, Receive};
+use edgempi_core::{Call, Category, Color, Datatype, Group, Rank, RequestId, SplitRequest, SplitResult};
 use serde::Serialize;
-use world::{Ask, Outcome, World, recv, send};
+use world::{Ask, Outcome, World, ask, recv, send};
 
 const R0: Rank = Rank::new(0);
 const R1: Rank = Rank::new(1);
@@ -69,6 +69,19 @@ fn world(size: u32) -> World {
 
 fn value<T: serde::de::DeserializeOwned>(outcome: &Outcome) -> T {
     postcard::from_bytes(&outcome.bytes()).unwrap()
+}
+
+/// A communicator of some ranks of the world, in the opposite order.
+fn backwards(world: &mut World, is_in: impl Fn(u32) -> bool) -> Vec<CommunicatorId> {
+    let outcomes = world.all(|rank| {
+        let request = SplitRequest { color: is_in(rank).then_some(Color::Number(0)), key: -(rank as i32) };
+        Ask { datatype: Datatype::Object, ..ask(Call::Split, request.to_bytes().to_vec(), SplitResult::LEN) }
+    });
+    let place = |outcome: &Outcome| {
+        let SplitResult { id, rank, size } = SplitResult::from_bytes(outcome.bytes().try_into().expect("16 bytes"));
+        CommunicatorId { id, rank, size }
+    };
+    outcomes.iter().map(place).collect()
 }
 
 #[track_caller]
@@ -323,6 +336,29 @@ fn ranks_outside_the_group_are_not_needed() {
     assert!(world.is_done(3, requests[0].1));
     let refused = world.nodes[0].ask(scaled(SOME, 10, vec![0])).unwrap_err();
     assert_eq!(refused.category, Category::InvalidArgument);
+    world.assert_usable();
+}
+
+#[test]
+fn a_group_names_ranks_by_their_numbers_in_the_communicator() {
+    const SOME: Group<'static> = Group::new(&[R2, R0], &[R0]);
+    let mut world = world(4);
+    // Ranks 3, 2 and 1 of the world, in this order.
+    let places = backwards(&mut world, |rank| rank > 0);
+    let giver = world.ask_on(1, places[1], scaled(SOME, 10, vec![1]));
+    world.settle();
+    assert!(!world.is_done(1, giver));
+    let both = world.ask_on(3, places[3], scaled(SOME, 10, vec![3]));
+    world.settle();
+    assert_eq!(value::<Vec<u32>>(&world.outcome(3, both)), [10, 30], "in the group's order");
+    assert_eq!(world.outcome(1, giver).bytes(), b"");
+
+    // What the function gets and returns is named so, too.
+    let places = backwards(&mut world, |_| true);
+    let requests = [0, 1, 2, 3].map(|rank| world.ask_on(rank, places[rank], pairs(rank as u32)));
+    world.settle();
+    assert_eq!(value::<u32>(&world.outcome(3, requests[3])), 3 + 2);
+    assert_eq!(value::<u32>(&world.outcome(1, requests[1])), 1);
     world.assert_usable();
 }
 

@@ -2,11 +2,13 @@
 
 mod world;
 
-use edgempi_core::hub::{self, Registry};
+use edgempi_core::endpoint::Config;
+use edgempi_core::hub::{self, Hub, Registry};
 use edgempi_core::operation::Fold;
-use edgempi_core::request::Slot;
-use edgempi_core::{Call, Category, Datatype, Group, Rank, ReduceOp};
-use world::{Ask, Outcome, World, ask, bcast, recv, send, words};
+use edgempi_core::request::{CallCode, Receive, Slot};
+use edgempi_core::wire::{Credit, Down, Hello, Submit, Up};
+use edgempi_core::{Call, Category, Datatype, Group, Instant, Rank, ReduceOp};
+use world::{Ask, Outcome, Stranger, World, ask, bcast, hello, recv, send, submit, words};
 
 const SUM: ReduceOp = ReduceOp::Sum;
 
@@ -60,7 +62,7 @@ fn operations_that_fail_when_their_windows_come_free_let_the_next_one_start() {
         // All but the first and last give more than is received.
         let fits = round == 0 || round == 2999;
         let root = Ask { datatype: Datatype::Object, ..bcast(0, 0, vec![3; 4000]) };
-        let receive = edgempi_core::request::Receive::AtMost(if fits { 4000 } else { 3999 });
+        let receive = Receive::AtMost(if fits { 4000 } else { 3999 });
         let other = Ask { datatype: Datatype::Object, receive, ..bcast(1, 0, vec![]) };
         for node in &mut world.nodes {
             if !node.endpoint.has_free_slot() {
@@ -130,6 +132,40 @@ fn boards_with_one_small_part_take_every_collective() {
     }
 }
 
+#[test]
+fn beyond_its_first_part_a_board_gets_nothing_that_it_has_not_asked_for() {
+    const WINDOW: u32 = 320;
+    let now = Instant::from_micros(1);
+    let mut world = World { hub: Hub::new(now, hub::Config::new(3), Registry::new()), nodes: Vec::new(), now };
+    for rank in 0..2 {
+        world.join(Config::host(Rank::new(rank), 3));
+    }
+    let mut board = Stranger::connect(&mut world);
+    let hello = Hello { max_payload: 192, receive_window: WINDOW, open_parts: 2, ..hello(2, 3) };
+    board.say(&mut world, Up::Hello(hello), b"");
+    let call = Submit { receive: 5000, ..submit(1, 1, CallCode::Allgatherv) };
+    board.say(&mut world, Up::Submit(call), b"");
+    for rank in 0..2 {
+        world.ask(rank, Ask { receive: Receive::AtMost(5000), ..ask(Call::Allgatherv, vec![7; 1000], 0) });
+    }
+    // It says nothing more: both parts have begun, and of one of them a window has come.
+    board.listen(&mut world);
+    let parts = board.said.iter().filter(|(frame, _)| matches!(frame, Down::Part(_))).count();
+    let data = board.said.iter().filter_map(|(frame, payload)| match frame {
+        Down::Data(data) => Some((data.part, payload.len() as u32)),
+        _ => None,
+    });
+    let data: Vec<(u32, u32)> = data.collect();
+    assert_eq!((parts, data.iter().map(|(_, len)| len).sum::<u32>()), (2, WINDOW), "{data:?}");
+    // Then it asks for a little of the other.
+    let other = data.first().map_or(0, |(part, _)| 1 - part);
+    board.said.clear();
+    let credit = Credit { request: call.request, part: other, limit: 100, len: 1000 };
+    board.say(&mut world, Up::Credit(credit), b"");
+    let [(Down::Data(data), payload)] = board.said.as_slice() else { panic!("{:?}", board.said) };
+    assert_eq!((data.part, payload.len()), (other, 100));
+}
+
 fn board_collectives(world: &mut World, len: usize) {
     let root = Rank::new(3);
     let own = |rank: u32| vec![rank as u8 + 1; len];
@@ -189,7 +225,7 @@ fn a_group_may_be_named_again_with_other_ranks() {
                 let block = if rank == from { vec![round + from as u8] } else { vec![] };
                 let parts = if rank == from { vec![block] } else { Vec::new() };
                 let call = Call::User { name: "give", version: 1, group };
-                let receive = edgempi_core::request::Receive::AtMost(9);
+                let receive = Receive::AtMost(9);
                 Ask { call, datatype: Datatype::Object, parts, varied: false, receive }
             });
             assert_eq!(outcomes[1 - from as usize].bytes(), [round + from as u8]);

@@ -16,6 +16,7 @@ async fn main() -> Result<(), Error> {
     let half = halves(&comm).await?;
     let machine = neighbours(&comm).await?;
     let backwards = from_a_group(&comm).await?;
+    without_the_others(&comm).await?;
     at_once(&comm, &half).await?;
     if comm.rank() == 0 {
         // Unlike `println!` this doesn't panic where nobody reads any more, as in `edgempi run … | head -1`.
@@ -61,6 +62,18 @@ async fn from_a_group(comm: &Comm) -> Result<usize, Error> {
         assert_eq!(created.bcast(0, [me]).await?, [created.size() - 1], "its rank 0 is the last of the group");
     }
     Ok(chosen.ranks().len())
+}
+
+/// Some ranks make a communicator of their own while the others do something else: they alone call.
+async fn without_the_others(comm: &Comm) -> Result<(), Error> {
+    let me = comm.rank().get();
+    if !me.is_multiple_of(2) {
+        return Ok(());
+    }
+    let even: Vec<u32> = (0..comm.size()).step_by(2).collect();
+    let among_us = comm.create_group(&even, 0).await?;
+    assert_eq!(among_us.allgather([me]).await?, even);
+    Ok(())
 }
 
 /// A library that makes calls of its own makes them on a copy, and so never meets those of the program. Calls on different

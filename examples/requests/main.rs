@@ -1,4 +1,4 @@
-//! Requests: results in the order in which they come, a receive that is taken back, a ring that turns again and again.
+//! Requests: results in the order in which they come, a receive that is taken back, calls that are made again and again.
 //!
 //!     edgempi run -n 4 --example requests
 //!
@@ -26,6 +26,7 @@ async fn main() -> Result<(), Error> {
     let news = as_they_come(&comm).await?;
     let taken_back = take_back(&comm).await?;
     let ring = turn_a_ring(&comm).await?;
+    collect_again(&comm).await?;
     if comm.rank() == 0 {
         // Unlike `println!` this doesn't panic where nobody reads any more, as in `edgempi run … | head -1`.
         let _ = writeln!(stdout(), "{news} news, {taken_back} receive taken back, the ring is back after {ring} turns");
@@ -90,4 +91,29 @@ async fn turn_a_ring(comm: &Comm) -> Result<u32, Error> {
             }
         }
     }
+}
+
+/// Any other call is described by a closure, which is lent the buffer at each start. Here the blocks grow from round to round.
+async fn collect_again(comm: &Comm) -> Result<(), Error> {
+    let (me, of_rounds) = (comm.rank().get(), comm.clone());
+    let mut gather = Persistent::calling(Vec::new(), move |data: &mut Vec<u32>| of_rounds.gatherv(0, &*data));
+    for round in 0..3 {
+        if let Some(data) = gather.buffer_mut() {
+            data.push(me * 10 + round);
+        }
+        gather.start()?;
+        if let Some(blocks) = (&mut gather).await? {
+            let grown = |rank: u32| (0..=round).map(move |round| rank * 10 + round);
+            assert!((0..).zip(blocks).all(|(rank, block)| block.into_iter().eq(grown(rank))));
+        }
+    }
+    // A round that nobody has served is taken back, and the next one can be started.
+    let mut receive = comm.recv_init(me, NEVER, vec![0u8; 1]);
+    receive.start()?;
+    assert!(receive.cancel().await?.is_none());
+    let send = comm.send(me, NEVER, [7u8]);
+    receive.start()?;
+    (&mut receive).await?;
+    assert_eq!(receive.buffer(), Some(&vec![7]));
+    send.await
 }

@@ -101,3 +101,22 @@ pub fn blocks_come_into_memory_that_is_used_again(link: Link) {
         assert_usable(world);
     });
 }
+
+pub fn objects_of_lengths_that_differ_reach_their_ranks(link: Link) {
+    on_ranks(plain(link, SIZE), |world| {
+        let (comm, (rank, size)) = (world.comm(), rank_and_size(world));
+        let objects = comm.objects();
+        for longest in LENS {
+            let text = |from: u32, to: u32| format!("{from} to {to}").repeat(len(from, to, longest));
+            let from_all = |to: u32| (0..size).map(|from| text(from, to)).collect::<Vec<String>>();
+            let to_all = |from: u32| (0..size).map(|to| text(from, to)).collect::<Vec<String>>();
+            let root = 2;
+            assert!(objects.gather(root, &text(rank, 0)).wait().unwrap() == (rank == root).then(|| from_all(0)));
+            let given = (rank == root).then(|| to_all(root));
+            assert!(objects.scatter(root, given).wait().unwrap() == text(root, rank));
+            assert!(objects.allgather(&text(rank, 1)).wait().unwrap() == from_all(1));
+            assert!(objects.alltoall(&to_all(rank)).wait().unwrap() == from_all(rank));
+        }
+        assert_usable(world);
+    });
+}

@@ -83,7 +83,7 @@ pub fn a_communicator_is_freed_with_its_last_clone(link: Link) {
         let (comm, (rank, size)) = (world.comm(), rank_and_size(world));
         let mut parent = comm.dup().wait().unwrap();
         for len in LENS {
-            for _ in 0..10 {
+            for _ in 0..5 {
                 // Of the one before, which is freed.
                 let child = parent.split(Some(0), 0).wait().unwrap().expect("everybody has a colour");
                 let clone = child.clone();

@@ -15,7 +15,8 @@ use edgempi_tests::links::{Relayed, RelayedLink};
 use edgempi_tests::relay::{LONG, Relay, Way};
 
 use super::data::{are_from, are_from_all, elements, to_all, zeros};
-use super::{LENS, rank_and_size};
+use super::operations::{LONGEST, MEDIAN, operations};
+use super::{LENS, neighbours, rank_and_size};
 
 const SIZE: u32 = 3;
 /// The rank whose connection is cut.
@@ -37,7 +38,7 @@ fn assert_failed<T: Debug>(result: Result<T, Error>) {
 /// nothing any more, and the others have each other.
 fn cut_one(link: RelayedLink, be_cut: impl FnOnce(&World, &Relay) + Send, survive: impl Fn(&World, &Relay) + Sync) {
     let _watchdog = Watchdog::start();
-    let Relayed { mut worlds, relays } = link(SIZE, &Config::new(), &Registry::new());
+    let Relayed { mut worlds, relays } = link(SIZE, &Config::new(), &operations());
     let (cut, relay) = (worlds.pop().expect("there are several"), relays.last().expect("the last rank has one"));
     let survive = &survive;
     thread::scope(|scope| {
@@ -211,13 +212,18 @@ pub fn what_came_before_the_cut_stays(link: RelayedLink) {
 /// as it was.
 type Exchange = fn(&World, usize) -> Result<bool, Error>;
 
+/// Who only gives is done when the library has taken it, and hears of the cut in a call that waits for others.
+fn hears(world: &World) -> Result<bool, Error> {
+    world.comm().barrier().wait().map(|()| true)
+}
+
 /// Needs what the last rank gives, everywhere.
-const UP: [Exchange; 8] = [
+const UP: [Exchange; 11] = [
     |world, len| {
         let (comm, rank) = (world.comm(), world.rank().get());
         if rank == CUT {
             let sends = [0, 1].map(|to| comm.ssend(to, 1, elements::<u8>(CUT, to, len)));
-            return wait_all(sends).wait().map(|_| true);
+            return wait_all(sends).wait().and_then(|_| hears(world));
         }
         comm.recv::<u8>(CUT, 1).wait().map(|(came, _)| came.len() == len && are_from(CUT, rank, &came))
     },
@@ -225,8 +231,7 @@ const UP: [Exchange; 8] = [
         let (comm, rank) = (world.comm(), world.rank().get());
         if rank == CUT {
             let sends = [0, 1].map(|to| comm.send(to, 1, elements::<u8>(CUT, to, len)));
-            // Long ones are not done before they are received, and short ones are when they have left.
-            return wait_all(sends).wait().and_then(|_| comm.barrier().wait()).map(|()| true);
+            return wait_all(sends).wait().and_then(|_| hears(world));
         }
         let mut place = zeros::<u8>(len);
         let received = comm.recv_into(CUT, 1, &mut place).wait();
@@ -242,7 +247,8 @@ const UP: [Exchange; 8] = [
         let own = if world.rank() == CUT { elements(CUT, 0, len) } else { zeros::<u8>(len) };
         let mut place = own.clone();
         let broadcast = world.comm().bcast_in_place(CUT, &mut place).wait();
-        untouched_if_failed(broadcast, &own, &place, are_from(CUT, 0, &place))
+        let came = untouched_if_failed(broadcast, &own, &place, are_from(CUT, 0, &place));
+        if world.rank() == CUT { came.and_then(|_| hears(world)) } else { came }
     },
     |world, len| {
         let (comm, (rank, size)) = (world.comm(), rank_and_size(world));
@@ -255,12 +261,31 @@ const UP: [Exchange; 8] = [
     |world, len| {
         let (comm, (rank, size)) = (world.comm(), rank_and_size(world));
         let given = (rank == CUT).then(|| (0..size).map(|to| elements::<u8>(CUT, to, len)).collect());
-        comm.scatterv(CUT, given).wait().map(|came| came.len() == len && are_from(CUT, rank, &came))
+        let came = comm.scatterv(CUT, given).wait().map(|came| came.len() == len && are_from(CUT, rank, &came));
+        if rank == CUT { came.and_then(|_| hears(world)) } else { came }
     },
     |world, len| {
         let text = |from: u32| from.to_string().repeat(len);
         let came = world.comm().objects().allgather(&text(world.rank().get())).wait()?;
         Ok((0..).zip(came).all(|(from, came)| came == text(from)))
+    },
+    |world, len| {
+        let median = world.comm().fold_all(MEDIAN, vec![world.rank().get(); len / 4]).wait()?;
+        Ok(median == vec![SIZE / 2; len / 4])
+    },
+    |world, len| {
+        let word = "*".repeat(len + world.rank().index());
+        let longest = world.comm().objects().allreduce(word, LONGEST).wait()?;
+        Ok(longest == "*".repeat(len + CUT as usize))
+    },
+    |world, len| {
+        let (next, previous) = neighbours(world);
+        let ring = world.comm().dist_graph_adjacent(&[previous, next], &[next, previous]).wait()?;
+        let came = ring.neighbor_allgather(elements::<u8>(world.rank().get(), 0, len)).wait()?;
+        let [Some(first), Some(second)] = &came[..] else { return Ok(false) };
+        let is_right = are_from(previous, 0, first) && are_from(next, 0, second);
+        // These are messages, each by itself.
+        if world.rank() == CUT { hears(world) } else { Ok(is_right) }
     },
 ];
 
@@ -326,11 +351,13 @@ fn untouched_if_failed<T: PartialEq>(
 const BYTES: [usize; 2] = [2 * LONG as usize, 1_200_000];
 
 pub fn a_message_that_is_cut_on_its_way_up_comes_to_nobody(link: RelayedLink) {
-    for exchange in UP {
+    for (number, exchange) in UP.into_iter().enumerate() {
         for len in BYTES {
             let be_cut = |world: &World, relay: &Relay| {
                 relay.cut_in_a_frame(Way::Up);
-                assert_disconnected(exchange(world, len));
+                let result = exchange(world, len);
+                assert!(result.is_err(), "exchange {number} of {len} bytes is done without its message");
+                assert_disconnected(result);
             };
             let survive = |world: &World, _: &Relay| match exchange(world, len) {
                 // It may have been sent before the one that was cut.

@@ -31,7 +31,7 @@ macro_rules! links {
             links!(@tests links::$link:
                 calls: every_call_gives_what_it_should, calls_on_parts_of_the_world;
                 blocks: blocks_that_differ_reach_their_ranks, blocks_in_place_leave_what_is_not_theirs,
-                    blocks_come_into_memory_that_is_used_again;
+                    blocks_come_into_memory_that_is_used_again, objects_of_lengths_that_differ_reach_their_ranks;
                 folds: prefixes_and_blocks_of_a_sum_reach_their_ranks, folds_in_place_leave_what_is_not_theirs,
                     every_op_gives_what_it_should, objects_are_folded_in_the_order_of_ranks;
                 modes: sends_of_every_mode_arrive, objects_of_every_mode_arrive,

@@ -13,8 +13,15 @@ use super::{LENS, assert_usable, rank_and_size};
 const SIZE: u32 = 5;
 
 const WEIGHTED_MEAN: Named = Named::new("weighted mean");
-const MEDIAN: Named = Named::new("median").version(3);
-const LONGEST: Named = Named::new("longest");
+pub const MEDIAN: Named = Named::new("median").version(3);
+pub const LONGEST: Named = Named::new("longest");
+
+/// What a destination gets.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Joined {
+    to: u32,
+    words: String,
+}
 
 /// Gives each destination the words of all sources, as often as the parameter says; with a limit on the length.
 struct Join<'g> {
@@ -26,7 +33,7 @@ impl Operation for Join<'_> {
     const NAME: &'static str = "join";
     type Parameters = usize;
     type Input = String;
-    type Output = (u32, String);
+    type Output = Joined;
 
     fn parameters(&self) -> usize {
         self.times
@@ -50,15 +57,17 @@ impl fmt::Display for Unwanted {
     }
 }
 
-fn join(call: Applied<'_, usize>, inputs: Vec<(Rank, String)>) -> Result<Vec<(Rank, (u32, String))>, Unwanted> {
+fn join(call: Applied<'_, usize>, inputs: Vec<(Rank, String)>) -> Result<Vec<(Rank, Joined)>, Unwanted> {
     if let Some((rank, word)) = inputs.iter().find(|(_, word)| word.starts_with('!')) {
         return Err(Unwanted { from: rank.get(), word: word.chars().take(9).collect() });
     }
     let all: String = inputs.iter().map(|(_, word)| word.as_str()).collect();
-    Ok(call.destinations.iter().map(|rank| (*rank, (rank.get(), all.repeat(call.parameters)))).collect())
+    let joined = |to: Rank| Joined { to: to.get(), words: all.repeat(call.parameters) };
+    Ok(call.destinations.iter().map(|rank| (*rank, joined(*rank))).collect())
 }
 
-fn operations() -> Registry {
+/// A hub's half of all of these.
+pub fn operations() -> Registry {
     let mut operations = Registry::new();
     let add = |[value, weight]: [f32; 2], [other, more]: [f32; 2]| [value + other, weight + more];
     operations.insert_fold_fn(WEIGHTED_MEAN.name, 1, add, |[value, weight]| [value / weight, weight]);
@@ -160,7 +169,8 @@ pub fn functions_of_everything_for_some_ranks(link: Link) {
             for (times, sources, destinations, result) in requests.into_iter().rev() {
                 // Inputs come in the order of the group's sources.
                 let all: String = sources.iter().map(|rank| word(*rank)).collect();
-                let expected = destinations.contains(&rank).then(|| (rank.get(), all.repeat(times)));
+                let expected =
+                    destinations.contains(&rank).then(|| Joined { to: rank.get(), words: all.repeat(times) });
                 assert!(result.wait().unwrap() == expected);
             }
         }
@@ -206,15 +216,17 @@ pub fn many_calls_of_one_group_stay_in_order(link: Link) {
         let (comm, rank) = (world.comm(), world.rank());
         let pair = [rank.get() / 2 * 2, rank.get() / 2 * 2 + 1].map(Rank::new);
         let members = if pair[1] < SIZE { &pair[..] } else { &pair[..1] };
+        // Every seventh is long.
+        let word = |rank: &Rank, number: usize| {
+            format!("{rank} of {number}").repeat(if number.is_multiple_of(7) { 10_000 } else { 1 })
+        };
         let requests = (0..30).map(|number: usize| {
             let call = Join { group: Group::new(members, members), times: number % 3 };
-            let word = format!("{rank} of {number}").repeat(if number % 7 == 0 { 10_000 } else { 1 });
-            comm.apply(&call, Some(&word))
+            comm.apply(&call, Some(&word(&rank, number)))
         });
         for (number, came) in wait_all(requests.collect::<Vec<_>>()).wait().unwrap().into_iter().enumerate() {
-            let word = |rank: &Rank| format!("{rank} of {number}").repeat(if number % 7 == 0 { 10_000 } else { 1 });
-            let all: String = members.iter().map(word).collect();
-            assert!(came == Some((rank.get(), all.repeat(number % 3))), "call {number}");
+            let all: String = members.iter().map(|rank| word(rank, number)).collect();
+            assert!(came == Some(Joined { to: rank.get(), words: all.repeat(number % 3) }), "call {number}");
         }
         assert_usable(world);
     });

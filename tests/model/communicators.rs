@@ -17,7 +17,7 @@ pub fn split(members: &[Vec<u32>], by: By, seed: u32, is_simulated: bool) -> Vec
             members.iter().flat_map(|old| colored(old, 1, seed)).flatten().map(|member| vec![member]).collect()
         }
         By::Machine => members.iter().flat_map(|old| colored(old, 1, seed)).collect(),
-        By::Group => {
+        By::Group | By::GroupAlone => {
             let chosen =
                 |old: &Vec<u32>| chosen(old.len() as u32, seed).into_iter().map(|own| old[own as usize]).collect();
             members.iter().map(chosen).collect()
@@ -81,6 +81,10 @@ pub async fn perform(comm: &Comm, view: &View<'_>, by: By, seed: u32) -> Result<
         By::Group => {
             let group = comm.group().await?.include(&chosen(view.size(), seed))?;
             comm.create(&group).await?
+        }
+        By::GroupAlone => {
+            let ranks = chosen(view.size(), seed);
+            if ranks.contains(&view.own) { Some(comm.create_group(&ranks, view.tag(0)).await?) } else { None }
         }
     };
     let parts = split(std::slice::from_ref(old), by, seed, view.setting.is_simulated);

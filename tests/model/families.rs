@@ -2,7 +2,7 @@
 //! each gives by the model, and how a rank makes it.
 
 use edgempi::hub::Registry;
-use edgempi::{Comm, Communicator, Error, Group, Named};
+use edgempi::{Comm, Communicator, Error, Group, Named, Persistent};
 
 use crate::calls::Pieces;
 use crate::model::{as_bytes, merged, tree};
@@ -223,10 +223,46 @@ async fn varied<T: Sample>(comm: &Comm, view: &View<'_>, pattern: Pattern, root:
     let block = |to| elements::<T>(at, own, to, block_len(view, own, to));
     let for_all = || (0..view.size()).map(block).collect::<Vec<_>>();
     let pieces = |blocks: Vec<Vec<T>>| blocks.iter().map(|block| as_bytes(block)).collect::<Vec<_>>();
+    let all = gives_all(pattern, own, root).then(for_all);
+    let own_block = block(if matches!(pattern, Pattern::Gather) { root } else { 0 });
+    if view.call.form() == Form::Persistent {
+        let comm = comm.clone();
+        return Ok(match pattern {
+            Pattern::Gather => {
+                let call = Persistent::calling(own_block, move |block| comm.gatherv(root, &*block));
+                once(call).await?.map_or_else(Vec::new, pieces)
+            }
+            Pattern::Scatter => {
+                vec![as_bytes(&once(Persistent::calling(all, move |all| comm.scatterv(root, all.clone()))).await?)]
+            }
+            Pattern::Allgather => {
+                pieces(once(Persistent::calling(own_block, move |block| comm.allgatherv(&*block))).await?)
+            }
+            Pattern::Alltoall => {
+                let call = Persistent::calling(all.unwrap_or_default(), move |all| comm.alltoallv(all.clone()));
+                pieces(once(call).await?)
+            }
+        });
+    }
     Ok::<_, Error>(match pattern {
-        Pattern::Gather => comm.gatherv(root, block(root)).await?.map_or_else(Vec::new, pieces),
-        Pattern::Scatter => vec![as_bytes(&comm.scatterv(root, (root == own).then(for_all)).await?)],
-        Pattern::Allgather => pieces(comm.allgatherv(block(0)).await?),
-        Pattern::Alltoall => pieces(comm.alltoallv(for_all()).await?),
+        Pattern::Gather => comm.gatherv(root, own_block).await?.map_or_else(Vec::new, pieces),
+        Pattern::Scatter => vec![as_bytes(&comm.scatterv(root, all).await?)],
+        Pattern::Allgather => pieces(comm.allgatherv(own_block).await?),
+        Pattern::Alltoall => pieces(comm.alltoallv(all.unwrap_or_default()).await?),
     })
+}
+
+/// Whether a rank has a block for each rank.
+fn gives_all(pattern: Pattern, own: u32, root: u32) -> bool {
+    match pattern {
+        Pattern::Gather | Pattern::Allgather => false,
+        Pattern::Scatter => own == root,
+        Pattern::Alltoall => true,
+    }
+}
+
+/// One round of it.
+async fn once<B: Send + 'static, T: Send + 'static>(mut call: Persistent<B, T>) -> Result<T, Error> {
+    call.start()?;
+    call.request().await
 }

@@ -161,9 +161,9 @@ fn the_seeds_draw_every_call_in_every_form_on_every_kind_of_element() {
     drawn_of("Messages", "cancels", &["true", "false"]);
     let waiting = ["InTurn", "All", "Any", "Some", "TestAll", "TestAny", "TestSome"];
     ["Messages", "Funnel"].into_iter().for_each(|name| drawn_of(name, "waiting", &waiting));
-    drawn_of("Split", "by", &["Copy", "Color", "Kind", "Machine", "Group"]);
+    drawn_of("Split", "by", &["Copy", "Color", "Kind", "Machine", "Group", "GroupAlone"]);
     drawn_of("Varied", "pattern", &["Gather", "Scatter", "Allgather", "Alltoall"]);
-    drawn_of("Neighbours", "topology", &["Grid", "Graph"]);
+    drawn_of("Neighbours", "topology", &["Grid", "Graph", "Told"]);
     drawn_of("Fold", "groups", &["Some", "None"]);
     let both = [
         ("Scan", "exclusive"),

@@ -252,6 +252,8 @@ pub enum By {
     Machine,
     /// A group of its processes.
     Group,
+    /// Such a group, which makes it without the others.
+    GroupAlone,
 }
 
 /// Who is whose neighbour.
@@ -259,8 +261,10 @@ pub enum By {
 pub enum Topology {
     /// In so many dimensions, some of which are rings: a set of bits.
     Grid { dimensions: usize, rings: u32 },
-    /// What edges there are follows from the seed.
+    /// What edges there are follows from the seed; each rank says its own.
     Graph { seed: u32 },
+    /// The same, with edges that any rank says.
+    Told { seed: u32 },
 }
 
 /// Who gives blocks to whom.
@@ -404,6 +408,7 @@ fn by() -> impl Strategy<Value = By> {
         1 => Just(By::Kind),
         1 => Just(By::Machine),
         2 => Just(By::Group),
+        2 => Just(By::GroupAlone),
     ]
 }
 
@@ -411,6 +416,7 @@ fn topology() -> impl Strategy<Value = Topology> {
     prop_oneof![
         (1_usize..4, any::<u32>()).prop_map(|(dimensions, rings)| Topology::Grid { dimensions, rings }),
         any::<u32>().prop_map(|seed| Topology::Graph { seed }),
+        any::<u32>().prop_map(|seed| Topology::Told { seed }),
     ]
 }
 

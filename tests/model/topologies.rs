@@ -28,7 +28,10 @@ impl Neighbours {
     pub fn expected(self, view: &View<'_>, data: Data) -> Vec<Vec<u8>> {
         let sources = match self.topology {
             Topology::Grid { dimensions, rings } => Grid::new(view.size(), dimensions, rings).sources(view.own),
-            Topology::Graph { seed } => sources(view, seed).into_iter().map(Some).collect(),
+            Topology::Graph { seed } => Graph::new(view.size(), seed).sources(view.own).into_iter().map(Some).collect(),
+            Topology::Told { seed } => {
+                Graph::new(view.size(), seed).told_sources(view.own).into_iter().map(Some).collect()
+            }
         };
         let came = |source: Source| {
             let to = if self.alltoall { source.block as u32 } else { 0 };
@@ -59,8 +62,15 @@ impl Neighbours {
                 }
             }
             Topology::Graph { seed } => {
-                let sources: Vec<u32> = sources(view, seed).iter().map(|source| source.rank).collect();
-                let graph = comm.dist_graph_adjacent(&sources, &destinations(view, seed, view.own)).await?;
+                let graph = Graph::new(view.size(), seed);
+                let sources: Vec<u32> = graph.sources(view.own).iter().map(|source| source.rank).collect();
+                let graph = comm.dist_graph_adjacent(&sources, &graph.destinations(view.own)).await?;
+                self.exchange::<T>(&graph, view, form).await
+            }
+            Topology::Told { seed } => {
+                let graph = Graph::new(view.size(), seed);
+                let said = graph.edges.iter().filter(|edge| edge.sayer == view.own);
+                let graph = comm.dist_graph(&said.map(|edge| (edge.from, edge.to)).collect::<Vec<_>>()).await?;
                 self.exchange::<T>(&graph, view, form).await
             }
         }
@@ -124,28 +134,65 @@ impl Grid {
     }
 }
 
-/// To whom a rank has edges in a graph: to some ranks none, to some two.
-fn destinations(view: &View<'_>, seed: u32, from: u32) -> Vec<u32> {
-    let mut edges = Vec::new();
-    for to in 0..view.size() {
-        let random = hash(&[seed.into(), from.into(), to.into()]);
-        let count = [0, 0, 1, 1, 2][(random % 5) as usize];
-        edges.extend((0..count).map(|edge| (hash(&[random, edge]), to)));
-    }
-    // In any order.
-    edges.sort_unstable();
-    edges.into_iter().map(|(_, to)| to).collect()
+/// A graph with no edge between some ranks, and two between others.
+struct Graph {
+    seed: u32,
+    size: u32,
+    /// By the rank that says them, if all are said, and of each in an order of its own.
+    edges: Vec<Edge>,
 }
 
-/// From whom this rank has edges: of several from one rank, the first gets that rank's first block for it.
-fn sources(view: &View<'_>, seed: u32) -> Vec<Source> {
-    let mut sources = Vec::new();
-    for rank in 0..view.size() {
-        let destinations = destinations(view, seed, rank);
-        let blocks = destinations.iter().enumerate().filter(|(_, to)| **to == view.own);
-        sources.extend(blocks.map(|(block, _)| Source { rank, block }));
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Edge {
+    sayer: u32,
+    random: u64,
+    from: u32,
+    to: u32,
+}
+
+impl Graph {
+    fn new(size: u32, seed: u32) -> Self {
+        let mut edges = Vec::new();
+        for from in 0..size {
+            for to in 0..size {
+                let random = hash(&[seed.into(), from.into(), to.into()]);
+                let count = [0, 0, 1, 1, 2][(random % 5) as usize];
+                let edge = |number| {
+                    let random = hash(&[random, number]);
+                    Edge { sayer: (random % u64::from(size)) as u32, random, from, to }
+                };
+                edges.extend((0..count).map(edge));
+            }
+        }
+        edges.sort_unstable();
+        Self { seed, size, edges }
     }
-    // In an order of its own, which leaves the edges from one rank in theirs.
-    sources.sort_by_key(|source| hash(&[seed.into(), source.rank.into()]));
-    sources
+
+    /// To whom a rank has edges.
+    fn destinations(&self, rank: u32) -> Vec<u32> {
+        self.edges.iter().filter(|edge| edge.from == rank).map(|edge| edge.to).collect()
+    }
+
+    /// From whom a rank has edges, in an order of its own: of several from one rank, the first gets that rank's first
+    /// block for it.
+    fn sources(&self, own: u32) -> Vec<Source> {
+        let mut ranks: Vec<u32> = (0..self.size).collect();
+        ranks.sort_by_key(|rank| hash(&[self.seed.into(), (*rank).into()]));
+        let mut sources = Vec::new();
+        for rank in ranks {
+            let destinations = self.destinations(rank);
+            let blocks = destinations.iter().enumerate().filter(|(_, to)| **to == own);
+            sources.extend(blocks.map(|(block, _)| Source { rank, block }));
+        }
+        sources
+    }
+
+    /// The same in the order in which the edges are said.
+    fn told_sources(&self, own: u32) -> Vec<Source> {
+        let source = |edge: &Edge| {
+            let block = self.edges.iter().filter(|other| other.from == edge.from).position(|other| other == edge);
+            Source { rank: edge.from, block: block.expect("it is one of them") }
+        };
+        self.edges.iter().filter(|edge| edge.to == own).map(source).collect()
+    }
 }

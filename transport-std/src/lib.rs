@@ -83,7 +83,7 @@
 //! - take a receive back with [`cancel`](Request::cancel), and be told whether a message was faster.
 //!
 //! A call that is made again and again on the same buffer is a [`Persistent`] request: [`Comm::allreduce_init`] and its
-//! like describe it once, [`start`](Persistent::start) makes it.
+//! like describe it once, [`start`](Persistent::start) makes it. [`Persistent::calling`] does the same for any other call.
 //!
 //! ```
 //! # let world = edgempi::init().wait()?;

@@ -1,5 +1,8 @@
 //! Joining and leaving a world: MPI's Init and Finalize.
 
+#[cfg(all(test, not(loom)))]
+mod cut_off;
+
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;

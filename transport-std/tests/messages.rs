@@ -381,7 +381,10 @@ fn a_ready_send_needs_a_receive_and_not_a_matched_probe() -> Tested {
     for len in [1, 300_000] {
         let probes = [second.mprobe(0, 4), second.mprobe(ANY_SOURCE, ANY_TAG)];
         settled(&second)?;
-        let early = first.rsend(1, 4, vec![1u64; len]).wait();
+        let early = first.rsend(1, 4, vec![1u64; len]);
+        settled(&first)?;
+        assert!(early.test(), "it has been refused");
+        let early = early.wait();
         assert!(matches!(early, Err(Error::NotReady { .. })), "{early:?}");
         assert!(probes.iter().all(|probe| !probe.test()), "it was not sent");
         // With a receive behind them it may start, and the oldest takes it.
@@ -450,4 +453,13 @@ fn a_message_dropped_while_there_is_no_room_for_another_call_is_given_back_later
     thread::spawn(move || said.send(send.wait()).is_ok());
     let sent = sent.recv_timeout(std::time::Duration::from_secs(20));
     sent.expect("the sender waits for ever").unwrap();
+}
+
+#[test]
+fn a_buffered_send_that_can_not_be_started_says_so() -> Result<(), Error> {
+    let worlds = local(2)?;
+    let comm = worlds[0].comm();
+    assert!(matches!(comm.bsend(2, 1, [1u8]).wait(), Err(Error::InvalidArgument { .. })));
+    assert!(matches!(comm.objects().bsend(2, 1, "nobody").wait(), Err(Error::InvalidArgument { .. })));
+    worlds.into_iter().map(World::finalize).collect::<Vec<_>>().into_iter().try_for_each(edgempi::Finalize::wait)
 }

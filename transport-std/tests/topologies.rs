@@ -278,6 +278,20 @@ fn edges_that_make_no_sense_are_refused_and_the_communicator_goes_on() -> Result
         assert!(nobodys.sources().is_empty() && nobodys.neighbor_allgather([1u8]).wait()?.is_empty());
         comm.barrier().wait()
     })
+    .map(drop)
+}
+
+#[test]
+fn who_sends_to_nobody_takes_blocks_of_any_length() -> Result<(), Error> {
+    on_all(2, |world| {
+        let rank = world.rank().get();
+        let (sources, destinations) = if rank == 0 { ([].as_slice(), [1].as_slice()) } else { (&[0][..], &[][..]) };
+        let graph = world.comm().dist_graph_adjacent(sources, destinations).wait()?;
+        let data = if rank == 0 { vec![7u16, 8] } else { vec![] };
+        let came = graph.neighbor_alltoall(data).wait()?;
+        assert_eq!(came, if rank == 0 { vec![] } else { vec![Some(vec![7, 8])] });
+        Ok(())
+    })
 }
 
 #[test]

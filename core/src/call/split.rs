@@ -4,6 +4,7 @@ use crate::rank::Rank;
 
 /// What the ranks of one new communicator have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Color {
     /// A number that they say (7.4.2).
     Number(u32),

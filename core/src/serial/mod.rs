@@ -126,6 +126,7 @@ impl<const PAYLOAD: usize> Default for Frame<PAYLOAD> {
 
 /// Where a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum State {
     /// There is none yet. Nothing can be written.
     Connecting,

@@ -13,6 +13,7 @@ pub const VERSION: u16 = 1;
 /// What kind of process a rank is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum RankKind {
     /// A process with an operating system.
     Host = 0,

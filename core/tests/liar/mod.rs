@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use edgempi_core::endpoint::{Config, Event, Incoming, Reach};
+use edgempi_core::hub::SNAPSHOT_VERSION;
 use edgempi_core::request::{CommunicatorId, NameIds, NewNames, Parts, Receive, Sent, Slot, Submission};
 use edgempi_core::wire::{
     Complete, Credit, Data, Down, Fail, Goodbye, GoodbyeReason, Layout, MAX_HEAD_LEN, PREFIX_LEN, Part, Ping, Prefix,
-    Reject, VERSION, Welcome,
+    Reject, SnapshotPiece, VERSION, Welcome,
 };
 use edgempi_core::{
     ANY_SOURCE, ANY_TAG, Call, Category, Datatype, Endpoint, Group, Instant, Rank, ReduceOp, RequestId, Tag,
@@ -28,6 +29,7 @@ pub struct Liar {
     coming: Vec<(RequestId, u32, usize)>,
     believed: usize,
     unlimited: HashSet<RequestId>,
+    probes: HashSet<RequestId>,
     given_up: Vec<RequestId>,
     /// Whether a request receives one part; or else one from each other rank.
     expects: HashMap<RequestId, bool>,
@@ -51,6 +53,7 @@ impl Liar {
             coming: Vec::new(),
             believed: 0,
             unlimited: HashSet::new(),
+            probes: HashSet::new(),
             given_up: Vec::new(),
             expects: HashMap::new(),
             window,
@@ -113,7 +116,10 @@ impl Liar {
             Call::ReduceScatterBlock { op: ReduceOp::Max },
             Call::Scan { op: ReduceOp::Sum },
             Call::Exscan { op: ReduceOp::Min },
-        ][random.below(26)];
+            Call::Split,
+            Call::Members,
+            Call::Free,
+        ][random.below(29)];
         let send = [0, 4, 400, 40_000][random.below(4)];
         let bytes = [0, 4, 400, 40_000][random.below(4)];
         let receive = if random.below(2) == 0 { Receive::Exactly(bytes) } else { Receive::AtMost(bytes) };
@@ -129,6 +135,9 @@ impl Liar {
         let unlimited = random.below(2) == 0;
         let submission = if unlimited { submission.unlimited() } else { submission };
         if let Ok(request) = self.endpoint.submit(&submission) {
+            if matches!(call, Call::Probe { .. } | Call::Mprobe { .. }) {
+                self.probes.insert(request);
+            }
             self.open.push((request, bytes));
             match submission.role().down {
                 Parts::None => {}
@@ -229,7 +238,6 @@ impl Liar {
         let sequence = self.sequence.wrapping_add(1 + u32::from(random.below(50) == 0));
         let payload = [0, 4, bytes.min(4096), 100][random.below(4)];
         let layout = [Layout::Empty, Layout::Single, Layout::Equal, Layout::Varied][random.below(4)];
-        let rank = Rank::new(1);
         match random.below(40) {
             0..8 => self.tell(Down::Part(Part { request, part, len: amount(random) }), 0),
             8..22 => {
@@ -241,18 +249,9 @@ impl Liar {
                 self.tell(Down::Credit(Credit { request, part, limit, len: len.max(limit) }), 0);
             }
             30..33 => {
-                self.sequence = sequence;
-                let complete = Complete {
-                    request,
-                    sequence,
-                    acknowledged: 0,
-                    layout,
-                    source: rank,
-                    tag: Tag(1),
-                    bytes: if random.below(2) == 0 { payload as u64 } else { amount(random) },
-                    queue_limit: amount(random),
-                };
-                self.tell(Down::Complete(complete), payload);
+                let bytes = if random.below(2) == 0 { payload as u64 } else { amount(random) };
+                let queue_limit = amount(random);
+                self.complete(Complete { bytes, queue_limit, ..self.blank(request, sequence, layout) }, payload);
             }
             33..36 => self.fail(request, sequence, payload),
             36 => self.tell(Down::Ping(Ping { acknowledged: 1 }), payload),
@@ -264,6 +263,12 @@ impl Liar {
             _ => match random.below(10) {
                 0 => self.tell(Down::Goodbye(Goodbye { reason: GoodbyeReason::Shutdown }), payload),
                 1 => self.tell(Down::Reject(Reject { category: Category::Timeout, len: 0, max: 0 }), payload),
+                2 => self.tell(
+                    Down::Snapshot(SnapshotPiece { version: SNAPSHOT_VERSION, offset: part, len: part }),
+                    payload,
+                ),
+                // A kind that only a later version knows.
+                3 | 4 => self.tell_bytes(&[&[0x80 | random.below(128) as u8, 3, 9, 0, 0, 0][..], &[7; 3]].concat()),
                 _ => self.tell(Down::Pong(Ping { acknowledged: 1 }), payload),
             },
         }
@@ -283,10 +288,33 @@ impl Liar {
 
     /// The end of a call.
     fn answer(&mut self, random: &mut impl Choose) {
-        let Some(&(request, _)) = self.open.get(random.below(self.open.len().max(1))) else { return };
-        if random.below(4) == 0 {
-            self.fail(request, self.sequence.wrapping_add(1), 5);
+        let Some(&(request, bytes)) = self.open.get(random.below(self.open.len().max(1))) else { return };
+        let sequence = self.sequence.wrapping_add(1);
+        match random.below(8) {
+            0 | 1 => self.fail(request, sequence, 5),
+            // One that receives nothing is done, or has found a message, which may be of any size.
+            2 | 3 if !self.expects.contains_key(&request) => {
+                let bytes = if self.probes.contains(&request) { [0, 9, u64::MAX][random.below(3)] } else { 0 };
+                let source = [Rank::new(1), Rank::new(u32::MAX)][random.below(2)];
+                self.complete(Complete { source, bytes, ..self.blank(request, sequence, Layout::Empty) }, 0);
+            }
+            // The whole of one part, if it fits a frame and nothing of it has come.
+            2 if self.expects.get(&request) == Some(&true) && bytes <= 4096 => {
+                let single = Complete { bytes: bytes as u64, ..self.blank(request, sequence, Layout::Single) };
+                self.complete(single, bytes);
+            }
+            _ => {}
         }
+    }
+
+    fn blank(&self, request: RequestId, sequence: u32, layout: Layout) -> Complete {
+        let (source, tag) = (Rank::new(1), Tag(1));
+        Complete { request, sequence, acknowledged: 0, layout, source, tag, bytes: 0, queue_limit: 0 }
+    }
+
+    fn complete(&mut self, complete: Complete, payload: usize) {
+        self.sequence = complete.sequence;
+        self.tell(Down::Complete(complete), payload);
     }
 
     fn fail(&mut self, request: RequestId, sequence: u32, payload: usize) {

@@ -264,8 +264,17 @@ impl Villain {
             payload = [lengths.map(u64::to_le_bytes).concat(), payload].concat();
         }
         if call == 48 {
-            let color = (random.below(4) > 0).then(|| random.below(2) as u32);
-            payload = SplitRequest { color: color.map(Color::Number), key: random.below(3) as i32 }.to_bytes().to_vec();
+            let color = match random.below(8) {
+                0 => None,
+                1 => Some(Color::Kind),
+                2 => Some(Color::Text([random.below(2) as u8; 16])),
+                _ => Some(Color::Number(random.below(2) as u32)),
+            };
+            let key = [0, 1, 2, i32::MIN][random.below(4)];
+            payload = SplitRequest { color, key }.to_bytes().to_vec();
+            if random.below(20) == 0 {
+                payload[random.below(SplitRequest::LEN)] = random.below(256) as u8;
+            }
             (submit.datatype, submit.receive) = (Datatype::Object.code(), SplitResult::LEN as u64);
             self.splits.push(submit.request);
         }
@@ -283,6 +292,10 @@ impl Villain {
             9 => payload.push(0),
             10 => submit.group = 1 + random.below(3) as u16,
             11 => submit.n = submit.n.wrapping_sub(1),
+            12 => submit.communicator = [0, 1, u64::MAX][random.below(3)],
+            13 => submit.site = random.below(70_000) as u16,
+            14 => submit.receive = [0, 1, 3, 7, 1 << 50][random.below(5)],
+            15 => submit.tag = Tag(u32::MAX),
             _ => {}
         }
         self.requests.push((submit.request, submit.send));

@@ -121,7 +121,10 @@ impl Siege {
         world.settle();
         // A rank that was done with an operation when a villain disagreed hears of it in the next one, which fails.
         let told = |world: &World, rank: usize, request: &RequestId| match world.nodes[rank].outcomes.get(request) {
-            Some(Outcome::Failed { fault, .. }) => fault.category == Category::Mismatch,
+            // Also where what the villain receives is shorter than what had been given.
+            Some(Outcome::Failed { fault, .. }) => {
+                fault.category == Category::Mismatch || (fault.category == Category::Truncated && fault.count > 0)
+            }
             _ => false,
         };
         let noticed = self.wishes.iter().any(|(rank, request, _)| told(world, *rank, request));

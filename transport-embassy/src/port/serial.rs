@@ -27,7 +27,7 @@ const PIECE: usize = 64;
 /// ```
 /// use core::time::Duration;
 /// use edgempi_embassy::edgempi_core::serial::Frame;
-/// use edgempi_embassy::port::{RunError, SerialLine};
+/// use edgempi_embassy::port::SerialLine;
 /// use edgempi_embassy::{Clock, Communicator, Error, Memory, Options, join};
 /// use embassy_futures::select::{Either, select};
 /// use embedded_io_async::{Read, Write};
@@ -49,7 +49,7 @@ const PIECE: usize = 64;
 ///     };
 ///     match select(application, runner.run()).await {
 ///         Either::First(result) => result,
-///         Either::Second(Err(RunError::Read(_) | RunError::Write(_))) => panic!("the UART is broken"),
+///         Either::Second(Err(_)) => panic!("the UART is broken"),
 ///     }
 /// }
 /// ```
@@ -143,7 +143,8 @@ impl<C: Clock, const PAYLOAD: usize> SerialPort<'_, '_, C, PAYLOAD> {
         poll_fn(|context| match self.state() {
             State::Up => Poll::Ready(Ok(())),
             State::Reset(reason) => Poll::Ready(Err(reason)),
-            State::Connecting => {
+            // It is on its way.
+            _ => {
                 self.line.wait_as_port(context);
                 Poll::Pending
             }
@@ -240,6 +241,7 @@ impl<C: Clock, R: Read, W: Write, const PAYLOAD: usize> SerialRunner<'_, '_, C, 
 /// Why a [`SerialRunner`] ended.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RunError<R, W> {
     /// The reader failed.
     Read(R),

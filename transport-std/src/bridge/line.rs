@@ -20,6 +20,7 @@ pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// Where a bridge finds its board.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Line {
     /// A serial device.
     Device {

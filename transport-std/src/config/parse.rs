@@ -37,6 +37,7 @@ impl std::net::ToSocketAddrs for Address {
 
 /// Which threads of a process make calls (MPI 4.1, chapter 11.6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Threads {
     /// Any number of threads and tasks, at any time (`MPI_THREAD_MULTIPLE`).
     #[default]

@@ -157,6 +157,7 @@ pub const SETTINGS: &[Setting] = &[
 
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Origin {
     /// The program set it, by a method of [`Config`](super::Config).
     Code,

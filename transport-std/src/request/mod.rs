@@ -220,6 +220,7 @@ impl<'a, T> Request<'a, T> {
     /// # Cancel safety
     ///
     /// As that of the request itself.
+    #[track_caller]
     pub fn cancel(self) -> Request<'a, Option<T>>
     where
         T: 'a,

@@ -220,6 +220,7 @@ impl<B: Send + 'static, T: Send + 'static> Persistent<B, T> {
     /// # Cancel safety
     ///
     /// As for all that waits for a round. Whoever waits for one that was taken back is told [`Error::Cancelled`].
+    #[track_caller]
     pub fn cancel(&mut self) -> Request<'_, Option<T>> {
         let own = match &self.round {
             Round::Active(Underway::With(request)) => request.withdraw(),

@@ -41,7 +41,7 @@ fn blocks_may_have_another_length_in_each_round() -> Result<(), Error> {
             assert!(all.is_active() && all.buffer().is_none());
             assert_eq!(each.wait()?, vec![block(me, round); size as usize]);
             assert_eq!(block_on(async { (&mut scatter).await })?, block(me, round));
-            assert_eq!(wait_all([all.request()]).wait()?, [everybodys.clone()]);
+            assert_eq!(wait_all([all.request()]).wait()?, std::slice::from_ref(&everybodys));
             assert_eq!(gather.wait()?, (me == 1).then_some(everybodys));
             assert!(all.test() && all.buffer() == Some(&block(me, round)));
         }

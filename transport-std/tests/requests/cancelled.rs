@@ -184,6 +184,7 @@ fn a_round_of_a_persistent_receive_is_taken_back_and_its_buffer_stays() -> Resul
     let mut receive = comms[0].recv_init(1, 7, vec![8u8; 4]);
     let error = receive.cancel().wait().expect_err("it is not active");
     assert!(matches!(&error, Error::InvalidArgument { reason } if reason.contains("not been started")), "{error}");
+    assert!(error.to_string().contains("cancelled.rs:"), "it names the line: {error}");
     for round in 0..3 {
         receive.start()?;
         let memory = receive.cancel().wait()?;
@@ -266,6 +267,7 @@ fn a_round_that_can_not_be_cancelled_goes_on() -> Result<(), Error> {
     exchange.start()?;
     let error = exchange.cancel().wait().expect_err("it is two calls");
     assert!(matches!(&error, Error::InvalidArgument { reason } if reason.contains("sendrecv")), "{error}");
+    assert!(error.to_string().contains("cancelled.rs:"), "it names the line: {error}");
     assert_eq!(comms[1].allreduce([2], Sum).wait()?, [3]);
     sum.wait()?;
     assert_eq!(sum.buffer(), Some(&vec![3]));
@@ -288,5 +290,20 @@ fn a_message_to_oneself_is_taken_back_or_received() -> Result<(), Error> {
         assert_eq!(receive.wait()?.map(|(data, _)| data), Some(vec![2; len]));
         assert_eq!(send.wait()?, Some(()));
     }
+    finalize(worlds)
+}
+
+#[test]
+fn a_message_that_its_sender_has_given_up_is_a_failure_and_not_a_receive_taken_back() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    let data = vec![1u8; LONG];
+    let send = Communicator::send(&comms[1], 0, 7, &data);
+    let message = comms[0].mprobe(1, 7).wait()?;
+    drop(send);
+    // What comes behind that has been heard: so has that.
+    assert_eq!(comms[1].iprobe(0, 9).wait()?, None);
+    let received = message.recv::<u8>().cancel().wait();
+    assert!(matches!(received, Err(Error::Cancelled { rank, .. }) if rank.get() == 1), "{received:?}");
     finalize(worlds)
 }

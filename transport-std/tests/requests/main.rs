@@ -15,8 +15,8 @@ use std::thread;
 
 use edgempi::sim::{Class, Simulation};
 use edgempi::{
-    ANY_SOURCE, Comm, Error, Persistent, Request, SendReceive, Sum, World, block_on, start_all, test_all, test_any,
-    test_some, wait_all, wait_any, wait_some,
+    ANY_SOURCE, Comm, Communicator, Error, Persistent, Request, SendReceive, Sum, World, block_on, start_all, test_all,
+    test_any, test_some, wait_all, wait_any, wait_some,
 };
 
 /// More than the hub holds for a rank: such a send waits for its receive.

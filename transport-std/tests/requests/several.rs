@@ -25,6 +25,25 @@ fn waiting_for_all_tells_the_first_failure_when_all_have_ended() -> Result<(), E
 }
 
 #[test]
+fn testing_all_tells_the_first_failure_in_their_order() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms = comms(&worlds);
+    let mut receives = [1, 2, 3].map(|tag| comms[0].recv_into(1, tag, Vec::leak(vec![0u8; tag as usize])));
+    for tag in [3, 2, 1] {
+        assert!(test_all(&mut receives).is_none());
+        comms[1].send(0, tag, vec![0u8; if tag == 1 { 1 } else { 10 }]).wait()?;
+    }
+    let results = loop {
+        match test_all(&mut receives) {
+            Some(results) => break results,
+            None => thread::yield_now(),
+        }
+    };
+    assert!(matches!(results, Err(Error::Truncated { len: 10, max: 2, .. })), "{results:?}");
+    finalize(worlds)
+}
+
+#[test]
 fn one_that_has_given_its_result_is_passed_over() -> Result<(), Error> {
     let worlds = edgempi::local(2)?;
     let comms = comms(&worlds);

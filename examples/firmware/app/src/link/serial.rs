@@ -3,7 +3,7 @@
 use edgempi_core::serial::Frame;
 use edgempi_embassy::EmbassyClock;
 use edgempi_embassy::port::{RunError, SerialLine, SerialPort, SerialRunner};
-use embedded_io_async::{ErrorType, Read, Write};
+use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use static_cell::ConstStaticCell;
 
 use super::{Keeper, Link, Stream};
@@ -64,6 +64,7 @@ impl<R: Read, W: Write> Keeper for SerialRunner<'_, '_, EmbassyClock, R, W> {
             Ok(never) => match never {},
             Err(RunError::Read(error)) => Failure::lost(error),
             Err(RunError::Write(error)) => Failure::lost(error),
+            Err(_) => Failure::Lost(ErrorKind::Other),
         }
     }
 }
