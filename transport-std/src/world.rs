@@ -332,7 +332,7 @@ impl World {
         self.comm.size()
     }
 
-    /// Whether the hub is in this process.
+    /// Whether this rank hosts the hub. None does in a [`local`] world, whose hub is beside its ranks.
     pub fn hosts_hub(&self) -> bool {
         self.hosts
     }
@@ -342,13 +342,21 @@ impl World {
         self.engine.traffic()
     }
 
-    /// What the hub in this process is doing; `None` if it is in another.
+    /// What the hub is doing; `None` if this rank does not [host](Self::hosts_hub) it.
+    ///
+    /// ```
+    /// let world = edgempi::init().wait()?;
+    /// assert!(world.hosts_hub() && world.hub_status().is_some() && world.hub_snapshot().is_some());
+    /// let local = edgempi::local(1)?.remove(0);
+    /// assert!(!local.hosts_hub() && local.hub_status().is_none() && local.hub_snapshot().is_none());
+    /// # Ok::<(), edgempi::Error>(())
+    /// ```
     pub fn hub_status(&self) -> Option<hub::HubStatus> {
         self.engine.hub().as_ref().map(HubDriver::status)
     }
 
-    /// How the world is, as the hub in this process sees it: its ranks and what each waits for, operations in flight; `None`
-    /// if the hub is in another process, which [`hub::snapshot`](crate::hub::snapshot()) asks.
+    /// How the world is, as the hub sees it: its ranks and what each waits for, operations in flight; `None` if this rank
+    /// does not [host](Self::hosts_hub) it. [`hub::snapshot`](crate::hub::snapshot()) asks a hub in another process.
     pub fn hub_snapshot(&self) -> Option<hub::Snapshot> {
         self.engine.hub_snapshot()
     }
