@@ -281,6 +281,15 @@ fn a_hub_tells_nobody_who_names_another_world() {
 }
 
 #[test]
+fn a_question_that_no_hub_hears_ends_after_the_few_seconds_that_are_its_own() {
+    // Port 9 is for discarding; nobody listens there on this machine.
+    let address = "127.0.0.1:9".to_owned();
+    let (code, told, errors) = status(&address, "tcp", "", &[]);
+    assert_eq!((code, told.as_str()), (Some(1), ""));
+    assert!(errors.contains(&format!("no hub at {address} after ")) && errors.contains(" in 3.0 s: "), "{errors}");
+}
+
+#[test]
 fn a_hub_in_this_process_knows_how_long_a_call_has_waited_although_nothing_happens() {
     let config = Config::new().rank(0).size(1).listen("127.0.0.1:0");
     let server = edgempi::hub::Server::bind(&config, edgempi::hub::Registry::new()).unwrap();

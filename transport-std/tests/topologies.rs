@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use edgempi::{Cartesian, Error, Rank, World, dims_create};
+use edgempi::{Cartesian, Comm, Error, Rank, World, dims_create};
 
 /// What each rank of a world does, in a thread each.
 fn on_all(size: u32, program: impl Fn(&World) -> Result<(), Error> + Sync) -> Result<(), Error> {
@@ -279,6 +279,17 @@ fn edges_that_make_no_sense_are_refused_and_the_communicator_goes_on() -> Result
         comm.barrier().wait()
     })
     .map(drop)
+}
+
+#[test]
+fn a_graph_that_meets_another_call_is_told_on_both_sides() -> Result<(), Error> {
+    let worlds = edgempi::local(2)?;
+    let comms: Vec<Comm> = worlds.iter().map(World::comm).collect();
+    let (graph, barrier) = (comms[0].dist_graph::<u32>(&[]), comms[1].barrier());
+    for error in [graph.wait().map(drop).expect_err("they differ"), barrier.wait().expect_err("they differ")] {
+        assert!(matches!(&error, Error::Mismatch { reason } if reason.contains("rank 1 calls barrier")), "{error}");
+    }
+    Ok(())
 }
 
 #[test]

@@ -70,3 +70,27 @@ fn dropping_a_joined_request_drops_all_of_it() -> Result<(), Error> {
     assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
     Ok(())
 }
+
+#[test]
+fn of_two_requests_the_second_ends_with_the_failure_of_the_first() -> Result<(), Error> {
+    let (_worlds, comms) = worlds();
+    let receive = |tag| comms[0].recv::<u8>(1, tag).map(|(data, _)| data[0]);
+    let paired = receive(0).with(receive(1), |first, second| Ok((first, second)));
+    comms[1].send(0, 1, [2u8]).wait()?;
+    assert!(!paired.test());
+    comms[1].send(0, 0, [1u8]).wait()?;
+    assert_eq!(paired.wait(), Ok((1, 2)));
+    // Nobody ever sends to the second.
+    let mut place = [0u8];
+    let too_short = comms[0].recv_into(1, 0, &mut place).map(drop);
+    let paired = too_short.with(receive(1), |(), _| Ok(()));
+    assert!(!paired.test());
+    comms[1].send(0, 0, [1u8; 2]).wait()?;
+    while !paired.test() {
+        std::thread::yield_now();
+    }
+    assert!(matches!(paired.wait(), Err(Error::Truncated { .. })));
+    comms[1].send(0, 1, [3u8]).wait()?;
+    assert_eq!(receive(1).wait(), Ok(3), "the second was taken back");
+    Ok(())
+}

@@ -99,12 +99,7 @@ impl Comm {
             return told.and_then(|_| Err(Error::Finalized));
         }
         let own = self.rank();
-        Request::join(vec![told.map(Half::Told), self.dup().map(Half::Comm)], move |halves| {
-            match <[_; 2]>::try_from(halves) {
-                Ok([Half::Told(told), Half::Comm(comm)]) => of_edges(comm, own, &told.concat()),
-                _ => Err(Error::Finalized),
-            }
-        })
+        told.with(self.dup(), move |told, comm| of_edges(comm, own, &told.concat()))
     }
 
     /// Whether all of these are ranks of this communicator.
@@ -114,12 +109,6 @@ impl Comm {
             None => Ok(()),
         }
     }
-}
-
-/// What a graph is made of where edges are told.
-enum Half {
-    Told(Vec<Vec<u32>>),
-    Comm(Comm),
 }
 
 /// The graph in which rank `own` has these edges, each a source and a destination.

@@ -66,6 +66,9 @@ impl Arguments {
     }
 }
 
+/// How long a question waits for a hub, unless EDGEMPI_WAIT says: it is about a world that runs.
+const ASK_WAIT: Duration = Duration::from_secs(3);
+
 /// Asks a hub how its world is, and returns the exit code.
 fn print_snapshot(address: Option<&str>, json: bool) -> u8 {
     // Whoever asks is no rank; the environment may well say which one would be.
@@ -73,6 +76,10 @@ fn print_snapshot(address: Option<&str>, json: bool) -> u8 {
     let config = match address {
         Some(address) => config.addr(address),
         None => config,
+    };
+    let config = match config.resolve(edgempi::link::NAMES) {
+        Ok(resolved) if resolved.origin(Field::Wait) == Origin::Default => config.wait(ASK_WAIT),
+        _ => config,
     };
     let snapshot = match snapshot(&config) {
         Ok(snapshot) => snapshot,
