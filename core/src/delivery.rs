@@ -47,8 +47,9 @@
 //! - Every operation that needs it fails with `RankFailed`, at once, on every rank that still waits in it. Ranks that
 //!   call it later are told then. Later collectives of its communicators fail too, and so do user-defined operations
 //!   whose group has it. Communicators without it are not concerned.
-//! - A receive that only this rank could serve fails. One from any rank fails a second after all others
-//!   have gone and it was asked for: so long a rank has to send to itself what it waits for. `iprobe` does not wait.
+//! - A receive that only this rank could serve fails. One from any rank fails within two seconds of
+//!   when all others have gone and it was asked for: one second at least a rank has to send to itself what it waits for.
+//!   `iprobe` does not wait.
 //! - A message of the dead rank that had reached the hub whole is still delivered. One that had not fails the receive
 //!   that takes it, then or later; so no message after it takes its place.
 //! - Whoever had its result before keeps it, and is not told.

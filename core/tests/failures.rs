@@ -381,6 +381,21 @@ fn a_rank_that_is_alone_receives_from_itself_whatever_comes_first() {
 }
 
 #[test]
+fn every_receive_of_a_rank_that_is_alone_has_its_time() {
+    let mut world = World::new(2);
+    world.nodes[1].endpoint.leave(GoodbyeReason::Finished);
+    world.settle();
+    let first = world.ask(0, recv(ANY_SOURCE, ANY_TAG, 1));
+    world.wait(Duration::from_millis(900));
+    let second = world.ask(0, recv(ANY_SOURCE, ANY_TAG, 1));
+    world.wait(Duration::from_millis(200));
+    assert!(world.is_done(0, first) && !world.is_done(0, second));
+    world.wait(Duration::from_secs(2));
+    assert_failed(&world, 0, second, Category::RankFinished, 1);
+    assert_empty(&world);
+}
+
+#[test]
 fn a_receive_from_anybody_waits_although_the_first_of_the_others_is_gone() {
     let mut world = World::new(3);
     world.kill(1);

@@ -32,7 +32,7 @@
 //! | `MPI_Probe`, `MPI_Iprobe` | [`Comm::probe`], [`Comm::iprobe`] | `iprobe` asks the hub, so it is a request, too |
 //! | `MPI_Mprobe`, `MPI_Improbe` | [`Comm::mprobe`], [`Comm::improbe`], [`Message::status`] | |
 //! | `MPI_Mrecv`, `MPI_Imrecv` | [`Message::recv`], [`Message::recv_into`], [`Message::recv_object`] | a message that is dropped, or kept beyond `finalize`, is lost, and its sender goes on |
-//! | `MPI_ANY_SOURCE`, `MPI_ANY_TAG` | [`ANY_SOURCE`], [`ANY_TAG`] | when all others have left, a receive from any source fails after a second, unless this rank has sent to itself by then |
+//! | `MPI_ANY_SOURCE`, `MPI_ANY_TAG` | [`ANY_SOURCE`], [`ANY_TAG`] | when all others have left, a receive from any source fails after a second or two, unless this rank has sent to itself by then |
 //! | `MPI_PROC_NULL` | [`Status::NOBODY`] | `None` instead of a rank. As no value comes from nobody, [`Objects::recv_or_none`] and [`Objects::sendrecv`] give an `Option` |
 //! | `MPI_Status`, `MPI_Status_get_source`, `MPI_Status_get_tag`, `MPI_Status_get_error`, `MPI_Get_count` | [`Status::source`], [`Status::tag`], [`Status::count`], [`Status::bytes`] | a failed receive has no status but an [`Error`] |
 //! | `MPI_Get_elements`, `MPI_Status_set_elements`, `MPI_Status_set_cancelled` | not offered | they belong to derived datatypes and generalized requests |

@@ -92,13 +92,28 @@ impl Hub {
         }
     }
 
+    /// Whether a rank can take part in nothing on a communicator any more.
+    pub(super) fn is_absent_in(&self, communicator: u64, rank: Rank) -> bool {
+        let is_released = || self.communicators.get(&communicator).is_some_and(|held| held.released.contains(&rank));
+        self.is_absent(rank) || is_released()
+    }
+
+    /// Whether nobody but `rank` is left in a communicator that others were in, too.
+    pub(super) fn is_alone(&self, communicator: u64, rank: Rank) -> bool {
+        let Some(held) = self.communicators.get(&communicator).filter(|held| held.missing.is_some()) else {
+            return false;
+        };
+        let mut others = held.all.members.iter().filter(|other| **other != rank).peekable();
+        others.peek().is_some() && others.all(|other| self.is_absent_in(communicator, *other))
+    }
+
     /// Why nobody but `rank` is left in a communicator, if so.
     pub(super) fn nobody_beside(&self, communicator: u64, rank: Rank) -> Option<Refusal> {
-        let held = self.communicators.get(&communicator)?;
-        held.missing?;
-        let mut others = held.all.members.iter().filter(|other| **other != rank);
-        let first = others.next().and_then(|first| self.absence_in(communicator, *first))?;
-        others.all(|other| self.absence_in(communicator, *other).is_some()).then_some(first)
+        if !self.is_alone(communicator, rank) {
+            return None;
+        }
+        let first = self.members(communicator)?.members.iter().find(|other| **other != rank)?;
+        self.absence_in(communicator, *first)
     }
 
     /// All have said their colour and key: makes the new communicators.
@@ -236,7 +251,7 @@ impl Hub {
 
     fn forget_communicator(&mut self, id: u64) {
         let Some(held) = self.communicators.get(&id) else { return };
-        if held.all.members.iter().all(|member| self.absence_in(id, *member).is_some()) {
+        if held.all.members.iter().all(|member| self.is_absent_in(id, *member)) {
             self.communicators.remove(&id);
         }
     }

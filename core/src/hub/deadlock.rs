@@ -190,7 +190,7 @@ impl Hub {
     fn partners(&self, waits: &Waits, communicator: u64) -> (Vec<Rank>, bool) {
         let mut stuck = Vec::new();
         let members = self.members(communicator).map(|all| &*all.members).unwrap_or_default();
-        for rank in members.iter().filter(|rank| self.absence_in(communicator, **rank).is_none()) {
+        for rank in members.iter().filter(|rank| !self.is_absent_in(communicator, **rank)) {
             if !waits.is_stuck(*rank) {
                 return (Vec::new(), true);
             }

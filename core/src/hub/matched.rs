@@ -56,8 +56,8 @@ impl Hub {
             // The rank gave the number twice: its earlier message is lost, and its sender is told.
             let fault = Fault::new(Category::Protocol);
             self.free_message(&message);
-            self.fail_request(sender, send.request, fault, "the receiver kept two messages under one number");
-            self.fail_request(receiver, probe.request, fault, "two messages are kept under one number");
+            self.fail_call(sender, &send, fault, "the receiver kept two messages under one number");
+            self.fail_call(receiver, &probe, fault, "two messages are kept under one number");
             return;
         }
         if let Some(session) = self.session_mut(sender) {
@@ -70,7 +70,7 @@ impl Hub {
     /// A rank takes part no more: gives back what it kept, and what it had not sent whole of what others keep. One that has
     /// finalized, or freed the communicator, has let go of what it kept; one that has failed may have wanted it.
     pub(super) fn kept_gone(&mut self, rank: Rank, communicator: Option<u64>, fault: Fault, text: &str) {
-        let has_gone = self.absence(rank).is_some();
+        let has_gone = self.is_absent(rank);
         let (mut lost, mut unfinished): (Vec<Message>, Vec<Message>) = Default::default();
         self.kept.retain(|(receiver, _), message| {
             let in_question = communicator.is_none_or(|communicator| communicator == message.submit.communicator);

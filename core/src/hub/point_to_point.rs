@@ -93,12 +93,11 @@ impl Hub {
             return Ok(());
         }
         let asks_once = matches!(call, CallCode::Iprobe | CallCode::Improbe);
-        let alone = (source == Source::Any).then(|| self.nobody_beside(submit.communicator, rank)).flatten();
-        let is_alone = alone.is_some();
         let refusal = match source {
             Source::Rank(source) => self.absence_in(submit.communicator, source),
             // Whoever asks again and again would do so for ever; what it sent to itself has come before it asked.
-            Source::Any => alone.filter(|_| asks_once),
+            Source::Any if asks_once => self.nobody_beside(submit.communicator, rank),
+            Source::Any => None,
         };
         if let Some((fault, text)) = refusal {
             self.forget_empty(submit.communicator, rank);
@@ -119,7 +118,7 @@ impl Hub {
         if let Some(session) = self.session_mut(rank) {
             session.requests.insert(submit.request, place);
         }
-        if is_alone {
+        if source == Source::Any && self.is_alone(submit.communicator, rank) {
             self.suspect_lonely(submit.communicator, rank);
         }
         Ok(())

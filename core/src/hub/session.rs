@@ -251,6 +251,11 @@ impl Hub {
         }
     }
 
+    /// Whether a rank can no longer take part.
+    pub(super) fn is_absent(&self, rank: Rank) -> bool {
+        self.session(rank).is_some_and(|session| matches!(session.life, Life::Failed(_) | Life::Finished(_)))
+    }
+
     /// How many ranks can no longer take part.
     pub(super) fn gone(&self) -> u32 {
         self.finished + self.failed
@@ -297,7 +302,7 @@ impl Hub {
         for (communicator, dest) in boxes {
             let Some(mut mailbox) = self.mail.remove(&(communicator, dest)) else { continue };
             let (mut messages, mut receives) = (Vec::new(), Vec::new());
-            if self.absence(rank).is_some() {
+            if self.is_absent(rank) {
                 messages = mailbox.lose_unfinished(rank);
             }
             if dest == rank {
@@ -306,7 +311,7 @@ impl Hub {
                 receives = posted;
             } else {
                 receives.extend(mailbox.take_unservable(|source, _| source == Source::Rank(rank)));
-                if mailbox.waits_for_anybody() && self.nobody_beside(communicator, dest).is_some() {
+                if mailbox.waits_for_anybody() && self.is_alone(communicator, dest) {
                     self.suspect_lonely(communicator, dest);
                 }
             }

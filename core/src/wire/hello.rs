@@ -7,7 +7,8 @@ use crate::rank::Rank;
 /// The first four bytes of every Hello's header: "EMPI".
 pub const MAGIC: u32 = u32::from_le_bytes(*b"EMPI");
 
-/// The protocol's version. Two sides with different versions part with a readable reason.
+/// The protocol's version. Two sides with different versions part with a readable reason. It stays 1 until the first
+/// release: what was built before speaks no version that anybody else has.
 pub const VERSION: u16 = 1;
 
 /// What kind of process a rank is.

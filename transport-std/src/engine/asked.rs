@@ -128,13 +128,23 @@ pub(super) fn check_operation(operation: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the hub takes the name of a group.
-pub(super) fn check_group(group: &[u8]) -> Result<(), Error> {
-    if group.len() > MAX_BYTES / 2 {
-        let (ranks, max) = (group.len() / size_of::<Rank>(), MAX_BYTES / 2 / size_of::<Rank>());
-        return Err(Error::invalid(format!("a group with {ranks} sources and destinations; {max} are allowed")));
+/// Whether the hub takes the name of a call's group.
+pub(super) fn check_group(call: &OwnedCall) -> Result<(), Error> {
+    let (len, max) = (call.group().len(), MAX_BYTES / 2);
+    if len <= max {
+        return Ok(());
     }
-    Ok(())
+    // Besides the ranks there are two counts, and a label.
+    let words = |len: usize| len / size_of::<Rank>();
+    Err(Error::invalid(match call {
+        OwnedCall::SplitAmong { .. } => {
+            let ranks = |len| (words(len) - 3) / 2;
+            format!("a communicator of {} ranks without the others; {} are allowed", ranks(len), ranks(max))
+        }
+        OwnedCall::Builtin(_) | OwnedCall::User { .. } => {
+            format!("a group with {} sources and destinations; {} are allowed", words(len) - 2, words(max) - 2)
+        }
+    }))
 }
 
 /// What is wrong with a call, with its numbers.

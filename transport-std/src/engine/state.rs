@@ -158,7 +158,7 @@ impl State {
         (names.site, names.new.site) = self.names.sites.get(site);
         let group = call.group();
         if !group.is_empty() {
-            check_group(group)?;
+            check_group(&call)?;
             (names.group, names.new.group) = self.names.groups.get(group, group.len());
         }
         if let OwnedCall::User { operation, .. } = &call {
@@ -412,7 +412,9 @@ impl State {
 
     /// Resolves a request as soon as the state is unlocked.
     pub(crate) fn resolve(&mut self, pending: Arc<Pending>, outcome: Result<Status, Error>) {
-        self.has_told_failure |= outcome.is_err();
+        // A call that this rank took back itself has not failed.
+        let is_own = |error: &Error| matches!(error, Error::Cancelled { rank, .. } if *rank == self.own);
+        self.has_told_failure |= outcome.as_ref().is_err_and(|error| !is_own(error));
         self.resolutions.push(Resolution::Request(pending, outcome));
     }
 
