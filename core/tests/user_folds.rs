@@ -128,6 +128,11 @@ fn fold(name: &'static str, group: Group<'static>, bytes: Vec<u8>) -> Ask<'stati
     }
 }
 
+/// The same of elements of a type.
+fn typed(datatype: Datatype, name: &'static str, bytes: Vec<u8>) -> Ask<'static> {
+    Ask { datatype, ..fold(name, ALL, bytes) }
+}
+
 /// Bytes of a rank, in no order.
 fn bytes(rank: u32, len: usize) -> Vec<u8> {
     let mut random = Random(rank.into());
@@ -252,7 +257,7 @@ fn a_fold_that_nobody_receives_takes_all_that_is_given() {
 fn functions_on_numbers_make_folds_and_columns() {
     let mut world = world(3);
     let values = |rank: u32| words((0..50).map(|at| (at * 7 + rank * 13) % 19));
-    for outcome in world.all(|rank| fold("median", ALL, values(rank))) {
+    for outcome in world.all(|rank| typed(Datatype::U32, "median", values(rank))) {
         let expected = words((0..50).map(|at| {
             let mut values = [0, 1, 2].map(|rank| (at * 7 + rank * 13) % 19);
             values.sort_unstable();
@@ -262,7 +267,7 @@ fn functions_on_numbers_make_folds_and_columns() {
     }
     let floats = |numbers: &[f32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
     let given = [[2.0, 1.0, 9.0, 3.0], [12.0, 3.0, 0.0, 0.0], [4.0, 4.0, 1.0, 1.0]];
-    for outcome in world.all(|rank| fold("weighted mean", ALL, floats(&given[rank as usize]))) {
+    for outcome in world.all(|rank| typed(Datatype::F32, "weighted mean", floats(&given[rank as usize]))) {
         assert_eq!(outcome.bytes(), floats(&[18.0 / 8.0, 8.0, 10.0 / 4.0, 4.0]));
     }
     world.assert_usable();
@@ -330,7 +335,7 @@ fn a_panic_in_the_middle_of_a_fold_fails_it_on_everybody_and_nothing_else() {
             while (0..4).fold(false, |moved, rank| world.transmit_down(rank) | moved) {}
         }
         // A call of others goes on meanwhile.
-        let others = [0, 1, 2, 3].map(|rank| world.ask(rank, fold("weighted mean", ALL, vec![0; 8])));
+        let others = [0, 1, 2, 3].map(|rank| world.ask(rank, typed(Datatype::F32, "weighted mean", vec![0; 8])));
         let done = taken.expect("the fourth range comes").panicked("index out of bounds");
         world.hub.finish_work(world.now, done);
         world.settle();

@@ -14,6 +14,9 @@ pub use edgempi_core::hub::{
     Unmatched,
 };
 
+#[doc(inline)]
+pub use edgempi_core::operation::{Columns, Fold};
+
 pub use crate::snapshot::snapshot;
 
 use crate::config::{Config, Resolved};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 const SPREAD: Named = Named::new("spread");
 const TOTAL: Named = Named::new("total");
+const PAIRS: Named = Named::new("pairs");
 
 /// What ranks give: each kind of rank something else.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,6 +74,7 @@ fn worlds(size: u32) -> Vec<World> {
     let mut operations = Registry::new();
     operations.insert_fn(Ask::NAME, Ask::VERSION, answer);
     operations.insert_fold_fn(TOTAL.name, TOTAL.version, |[a]: [u32; 1], [b]: [u32; 1]| [a.wrapping_add(b)], |sum| sum);
+    operations.insert_fold_fn(PAIRS.name, PAIRS.version, |[a, b], [c, d]: [u32; 2]| [a + c, b + d], |sums| sums);
     operations.insert_columns_fn(SPREAD.name, SPREAD.version, |values: &mut [i32]| {
         assert!(values[0] != i32::MIN, "no such value");
         values.iter().max().unwrap_or(&0) - values.iter().min().unwrap_or(&0)
@@ -180,10 +182,10 @@ fn lengths_and_types_that_differ_fail_on_every_rank_of_a_fold() {
     for error in [words, halves] {
         assert!(error.to_string().contains("(u32)") && error.to_string().contains("(u16)"), "{error}");
     }
-    let requests = comms.iter().map(|comm| comm.fold_all(TOTAL, [1u8; 6])).collect();
+    let requests = comms.iter().map(|comm| comm.fold_all(PAIRS, [1u32; 3])).collect();
     for result in all(requests) {
         let error = result.unwrap_err();
-        assert!(error.to_string().contains("elements of 4 bytes, and 6 bytes are no whole number"), "{error}");
+        assert!(error.to_string().contains("elements of 8 bytes, and 12 bytes are no whole number"), "{error}");
     }
     let missing = comms[0].fold(TOTAL, Group::ALL, None::<Vec<u32>>).wait().unwrap_err();
     assert!(missing.to_string().contains("gives no buffer"), "{missing}");
@@ -253,4 +255,30 @@ fn a_text_is_an_error_like_any_other() {
         assert_eq!(error.remote::<String>().as_deref(), Some("no"));
         assert_eq!(error.remote::<(u64, u64)>(), None, "these bytes are no such pair");
     }
+}
+
+/// Neither the same size nor a multiple of it makes them the same elements.
+#[test]
+fn a_typed_fold_of_other_elements_is_refused_on_all_ranks() -> Result<(), Error> {
+    let mut operations = Registry::new();
+    operations.insert_fold_fn("sums", 1, |[a]: [f32; 1], [b]: [f32; 1]| [a + b], |sum| sum);
+    operations.insert_columns_fn("greatest", 2, |values: &mut [f32]| values.iter().copied().fold(0.0, f32::max));
+    let worlds = Builder::new().operations(operations).local(2)?;
+    let comms: Vec<Comm> = worlds.iter().map(World::comm).collect();
+    for (named, version) in [(Named::new("sums"), 1), (Named::new("greatest").version(2), 2)] {
+        // Of the same size, and of a multiple of it.
+        for request in comms.iter().map(|comm| comm.fold_all(named, [1_i32, 2])).collect::<Vec<_>>() {
+            let error = request.wait().expect_err("integers are no floats");
+            let expected =
+                format!("\"{}\" version {version}(i32) combines elements of f32, and the ranks give i32", named.name);
+            assert!(matches!(&error, Error::Mismatch { reason } if reason.contains(&expected)), "{error}");
+        }
+        for request in comms.iter().map(|comm| comm.fold_all(named, [1.5_f64])).collect::<Vec<_>>() {
+            assert!(matches!(request.wait(), Err(Error::Mismatch { .. })));
+        }
+        for request in comms.iter().map(|comm| comm.fold_all(named, [1.5_f32])).collect::<Vec<_>>() {
+            request.wait()?;
+        }
+    }
+    Ok(())
 }

@@ -12,7 +12,7 @@ use crate::payload::Payload;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::datatype::Element;
+use crate::datatype::{Datatype, Element};
 use crate::operation::{BuiltinFold, Columns, ColumnsOf, Fold, FoldOf, fold_tree};
 use crate::rank::Rank;
 
@@ -166,16 +166,21 @@ pub struct TypedInput<P, I>(pub P, pub I);
 /// Most bytes of an element that a user's [`Fold`] or [`Columns`] combines: one fits the smallest window.
 pub const MAX_ELEMENT: u64 = 256;
 
-/// A user's arithmetic with the size of its elements, which was asked for when it was registered: the hub itself runs no
+/// A user's arithmetic with the size and sort of its elements, which were asked for when it was registered: the hub itself runs no
 /// code of the user's, whose panic would end it, or whose answer could change in the middle of an operation.
 struct Measured<A> {
     arithmetic: A,
     element: usize,
+    datatype: Option<Datatype>,
 }
 
 impl<F: Fold> Fold for Measured<F> {
     fn element_size(&self) -> usize {
         self.element
+    }
+
+    fn datatype(&self) -> Option<Datatype> {
+        self.datatype
     }
 
     fn combine(&self, left: &mut [u8], right: &[u8]) {
@@ -190,6 +195,10 @@ impl<F: Fold> Fold for Measured<F> {
 impl<C: Columns> Columns for Measured<C> {
     fn element_size(&self) -> usize {
         self.element
+    }
+
+    fn datatype(&self) -> Option<Datatype> {
+        self.datatype
     }
 
     fn combine(&self, columns: &[&[u8]], result: &mut [u8]) {
@@ -220,6 +229,15 @@ impl Combine {
             Self::Builtin(fold) => fold.element_size(),
             Self::Fold(fold, _) => fold.element_size(),
             Self::Columns(columns, _) => columns.element_size(),
+        }
+    }
+
+    /// What it combines, if it does not take everything.
+    pub(super) fn datatype(&self) -> Option<Datatype> {
+        match self {
+            Self::Builtin(_) => None,
+            Self::Fold(fold, _) => fold.datatype(),
+            Self::Columns(columns, _) => columns.datatype(),
         }
     }
 
@@ -269,8 +287,8 @@ impl Registry {
     /// hub holds a window of each, however long they are. Its elements have at most [`MAX_ELEMENT`] bytes; their size is asked
     /// for here and now.
     pub fn insert_fold(&mut self, name: &str, version: u32, fold: impl Fold + 'static) {
-        let element = fold.element_size();
-        self.add(name, version, Registered::Fold(Arc::new(Measured { arithmetic: fold, element })));
+        let (element, datatype) = (fold.element_size(), fold.datatype());
+        self.add(name, version, Registered::Fold(Arc::new(Measured { arithmetic: fold, element, datatype })));
     }
 
     /// Adds a fold of functions on elements of `N` numbers each: `combine` makes one element of two, that of lower ranks
@@ -301,8 +319,8 @@ impl Registry {
     /// Adds arithmetic that needs the values of all ranks at once, range by range. Its elements have at most
     /// [`MAX_ELEMENT`] bytes; their size is asked for here and now.
     pub fn insert_columns(&mut self, name: &str, version: u32, columns: impl Columns + 'static) {
-        let element = columns.element_size();
-        self.add(name, version, Registered::Columns(Arc::new(Measured { arithmetic: columns, element })));
+        let (element, datatype) = (columns.element_size(), columns.datatype());
+        self.add(name, version, Registered::Columns(Arc::new(Measured { arithmetic: columns, element, datatype })));
     }
 
     /// Adds a function that makes one element of the elements of all ranks at one place, in the group's order, which it may

@@ -82,6 +82,11 @@ impl Hub {
             );
             return mismatch(other, text);
         }
+        let given = operation.signature.datatype;
+        if let Some(datatype) = folding.combine.datatype().filter(|datatype| *datatype != given) {
+            let text = format!("{call} combines elements of {datatype}, and the ranks give {given}");
+            return Err((Fault::new(Category::Mismatch), text));
+        }
         let element = folding.combine.element_size() as u64;
         if element == 0 || element > MAX_ELEMENT {
             let text = format!("{call} combines elements of {element} bytes; the hub takes from 1 to {MAX_ELEMENT}");

@@ -26,6 +26,11 @@ pub trait Fold: Send + Sync {
     /// The size of an element in bytes. A range is cut between elements only.
     fn element_size(&self) -> usize;
 
+    /// What its elements are made of: buffers of anything else are refused. `None` takes whatever has the right size.
+    fn datatype(&self) -> Option<Datatype> {
+        None
+    }
+
     /// Combines two buffers of equal length, element by element: `left = left ∘ right`. In `left` is what comes
     /// from the lower ranks.
     fn combine(&self, left: &mut [u8], right: &[u8]);

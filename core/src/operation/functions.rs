@@ -7,7 +7,7 @@ use core::marker::PhantomData;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::{Columns, Fold};
-use crate::datatype::Element;
+use crate::datatype::{Datatype, Element};
 
 /// A [`Fold`] made of functions on elements of `N` numbers each.
 pub(crate) struct FoldOf<T, const N: usize, C, F> {
@@ -30,6 +30,10 @@ where
 {
     fn element_size(&self) -> usize {
         N * size_of::<T>()
+    }
+
+    fn datatype(&self) -> Option<Datatype> {
+        Some(T::DATATYPE)
     }
 
     fn combine(&self, left: &mut [u8], right: &[u8]) {
@@ -68,6 +72,10 @@ impl<T, F> ColumnsOf<T, F> {
 impl<T: Element, F: Fn(&mut [T]) -> T + Send + Sync> Columns for ColumnsOf<T, F> {
     fn element_size(&self) -> usize {
         size_of::<T>()
+    }
+
+    fn datatype(&self) -> Option<Datatype> {
+        Some(T::DATATYPE)
     }
 
     fn combine(&self, columns: &[&[u8]], result: &mut [u8]) {

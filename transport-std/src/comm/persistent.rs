@@ -85,7 +85,7 @@ impl Comm {
     }
 
     /// A receive of at most `data.len()` elements to be made again and again (MPI 4.1, chapter 3.9). After a round the buffer
-    /// is as long as the message was.
+    /// is as long as the message was; that of nobody leaves it as it is.
     ///
     /// # Errors
     ///
@@ -100,11 +100,9 @@ impl Comm {
         let (comm, site) = (self.clone(), Location::caller());
         let (source, tag) = (source.into_source(), tag.into());
         let most = size_of_val(data.as_slice());
-        Persistent::new(data, move |mut data: Vec<T>| {
-            let Some(source) = source else {
-                data.clear();
-                return Request::ready(Ok((data, NOTHING)));
-            };
+        Persistent::new(data, move |data: Vec<T>| {
+            // Nobody's message leaves the memory as it is.
+            let Some(source) = source else { return Request::ready(Ok((data, NOTHING))) };
             let started = Started::receiving(Call::Recv { source, tag }, most, data);
             comm.start_at(started, OnDrop::Cancel, site, |completion| {
                 let status = completion.status;
