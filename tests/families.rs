@@ -59,9 +59,8 @@ fn diagnosis() {
         let ended = run(size, "diagnosis", &[]).succeeded();
         let lines: Vec<_> = ended.stdout.lines().collect();
         let last = size - 1;
-        let waits = format!(
-            "[0] deadlock: ranks wait for each other for ever: rank 0 waits in recv(from rank {last}, tag 7){place}"
-        );
+        let what = if size == 1 { "nobody can end this wait" } else { "ranks wait for each other for ever" };
+        let waits = format!("[0] deadlock: {what}: rank 0 waits in recv(from rank {last}, tag 7){place}");
         if size == 1 {
             assert!(
                 lines.len() == 1 && lines[0].starts_with(&waits) && lines[0].ends_with(" for itself"),
@@ -76,13 +75,13 @@ fn diagnosis() {
         assert!(deadlock.starts_with(&waits) && deadlock.ends_with(" for rank 0"), "{ended:#?}");
         assert!(slow.starts_with(&format!("[0] slow: barrier{place}")), "{ended:#?}");
         assert!(
-            slow.contains(&format!(", {last} of {size} have come; missing 0 (last seen in allreduce{place}")),
+            slow.contains(&format!(", {last} of {size} have come; missing rank 0 (last seen in allreduce{place}")),
             "{ended:#?}"
         );
         // Nobody has asked for this. On a busy machine the hub may have more to complain of.
         let complaint = |line: &str| {
             let rest = line.strip_prefix(&format!("[0] edgempi: barrier{place}")).unwrap_or_default();
-            rest.contains(" has waited ") && rest.contains(&format!(" of {size} have come; missing 0 ("))
+            rest.contains(" has waited ") && rest.contains(&format!(" of {size} have come; missing rank 0 ("))
         };
         assert!(ended.stderr.lines().any(complaint), "{ended:#?}");
     }

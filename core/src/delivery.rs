@@ -47,9 +47,9 @@
 //! - Every operation that needs it fails with `RankFailed`, at once, on every rank that still waits in it. Ranks that
 //!   call it later are told then. Later collectives of its communicators fail too, and so do user-defined operations
 //!   whose group has it. Communicators without it are not concerned.
-//! - A receive that only this rank could serve fails. One from any rank fails within two seconds of
-//!   when all others have gone and it was asked for: one second at least a rank has to send to itself what it waits for.
-//!   `iprobe` does not wait.
+//! - A receive that only this rank could serve fails, and so does `iprobe`. A receive from any rank fails within two
+//!   seconds of when all others have gone, some of them by death, and it was asked for: one second at least a rank has to
+//!   send to itself what it waits for.
 //! - A message of the dead rank that had reached the hub whole is still delivered. One that had not fails the receive
 //!   that takes it, then or later; so no message after it takes its place.
 //! - Whoever had its result before keeps it, and is not told.
@@ -67,6 +67,10 @@
 //! It first waits until all that it gives has been taken: its collectives are over, its sends are resolved. What it
 //! sent within the queue limit stays at the hub and is still delivered. Its receives that nobody has served are over,
 //! and messages to it that it never asked for are lost. To calls that need it later it is `RankFinished`.
+//!
+//! A receive from any rank that only its own rank is left to serve waits on, because another thread may send to it yet; people
+//! are told of the first on each rank and communicator. `iprobe` may look for what a rank has left behind, and finds nothing;
+//! people are told of a rank that goes on asking for longer than a second.
 //!
 //! A rank that frees a communicator has finished as far as that communicator is concerned. Nobody waits for anybody then:
 //! what it still sends there goes on.
@@ -132,6 +136,6 @@
 //! around them and drop the request, or end the process. The hub tells people of a call that has waited for long, and for
 //! whom; it does not end it, because it may be served yet.
 //!
-//! Ranks that wait for each other are found out where each has [said](crate::Endpoint::blocked) that it makes calls from one
+//! Ranks that wait for each other are found out where each has [said](crate::Endpoint::blocked) that its calls come from one
 //! thread alone, and that this thread waits for a request: then no rank of a cycle can ever go on, and their requests fail
 //! with `Deadlock`. A rank that has not said so is never taken for stuck.

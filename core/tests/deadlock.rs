@@ -113,7 +113,7 @@ fn who_waits_for_itself_is_told_so() {
     let text = told(&world, 0, request);
     assert_eq!(
         text,
-        "ranks wait for each other for ever: rank 0 waits in send(to rank 0, tag 1, 5000 x u8) at zero.rs:10:3 for itself"
+        "nobody can end this wait: rank 0 waits in send(to rank 0, tag 1, 5000 x u8) at zero.rs:10:3 for itself"
     );
 }
 
@@ -143,8 +143,8 @@ fn who_receives_from_anybody_and_is_alone_can_not_be_helped() {
     world.wait(MOMENT);
     assert_eq!(
         told(&world, 0, any),
-        "ranks wait for each other for ever: rank 0 waits in recv(from any rank, any tag) at zero.rs:10:3 for a message, and \
-         there is nobody to send one"
+        "nobody can end this wait: rank 0 waits in recv(from any rank, any tag) at zero.rs:10:3 for a message, and \
+         nobody is left to send one"
     );
 }
 

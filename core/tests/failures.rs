@@ -344,7 +344,7 @@ fn results_reach_late_receivers_when_the_giver_has_finished() {
 }
 
 #[test]
-fn a_receive_from_anybody_fails_once_everybody_is_gone() {
+fn a_receive_from_anybody_fails_once_everybody_is_gone_and_somebody_died() {
     for posted_early in [true, false] {
         let mut world = World::new(3);
         let early = posted_early.then(|| world.ask(0, recv(ANY_SOURCE, ANY_TAG, 1)));
@@ -362,6 +362,69 @@ fn a_receive_from_anybody_fails_once_everybody_is_gone() {
         assert!(matches!(fault.category, Category::RankFailed | Category::RankFinished));
         assert_empty(&world);
     }
+}
+
+/// One that another thread of the rank will serve, say: a correct program.
+#[test]
+fn a_receive_from_anybody_is_told_of_and_waits_if_all_others_have_finished() {
+    let mut world = World::new(2);
+    let request = world.ask(0, recv(ANY_SOURCE, 5, 1));
+    world.nodes[1].endpoint.leave(GoodbyeReason::Finished);
+    world.wait(Duration::from_secs(2));
+    let another = world.ask(0, recv(ANY_SOURCE, 6, 1));
+    world.wait(Duration::from_secs(20));
+    assert_eq!(
+        world.lines(),
+        [
+            "rank 0 waits in recv(from any rank, tag 5), and nobody but rank 0 could send to it: rank 1 has finalized and \
+          takes part in nothing any more"
+        ],
+        "once"
+    );
+    for (receive, tag) in [(request, 5), (another, 6)] {
+        assert!(!world.is_done(0, receive));
+        world.ask(0, send(0, tag, [7]));
+        world.settle();
+        assert_eq!(world.outcome(0, receive).bytes(), [7]);
+    }
+    assert_empty(&world);
+}
+
+/// Whoever drains what is left asks until there is nothing.
+#[test]
+fn a_rank_may_look_whether_a_message_is_left_of_one_that_has_finished_but_not_of_one_that_has_died() {
+    let ask = |world: &mut World, source: Source| {
+        let request = world.ask(0, without_bytes(Call::Iprobe { source, tag: ANY_TAG }));
+        world.settle();
+        request
+    };
+    let mut world = World::new(3);
+    world.nodes[1].endpoint.leave(GoodbyeReason::Finished);
+    world.settle();
+    let from_1 = Source::Rank(Rank::new(1));
+    let looks = [ask(&mut world, from_1), ask(&mut world, ANY_SOURCE)];
+    assert!(looks.iter().all(|look| matches!(world.outcome(0, *look), Outcome::Done { .. })));
+    world.wait(Duration::from_secs(3));
+    assert!(world.lines().is_empty());
+    for _ in 0..2 {
+        let again = ask(&mut world, from_1);
+        assert!(matches!(world.outcome(0, again), Outcome::Done { .. }));
+    }
+    assert_eq!(
+        world.lines(),
+        [
+            "rank 0 goes on asking in iprobe(from rank 1, any tag): rank 1 has finalized and takes part in nothing any more"
+        ],
+        "once"
+    );
+    world.kill(2);
+    world.settle();
+    for source in [Source::Rank(Rank::new(2)), ANY_SOURCE] {
+        let look = ask(&mut world, source);
+        let (fault, _) = world.outcome(0, look).fault();
+        assert!(matches!(fault.category, Category::RankFailed | Category::RankFinished), "{fault:?}");
+    }
+    assert_empty(&world);
 }
 
 #[test]
@@ -383,7 +446,7 @@ fn a_rank_that_is_alone_receives_from_itself_whatever_comes_first() {
 #[test]
 fn every_receive_of_a_rank_that_is_alone_has_its_time() {
     let mut world = World::new(2);
-    world.nodes[1].endpoint.leave(GoodbyeReason::Finished);
+    world.kill(1);
     world.settle();
     let first = world.ask(0, recv(ANY_SOURCE, ANY_TAG, 1));
     world.wait(Duration::from_millis(900));
@@ -391,7 +454,7 @@ fn every_receive_of_a_rank_that_is_alone_has_its_time() {
     world.wait(Duration::from_millis(200));
     assert!(world.is_done(0, first) && !world.is_done(0, second));
     world.wait(Duration::from_secs(2));
-    assert_failed(&world, 0, second, Category::RankFinished, 1);
+    assert_failed(&world, 0, second, Category::RankFailed, 1);
     assert_empty(&world);
 }
 

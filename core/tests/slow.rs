@@ -5,7 +5,7 @@ mod world;
 use std::time::Duration;
 
 use edgempi_core::endpoint::Config;
-use edgempi_core::hub::{self, Event, Registry};
+use edgempi_core::hub::{self, Registry};
 use edgempi_core::request::Receive;
 use edgempi_core::wire::GoodbyeReason;
 use edgempi_core::{Call, Datatype, Rank, ReduceOp, Source, Tag, TagSelector};
@@ -25,17 +25,6 @@ fn world(size: u32) -> World {
     }
     while world.hub.poll_event().is_some() {}
     world
-}
-
-/// What people are told.
-fn lines(world: &mut World) -> Vec<String> {
-    let mut lines = Vec::new();
-    while let Some(event) = world.hub.poll_event() {
-        if let Event::Slow { text } = event {
-            lines.push(text);
-        }
-    }
-    lines
 }
 
 fn allreduce() -> Ask<'static> {
@@ -60,14 +49,14 @@ fn a_collective_names_who_is_missing_and_what_they_did_last() {
     world.settle();
     // Rank 8 says nothing: it may keep silent for as long as it likes.
     world.wait(59 * SECOND);
-    assert_eq!(lines(&mut world), Vec::<String>::new());
+    assert_eq!(world.lines(), Vec::<String>::new());
     world.wait(SECOND);
-    let told = lines(&mut world);
+    let told = world.lines();
     let expected = [
         "allreduce(SUM, 100 x f32) at main.rs:12:5 has waited 60 s: 7 of 10 have come; \
-         missing 4 (last seen in barrier at main.rs:9:1, finished 62 s ago), \
-         8 (silent for 62 s; last seen in barrier at main.rs:9:1, finished 62 s ago), \
-         9 (for 60 s in recv(from rank 4, tag 7) at main.rs:12:5)",
+         missing rank 4 (last seen in barrier at main.rs:9:1, finished 62 s ago), \
+         rank 8 (silent for 62 s; last seen in barrier at main.rs:9:1, finished 62 s ago), \
+         rank 9 (for 60 s in recv(from rank 4, tag 7) at main.rs:12:5)",
         "rank 9 has waited 60 s in recv(from rank 4, tag 7) at main.rs:12:5 for rank 4 \
          (last seen in barrier at main.rs:9:1, finished 62 s ago)",
     ];
@@ -79,9 +68,9 @@ fn a_collective_is_told_with_the_place_of_one_who_waits_in_it() {
     let mut world = world(2);
     world.ask(1, allreduce());
     world.wait(60 * SECOND);
-    let told = lines(&mut world);
+    let told = world.lines();
     let [line] = told.as_slice() else { panic!("{told:?}") };
-    let expected = "allreduce(SUM, 100 x f32) at main.rs:12:5 has waited 60 s: 1 of 2 have come; missing 0 (";
+    let expected = "allreduce(SUM, 100 x f32) at main.rs:12:5 has waited 60 s: 1 of 2 have come; missing rank 0 (";
     assert!(line.starts_with(expected), "{line}");
 }
 
@@ -91,10 +80,10 @@ fn a_collective_of_which_all_who_came_have_their_answers_is_not_told_of() {
     let request = world.ask(0, bcast(0, 0, vec![1; 5]));
     world.wait(200 * SECOND);
     assert!(world.is_done(0, request));
-    assert_eq!(lines(&mut world), Vec::<String>::new());
+    assert_eq!(world.lines(), Vec::<String>::new());
     world.ask(2, bcast(2, 0, vec![0; 5]));
     world.wait(200 * SECOND);
-    assert_eq!(lines(&mut world), Vec::<String>::new());
+    assert_eq!(world.lines(), Vec::<String>::new());
 }
 
 #[test]
@@ -103,7 +92,7 @@ fn a_probe_that_waits_is_told_of() {
     let (source, tag) = (Source::Rank(Rank::new(1)), TagSelector::Tag(Tag(5)));
     world.ask(0, without_bytes(Call::Probe { source, tag }));
     world.wait(60 * SECOND);
-    let told = lines(&mut world);
+    let told = world.lines();
     let [line] = told.as_slice() else { panic!("{told:?}") };
     let expected = "rank 0 has waited 60 s in probe(from rank 1, tag 5) at main.rs:12:5 for rank 1 (";
     assert!(line.starts_with(expected), "{line}");
@@ -116,14 +105,14 @@ fn what_is_told_once_is_told_again_after_twice_the_time() {
     let mut told = Vec::new();
     for second in 0..500 {
         world.wait(SECOND);
-        if !lines(&mut world).is_empty() {
+        if !world.lines().is_empty() {
             told.push(second + 1);
         }
     }
     assert_eq!(told, [60, 120, 240, 480]);
     world.ask(1, barrier());
     world.wait(1000 * SECOND);
-    assert_eq!(lines(&mut world), Vec::<String>::new());
+    assert_eq!(world.lines(), Vec::<String>::new());
 }
 
 #[test]
@@ -132,11 +121,12 @@ fn a_cycle_of_receives_is_only_suspected_where_ranks_may_call_from_several_threa
     let requests = [world.ask(0, recv(1, 5, 8)), world.ask(1, recv(0, 6, 8))];
     world.ask(2, recv(Source::Any, TagSelector::Any, 8));
     world.wait(60 * SECOND);
-    let told = lines(&mut world);
+    let told = world.lines();
     let expected = [
         "this may be a deadlock: rank 0 has waited 60 s in recv(from rank 1, tag 5) at main.rs:12:5 for rank 1; \
          rank 1 has waited 60 s in recv(from rank 0, tag 6) at main.rs:12:5 for rank 0 (ranks that make calls from one \
-         thread alone, and are started with EDGEMPI_THREADS=single, are told so at once)",
+         thread alone, and wait in wait(), are told so at once, if their process has no other thread or \
+         EDGEMPI_THREADS=single)",
         "rank 2 has waited 60 s in recv(from any rank, any tag) at main.rs:12:5 for a message from any rank",
     ];
     assert_eq!(told, expected);
@@ -154,7 +144,7 @@ fn each_cycle_is_told_once_however_many_wait_in_it_and_for_it() {
     world.ask(4, recv(2, 5, 8));
     world.ask(5, barrier());
     world.wait(50 * SECOND);
-    let told = lines(&mut world);
+    let told = world.lines();
     let [first, second] = told.as_slice() else { panic!("{told:#?}") };
     assert!(
         first.starts_with("this may be a deadlock: rank 0 has waited 60 s in recv(from rank 1, tag 5) at "),
@@ -165,10 +155,10 @@ fn each_cycle_is_told_once_however_many_wait_in_it_and_for_it() {
         "{second}"
     );
     world.wait(10 * SECOND);
-    let told = lines(&mut world);
+    let told = world.lines();
     let [barrier, outside] = told.as_slice() else { panic!("{told:#?}") };
     assert!(
-        barrier.starts_with("barrier at main.rs:12:5 has waited 60 s: 1 of 6 have come; missing 0 (for "),
+        barrier.starts_with("barrier at main.rs:12:5 has waited 60 s: 1 of 6 have come; missing rank 0 (for "),
         "{barrier}"
     );
     assert!(
@@ -188,7 +178,7 @@ fn two_whose_large_messages_wait_for_each_other_are_a_cycle_although_they_have_b
     world.settle();
     assert!(world.hub.status().queued > 4096, "their beginnings are here");
     world.wait(60 * SECOND);
-    let told = lines(&mut world);
+    let told = world.lines();
     let [line] = told.as_slice() else { panic!("{told:#?}") };
     assert!(
         line.starts_with("this may be a deadlock: rank 0 has waited 60 s in send(to rank 1, tag 5, 100000 x u8) for "),
@@ -209,7 +199,7 @@ fn ranks_that_may_wait_for_any_of_several_are_not_promised_that_they_would_be_to
         "rank 0 has waited 60 s in recv(from rank 1, tag 4) at main.rs:12:5 for rank 1 \
          (for 60 s in recv(from rank 0, tag 6) at main.rs:12:5)",
     ];
-    assert_eq!(lines(&mut world), expected);
+    assert_eq!(world.lines(), expected);
 }
 
 #[test]
@@ -219,7 +209,7 @@ fn a_long_cycle_is_suspected_and_told_in_part() {
         world.ask(rank, recv((rank as u32 + 1) % 40, 5, 8));
     }
     world.wait(60 * SECOND);
-    let told = lines(&mut world);
+    let told = world.lines();
     let [line] = told.as_slice() else { panic!("{told:#?}") };
     assert!(
         line.contains("; and so on through 32 more ranks, the last of which waits for rank 0 (ranks that "),
@@ -239,7 +229,7 @@ fn a_send_that_a_matched_probe_keeps_is_told_of() {
     world.ask(1, without_bytes(Call::Mprobe { source, tag: TagSelector::Any, message: 1 }));
     world.wait(50 * SECOND);
     assert_eq!(
-        lines(&mut world),
+        world.lines(),
         ["rank 0 has waited 60 s in ssend(to rank 1, tag 3, 4 x u8) at zero.rs:3:3 for rank 1 (last seen in \
           mprobe at main.rs:12:5, finished 50 s ago); found by a matched probe and not received"]
     );
@@ -252,7 +242,7 @@ fn who_waits_for_a_rank_of_a_suspected_cycle_is_no_part_of_it() {
         world.ask(rank, recv(source, 5, 8));
     }
     world.wait(60 * SECOND);
-    let told = lines(&mut world);
+    let told = world.lines();
     let suspicion = told[0].as_str();
     assert!(
         suspicion.starts_with(
@@ -268,7 +258,7 @@ fn a_message_that_its_sender_is_done_with_may_wait_for_as_long_as_it_likes() {
     let mut world = world(2);
     world.ask(0, send(1, 5, "x"));
     world.wait(200 * SECOND);
-    assert_eq!(lines(&mut world), Vec::<String>::new());
+    assert_eq!(world.lines(), Vec::<String>::new());
 }
 
 #[test]
@@ -282,7 +272,7 @@ fn a_large_message_that_nobody_receives_is_told_of() {
     world.ask(1, send(0, 6, "x"));
     world.wait(3 * SECOND);
     assert_eq!(
-        lines(&mut world),
+        world.lines(),
         ["rank 0 has waited 3.0 s in send(to rank 1, tag 5, 5000 x u8) for rank 1 \
           (last seen in send at other.rs:1:1, finished 3.0 s ago)"]
     );
@@ -306,7 +296,7 @@ fn ranks_that_stream_are_told_with_how_much_they_have_sent() {
     }
     world.nodes[1].stalled = true;
     world.wait(60 * SECOND);
-    let told = lines(&mut world);
+    let told = world.lines();
     let [line] = told.as_slice() else { panic!("{told:?}") };
     assert!(line.starts_with("allreduce(BOR, 4096 x u8) has waited 60 s: 2 of 2 have come; waiting for "), "{line}");
     assert!(line.contains("1 (") && line.ends_with("% sent)"), "{line}");
@@ -328,9 +318,9 @@ fn who_has_sent_everything_is_not_waited_for() {
     }
     world.nodes[2].stalled = true;
     world.wait(60 * SECOND);
-    let told = lines(&mut world);
+    let told = world.lines();
     let [line] = told.as_slice() else { panic!("{told:?}") };
-    assert!(line.starts_with("allgatherv(u8) has waited 60 s: 3 of 3 have come; waiting for 2 ("), "{line}");
+    assert!(line.starts_with("allgatherv(u8) has waited 60 s: 3 of 3 have come; waiting for rank 2 ("), "{line}");
     assert!(line.ends_with(" % sent)") && !line.contains("100 %"), "{line}");
 }
 
@@ -343,7 +333,7 @@ fn lines_that_nobody_takes_do_not_pile_up() {
         world.ask(0, recv(1, tag, 8));
         world.wait(SECOND);
     }
-    let told = lines(&mut world).len();
+    let told = world.lines().len();
     assert!((8..50).contains(&told), "{told}");
 }
 
@@ -354,7 +344,7 @@ fn many_calls_that_wait_as_long_are_counted_and_not_all_told() {
         world.ask(rank, recv(0, 5, 8));
     }
     world.wait(60 * SECOND);
-    let told = lines(&mut world);
+    let told = world.lines();
     assert_eq!((told.len(), told[8].as_str()), (9, "31 more calls have waited as long"));
 }
 
@@ -365,6 +355,6 @@ fn a_hub_that_is_to_say_nothing_says_nothing() {
     let mut world = World::with(config, Registry::new(), |_, _| {});
     world.ask(0, recv(1, Tag(5), 8));
     world.wait(5000 * SECOND);
-    assert_eq!(lines(&mut world), Vec::<String>::new());
+    assert_eq!(world.lines(), Vec::<String>::new());
     world.nodes[0].endpoint.leave(GoodbyeReason::Dropped);
 }

@@ -61,15 +61,15 @@ fn a_world_that_is_stuck_is_told_rank_by_rank() {
     let (snapshot, _) = snapshot(&mut world);
     let text = snapshot.to_string();
     let expected = [
-        "a world without a name of 3 ranks: 3 here, 0 finished, 0 failed",
+        "a world of 3 ranks: 3 here, 0 finished, 0 failed",
         "  rank 0 (host, 192.0.2.7:4711, heard 11 s ago): for 11 s in allreduce(SUM, 100 x f32) at main.rs:12:5, \
          its one thread waits",
         "  rank 1 (host, heard 11 s ago): for 11 s in recv(from rank 2, tag 7) at main.rs:12:5; 2 requests are open",
         "  rank 2 (host, heard 12 s ago): last seen in barrier at main.rs:12:5, finished 12 s ago",
         "operations in flight: 1",
         "  allreduce(SUM, 100 x f32) at main.rs:12:5: gathering for 11 s, 1 of 3 have come; \
-         missing 1 (for 11 s in recv(from rank 2, tag 7) at main.rs:12:5), \
-         2 (last seen in barrier at main.rs:12:5, finished 12 s ago); 400 of 400 bytes received, 0 sent",
+         missing rank 1 (for 11 s in recv(from rank 2, tag 7) at main.rs:12:5), \
+         rank 2 (last seen in barrier at main.rs:12:5, finished 12 s ago); 400 of 400 bytes received, 0 sent",
         "unmatched sends and receives: 2",
     ];
     for (line, expected) in text.lines().zip(&expected) {

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use edgempi::{ANY_SOURCE, Error, Rank, Request, Sum, World};
+use edgempi::{ANY_SOURCE, ANY_TAG, Error, Rank, Source, Sum, World};
 use edgempi_tests::Watchdog;
 use edgempi_tests::links::Link;
 
@@ -55,11 +55,17 @@ pub fn receives_that_nobody_can_serve_are_told(link: Link) {
         if comm.rank() != 0 {
             return world.finalize().wait().unwrap();
         }
-        let requests: Vec<Request<'_, _>> = vec![comm.recv::<u8>(1, 0), comm.recv::<u8>(ANY_SOURCE, 0)];
-        for request in requests {
-            let error = request.wait().expect_err("nobody sends");
-            assert!(matches!(error, Error::RankFinished { .. }), "{error:?}");
+        let anybodys = comm.recv::<u8>(ANY_SOURCE, 0);
+        let error = comm.recv::<u8>(1, 0).wait().expect_err("nobody sends");
+        assert!(matches!(error, Error::RankFinished { .. }), "{error:?}");
+        let error = comm.recv::<u8>(2, 0).wait().expect_err("nobody sends");
+        assert!(matches!(error, Error::RankFinished { .. }), "{error:?}");
+        // It may look whether anything is left, and send to itself what it waits for.
+        for source in [Source::Rank(Rank::new(1)), ANY_SOURCE] {
+            assert_eq!(comm.iprobe(source, ANY_TAG).wait().unwrap(), None);
         }
+        comm.send(0, 0, [7u8]).wait().unwrap();
+        assert_eq!(anybodys.wait().unwrap().0, [7]);
         // One's own is given up when one leaves.
         let own = comm.recv::<u8>(0, 0);
         let finalize = world.finalize();

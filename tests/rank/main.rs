@@ -8,10 +8,12 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use edgempi::{Error, Sum, World};
+use edgempi::{ANY_SOURCE, Comm, Error, Rank, Source, Sum, World};
 use edgempi_core::wire::{Down, Ping, Up};
 use edgempi_tests::stranger::{Stranger, first_barrier, hello};
 
+/// The tag of all messages.
+const TAG: u32 = 5;
 /// Elements of a stream that takes a while.
 const LONG: usize = 32 << 20;
 /// Bytes sent of it when it is said to be under way.
@@ -29,13 +31,41 @@ fn report(result: Result<(), Error>) {
     }
 }
 
+fn number(words: &[&str], at: usize) -> u32 {
+    let number = words.get(at).and_then(|word| word.parse().ok());
+    number.unwrap_or_else(|| panic!("{words:?} lacks a number"))
+}
+
+/// `receive` from anybody, or `receive RANK`.
+fn receive(comm: &Comm, words: &[&str]) -> Result<(), Error> {
+    let source = if words.len() > 1 { Source::Rank(Rank::new(number(words, 1))) } else { ANY_SOURCE };
+    comm.recv::<u8>(source, TAG).wait().map(drop)
+}
+
 fn obey(world: World) -> Result<(), Error> {
     say("joined");
     let comm = world.comm();
     let (mut world, mut streams) = (Some(world), Vec::new());
     for line in std::io::stdin().lines() {
         let line = line.expect("orders are text");
+        let words: Vec<&str> = line.split(' ').collect();
         match (line.as_str(), &world) {
+            _ if words[0] == "send" => report(comm.send(number(&words, 1), TAG, [7u8]).wait()),
+            _ if words[0] == "receive" => report(receive(&comm, &words)),
+            // From another thread, in a while.
+            _ if words[0] == "help" => {
+                let (comm, whom) = (comm.clone(), number(&words, 1));
+                let wait = Duration::from_millis(u64::from(number(&words, 2)));
+                thread::spawn(move || {
+                    thread::sleep(wait);
+                    comm.send(whom, TAG, [7u8]).wait()
+                });
+                say("ok");
+            }
+            ("serve", _) => {
+                let (comm, words) = (comm.clone(), ["receive"]);
+                thread::spawn(move || report(receive(&comm, &words)));
+            }
             ("barrier", _) => report(comm.barrier().wait()),
             ("stream", Some(world)) => {
                 let before = world.traffic().sent;

@@ -112,7 +112,7 @@ pub enum Error {
         /// Both sides, with the places of their calls.
         reason: String,
     },
-    /// Ranks that make calls from one thread alone (`EDGEMPI_THREADS=single`) wait for each other, and nobody else could
+    /// Ranks wait for each other, no other thread of theirs [makes calls](crate::config::Threads), and no other rank could
     /// ever help them.
     #[error("{reason}")]
     Deadlock {

@@ -144,7 +144,7 @@
 //! | MPI | here | where it differs |
 //! |---|---|---|
 //! | `MPI_Init` | [`init`], [`Builder::init`] | |
-//! | `MPI_Init_thread`, `MPI_Query_thread` | [`Config::threads`], [`Threads::Single`], [`Threads::Multiple`] | every [`Comm`] may be used on all threads and tasks at once (`MPI_THREAD_MULTIPLE`); who says `Single`, as in `MPI_THREAD_SINGLE`, is told of deadlocks |
+//! | `MPI_Init_thread`, `MPI_Query_thread` | [`Config::threads`], [`Threads::Single`], [`Threads::Multiple`] | every [`Comm`] may be used on all threads and tasks at once (`MPI_THREAD_MULTIPLE`); who says `Single`, as in `MPI_THREAD_SINGLE`, is told of deadlocks, and so is a process that has one thread alone ([`Threads::Auto`]) |
 //! | `MPI_Is_thread_main`, `MPI_Initialized`, `MPI_Finalized` | not offered | who has a [`World`] has initialized; finalizing takes it |
 //! | `MPI_Finalize` | [`World::finalize`] | calls made later are [`Error::Finalized`] |
 //! | `MPI_Abort` | not offered | end the process: it has failed then, calls that need it fail elsewhere, and the launcher ends the job |

@@ -19,8 +19,8 @@ use edgempi_core::request::CommunicatorId;
 use edgempi_core::wire::GoodbyeReason;
 
 use crate::comm::{Comm, get_or_start};
-use crate::config::{Config, ConfigError, Field, Resolved, Threads, unknown_variables};
-use crate::engine::{Engine, HubDriver, RankDriver, State, Traffic};
+use crate::config::{Config, ConfigError, Field, Resolved, unknown_variables};
+use crate::engine::{self, Engine, HubDriver, RankDriver, State, Traffic};
 use crate::error::Error;
 use crate::link::{self, NAMES};
 use crate::membership::Membership;
@@ -103,7 +103,7 @@ impl Builder {
             let name = "a thread of this process".to_owned();
             let engine = Engine::new(resolved.spin, |now| State::new(now, config, resolved.world.clone(), name))
                 .map_err(broken)?;
-            engine.state().calls_from_one_thread = resolved.threads == Threads::Single;
+            engine.state().threads = resolved.threads;
             let (up, down) = link::memory_pair(wake(&engine), wake(&hub));
             driver.add(hub.now(), Box::new(down)).map_err(broken)?;
             engine.set_driver(RankDriver::new(&engine, Box::new(up)).map_err(broken)?);
@@ -511,7 +511,7 @@ fn start(resolved: &Resolved, registry: Registry, hosts: bool) -> Result<Arc<Eng
     let hub_name = if hosts { "rank 0, which is this process,".to_owned() } else { address.to_string() };
     let engine =
         Engine::new(resolved.spin, |now| State::new(now, config, resolved.world.clone(), hub_name)).map_err(broken)?;
-    engine.state().calls_from_one_thread = resolved.threads == Threads::Single;
+    engine.state().threads = resolved.threads;
     if !hosts {
         if resolved.addr.is_none() {
             engine.state().hub_hint = "; it was in the process of rank 0, which may have said why it ended";
@@ -535,8 +535,7 @@ fn broken(error: std::io::Error) -> Error {
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-    let thread = thread::Builder::new().name(name.to_owned()).spawn(body);
-    thread.map(|_| ()).map_err(|error| Error::invalid(format!("no thread for the engine: {error}")))
+    engine::spawn(name, body).map_err(|error| Error::invalid(format!("no thread for the engine: {error}")))
 }
 
 /// What wakes an engine for as long as there is one.

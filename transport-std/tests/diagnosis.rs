@@ -206,7 +206,7 @@ fn a_hub_says_which_call_has_waited_for_whom() {
     let here = "transport-std/tests/diagnosis.rs:";
     let rest = line.split_once("allreduce(SUM, 100 x f32) at ").unwrap_or_else(|| panic!("{line}")).1;
     assert!(rest.starts_with(here), "{line}");
-    assert!(rest.contains(" has waited 0.3 s: 2 of 3 have come; missing 1 (last seen in barrier at "), "{line}");
+    assert!(rest.contains(" has waited 0.3 s: 2 of 3 have come; missing rank 1 (last seen in barrier at "), "{line}");
     assert!(rest.contains(&format!("last seen in barrier at {here}")), "where the program joins: {line}");
     assert!(rest.ends_with(" s ago)"), "{line}");
     // Once more after twice the time.
@@ -241,7 +241,7 @@ fn a_hub_tells_whoever_asks_what_its_stuck_ranks_do() {
             }
         };
         let mut lines = told.lines();
-        assert_eq!(lines.next(), Some("a world without a name of 3 ranks: 3 here, 0 finished, 0 failed"));
+        assert_eq!(lines.next(), Some("a world of 3 ranks: 3 here, 0 finished, 0 failed"));
         let from = if *proto == "tcp" { "127.0.0.1:" } else { "this machine" };
         let here = "transport-std/tests/diagnosis.rs:";
         for (rank, words) in [(0, "in allreduce(SUM, 100 x f32) at "), (1, "in recv(from rank 2, tag 7) at ")] {
@@ -253,7 +253,7 @@ fn a_hub_tells_whoever_asks_what_its_stuck_ranks_do() {
         assert!(line.contains(": last seen in barrier at ") && line.ends_with(" s ago"), "{told}");
         lines.next();
         let line = lines.next().unwrap();
-        assert!(line.contains(", 1 of 3 have come; missing 1 (for "), "{told}");
+        assert!(line.contains(", 1 of 3 have come; missing rank 1 (for "), "{told}");
         assert!(line.contains(" s ago); 400 of 400 bytes received, 0 sent"), "{told}");
         assert!(told.contains(" bytes queued, 0 of "), "{told}");
         // For a script.

@@ -310,9 +310,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         }
     }
 
-    /// Says to the hub that this rank's one thread waits for `request`, and makes no call until that is answered. A hub
-    /// that hears so from ranks that wait for each other fails what they wait for. Never true of a rank whose calls come
-    /// from several threads or tasks.
+    /// Says to the hub that this rank makes no call until `request` is answered: a thread waits for it, and no other thread
+    /// or task can make one. A hub that hears so from ranks that wait for each other fails what they wait for.
     pub fn blocked(&mut self, request: RequestId) {
         self.blocked = Some(request);
     }

@@ -253,6 +253,8 @@ impl Hub {
         let Some(held) = self.communicators.get(&id) else { return };
         if held.all.members.iter().all(|member| self.is_absent_in(id, *member)) {
             self.communicators.remove(&id);
+            let ranks = (id, Rank::new(0))..=(id, Rank::new(u32::MAX));
+            self.lonely.extract_if(ranks, |_, _| true).for_each(drop);
         }
     }
 }

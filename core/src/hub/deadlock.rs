@@ -1,7 +1,7 @@
 //! Ranks that wait for each other: found, told whom they wait for and where, and set free.
 //!
-//! A rank is *blocked* if it has said that it makes calls from one thread alone, and that this thread waits for a request
-//! which has not been answered. It makes no call before that. So its request is served only by calls of others:
+//! A rank is *blocked* if it has said that a thread of it waits for a request which has not been answered, and that no other
+//! one makes calls. So it makes no call before that. So its request is served only by calls of others:
 //!
 //! - a receive from one rank, by a call of that rank; a send that has met no receive, by a call of its destination;
 //! - a receive from any rank, by a call of any other rank of the communicator;
@@ -221,8 +221,13 @@ impl Hub {
         let count = stuck.len() as u32;
         let tell = |rank: &Rank| {
             let (index, is_member) = walked.cycle_of(*rank)?;
-            let first = walked.cycles.get(index)?.first().copied()?;
-            let mut text = String::from("ranks wait for each other for ever: ");
+            let links = walked.cycles.get(index)?;
+            let first = links.first().copied()?;
+            let mut text = String::from(match (links.len(), is_member) {
+                (1, true) => "nobody can end this wait: ",
+                (1, false) => "nobody can end these waits: ",
+                _ => "ranks wait for each other for ever: ",
+            });
             if !is_member {
                 text.push_str(&describe(*rank));
                 text.push_str("; ");
@@ -244,7 +249,7 @@ impl Hub {
                 let (others, _) = self.partners(waits, communicator);
                 let others: Vec<Rank> = others.into_iter().filter(|other| *other != rank).collect();
                 match others.as_slice() {
-                    [] => String::from("a message, and there is nobody to send one"),
+                    [] => String::from("a message, and nobody is left to send one"),
                     [other] => format!("a message from rank {other}, which waits, too"),
                     _ => format!("a message from any of {}, which all wait, too", list(&others)),
                 }

@@ -49,7 +49,7 @@ mod work;
 
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -68,6 +68,7 @@ use crate::wire::{
 use budget::Budget;
 use communicator::{Communicator, WORLD};
 use group::GroupInfo;
+use lonely::Lonely;
 use mail::{Mailbox, Message};
 use names::Groups;
 use operation::{Key, Operation};
@@ -121,8 +122,8 @@ pub struct Hub {
     next_operation: u64,
     names: BTreeMap<Key, u64>,
     mail: BTreeMap<(u64, Rank), Mailbox>,
-    /// Whose receives from anybody are looked at in a moment, as their rank is alone.
-    lonely: BTreeSet<(u64, Rank)>,
+    /// Ranks that are alone in a communicator, and receive there from any rank.
+    lonely: BTreeMap<(u64, Rank), Lonely>,
     /// Messages that probes keep for their receives, by receiver and the number that it gave.
     kept: BTreeMap<(Rank, u32), Message>,
     /// For the windows of parts, and for the inputs of users' operations.
@@ -177,7 +178,7 @@ impl Hub {
             next_operation: 0,
             names: BTreeMap::new(),
             mail: BTreeMap::new(),
-            lonely: BTreeSet::new(),
+            lonely: BTreeMap::new(),
             kept: BTreeMap::new(),
             claims: Vec::new(),
             work: VecDeque::new(),

@@ -15,6 +15,7 @@ use crate::time::Instant;
 use crate::wire::{Down, Hello, MAX_HELLO_PAYLOAD};
 
 use super::activity::LastCall;
+use super::lonely::Asking;
 use super::mail::Order;
 use super::names::Names;
 
@@ -144,6 +145,8 @@ pub(super) struct Session {
     pub(super) notice: BTreeMap<u64, (Fault, Arc<str>)>,
     /// The request that the rank's one thread has said it waits for. It may have been answered since.
     pub(super) blocked: Option<RequestId>,
+    /// What it asks for again and again, although nobody can send it.
+    pub(super) asking: Option<Asking>,
     /// What it did last.
     pub(super) last: LastCall,
 }
@@ -166,6 +169,7 @@ impl Session {
             names: Names::default(),
             notice: BTreeMap::new(),
             blocked: None,
+            asking: None,
             last: LastCall::default(),
         }
     }

@@ -94,9 +94,8 @@ impl Hub {
         }
         let asks_once = matches!(call, CallCode::Iprobe | CallCode::Improbe);
         let refusal = match source {
+            _ if asks_once => self.asks_in_vain(rank, &submit, source),
             Source::Rank(source) => self.absence_in(submit.communicator, source),
-            // Whoever asks again and again would do so for ever; what it sent to itself has come before it asked.
-            Source::Any if asks_once => self.nobody_beside(submit.communicator, rank),
             Source::Any => None,
         };
         if let Some((fault, text)) = refusal {

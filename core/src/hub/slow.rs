@@ -22,8 +22,8 @@ pub(super) const MAX_NAMED: usize = 8;
 /// What is said of a send that a matched probe has found.
 pub(super) const KEPT: &str = "; found by a matched probe and not received";
 /// How the ranks of a suspected cycle would be told for sure.
-const HINT: &str = " (ranks that make calls from one thread alone, and are started with EDGEMPI_THREADS=single, are told \
-                    so at once)";
+const HINT: &str = " (ranks that make calls from one thread alone, and wait in wait(), are told so at once, if their \
+                    process has no other thread or EDGEMPI_THREADS=single)";
 
 /// When a call that has begun at `since` is told of: after `slow`, twice that, and so on. The first such time after `last`.
 fn next_due(since: Instant, slow: Duration, last: Instant) -> Instant {
@@ -125,7 +125,7 @@ impl Hub {
         }
     }
 
-    /// "allreduce(SUM, 100 x f32) at main.rs:12:5 has waited 60 s: 7 of 10 have come; missing 4 (…), 8 (…)".
+    /// "allreduce(SUM, 100 x f32) at main.rs:12:5 has waited 60 s: 7 of 10 have come; missing rank 4 (…), rank 8 (…)".
     fn describe_slow(&self, operation: &Operation, waited: Duration) -> String {
         let call = self.describe_operation(operation);
         let (come, size) = (operation.arrived, operation.size());
@@ -169,7 +169,7 @@ impl Hub {
             let rank = one.rank;
             let state =
                 if is_slow { format!("{} % sent", sent * 100 / given.max(1)) } else { self.describe_activity(rank) };
-            named.push(format!("{rank} ({state})"));
+            named.push(format!("rank {rank} ({state})"));
         }
         (named, unnamed)
     }

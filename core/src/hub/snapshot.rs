@@ -372,7 +372,7 @@ impl fmt::Display for Snapshot {
         writeln!(
             f,
             "{} of {} ranks: {} here, {} finished, {} failed",
-            named(&self.world),
+            if self.world.is_empty() { String::from("a world") } else { named(&self.world) },
             self.size,
             self.here,
             self.finished,

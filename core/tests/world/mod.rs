@@ -7,7 +7,7 @@ mod node;
 mod stranger;
 
 use edgempi_core::endpoint::Config;
-use edgempi_core::hub::{self, Hub, Registry};
+use edgempi_core::hub::{self, Event, Hub, Registry};
 use edgempi_core::request::CommunicatorId;
 use edgempi_core::wire::{PREFIX_LEN, Prefix};
 use edgempi_core::{Fault, Instant, Payload, Rank, RequestId, Status};
@@ -117,6 +117,12 @@ impl World {
     #[track_caller]
     pub fn ask_on(&mut self, rank: usize, communicator: CommunicatorId, ask: Ask<'_>) -> RequestId {
         self.nodes[rank].ask_on(communicator, ask).expect("the call is valid")
+    }
+
+    /// What people have been told since they were last asked.
+    pub fn lines(&mut self) -> Vec<String> {
+        let events = std::iter::from_fn(|| self.hub.poll_event());
+        events.filter_map(|event| if let Event::Slow { text } = event { Some(text) } else { None }).collect()
     }
 
     /// Moves frames, runs work and events until nothing is left to do. Panics if that takes beyond reason.

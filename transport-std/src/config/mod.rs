@@ -19,7 +19,7 @@
 //! | `EDGEMPI_PROTO` | `auto` | link to the hub: tcp, unix (Linux, hub on the same machine), or auto: unix where it leads to a hub of the same user or root, else tcp |
 //! | `EDGEMPI_WORLD` | none | name of the world, the same on all its ranks; keeps two jobs on one hub port apart |
 //! | `EDGEMPI_SPIN` | `50us` | how long whoever waits looks for frames, giving way to others in between, before it sleeps: 50us, 1ms, or seconds; 0 saves the most power |
-//! | `EDGEMPI_THREADS` | `multiple` | threads that make calls in this process: single lets the hub fail what it waits for in a deadlock; multiple is any number |
+//! | `EDGEMPI_THREADS` | `auto` | threads that make calls in this process: single lets the hub fail what it waits for in a deadlock; multiple is any number; auto is single while a thread waits that is the only one of its process (Linux) |
 //! | `EDGEMPI_SLOW` | `60s` | how long a call waits for other ranks before the hub says so; 0 is never |
 //!
 //! ```
@@ -122,7 +122,7 @@ impl Config {
         self.set(Field::Spin, humantime::format_duration(spin).to_string())
     }
 
-    /// Whether all calls of this process come from one thread.
+    /// Which threads of this process make calls.
     pub fn threads(self, threads: Threads) -> Self {
         self.set(Field::Threads, threads.to_string())
     }

@@ -39,8 +39,11 @@ impl std::net::ToSocketAddrs for Address {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Threads {
-    /// Any number of threads and tasks, at any time (`MPI_THREAD_MULTIPLE`).
+    /// Found out: [`Single`](Self::Single) while a thread waits beside which there is no other in its process, those of
+    /// this crate aside; else [`Multiple`](Self::Multiple), as everywhere but on Linux.
     #[default]
+    Auto,
+    /// Any number of threads and tasks, at any time (`MPI_THREAD_MULTIPLE`).
     Multiple,
     /// One thread alone. While it waits in [`Request::wait`](crate::Request::wait), this rank makes no other call, and
     /// says so to the hub: where ranks then wait for each other, their calls fail with
@@ -51,6 +54,7 @@ pub enum Threads {
 impl fmt::Display for Threads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Auto => "auto",
             Self::Multiple => "multiple",
             Self::Single => "single",
         })
@@ -58,10 +62,10 @@ impl fmt::Display for Threads {
 }
 
 pub(super) fn parse_threads(text: &str) -> Result<Threads, String> {
-    [Threads::Multiple, Threads::Single]
+    [Threads::Auto, Threads::Multiple, Threads::Single]
         .into_iter()
         .find(|threads| threads.to_string() == text)
-        .ok_or_else(|| "single (one thread makes all calls) or multiple".into())
+        .ok_or_else(|| "auto, single (one thread makes all calls) or multiple".into())
 }
 
 pub(super) fn parse_addr(text: &str) -> Result<Option<(String, Option<u16>)>, String> {

@@ -57,7 +57,7 @@ pub struct Resolved {
     pub world: String,
     /// How long whoever waits looks for frames before it sleeps.
     pub spin: Duration,
-    /// Whether all calls of this process come from one thread.
+    /// Which threads of this process make calls.
     pub threads: Threads,
     /// How long a call waits for other ranks before a hub of this process says so; zero is never.
     pub slow: Duration,

@@ -142,9 +142,9 @@ pub const SETTINGS: &[Setting] = &[
         field: Field::Threads,
         method: "threads",
         variables: &["EDGEMPI_THREADS"],
-        default: "multiple",
+        default: "auto",
         meaning: "threads that make calls in this process: single lets the hub fail what it waits for in a deadlock; \
-                  multiple is any number",
+                  multiple is any number; auto is single while a thread waits that is the only one of its process (Linux)",
     },
     Setting {
         field: Field::Slow,

@@ -15,6 +15,7 @@ mod names;
 mod payload;
 mod rank;
 mod state;
+mod threads;
 mod token;
 mod turn;
 mod worker;
@@ -32,6 +33,7 @@ use edgempi_core::wire::GoodbyeReason;
 use edgempi_core::{Rank, RequestId};
 use polling::Poller;
 
+use crate::config::Threads;
 use crate::error::Error;
 use crate::request::block_until;
 use crate::signal::Signal;
@@ -40,6 +42,7 @@ pub(crate) use hub::HubDriver;
 pub(crate) use payload::Reason;
 pub(crate) use rank::RankDriver;
 pub(crate) use state::{State, StateGuard};
+pub(crate) use threads::{is_only_caller, spawn};
 use token::Token;
 use turn::Turn;
 pub(crate) use worker::run as run_work;
@@ -315,7 +318,11 @@ pub(crate) trait Drive: Send + Sync {
     fn machine(&self) -> [u8; 16] {
         crate::comm::machine()
     }
-    /// The caller sleeps now, until this request is answered.
+    /// Which threads make this rank's calls.
+    fn threads(&self) -> Threads {
+        Threads::Multiple
+    }
+    /// No thread makes a call of this rank before this request is answered.
     fn blocked(&self, request: RequestId) {
         let _ = request;
     }
@@ -342,6 +349,10 @@ impl Drive for Engine {
 
     fn spin(&self, done: &dyn Fn() -> bool) {
         self.wait_in_turn(done);
+    }
+
+    fn threads(&self) -> Threads {
+        self.state().threads
     }
 
     fn blocked(&self, request: RequestId) {

@@ -14,6 +14,7 @@ use super::asked::{Asked, OwnedCall, check_group, check_operation, invalid};
 use super::held::{Called, Held};
 use super::names::Names;
 use super::payload::{Reason, Refused};
+use crate::config::Threads;
 use crate::error::Error;
 use crate::pending::Pending;
 use crate::signal::Signal;
@@ -95,8 +96,8 @@ pub(crate) struct State {
     leaving: bool,
     /// Whether the program has been told of a failure.
     has_told_failure: bool,
-    /// Whether all calls come from one thread, so that none comes while it waits.
-    pub(crate) calls_from_one_thread: bool,
+    /// Which threads make calls: if it is one, none comes while that waits.
+    pub(crate) threads: Threads,
     resolutions: Vec<Resolution>,
     /// What is dropped once the state is unlocked: its waker may be the last of a task, which then drops anything.
     dropped: Vec<Arc<Pending>>,
@@ -134,7 +135,7 @@ impl State {
             ended: Signal::new(),
             leaving: false,
             has_told_failure: false,
-            calls_from_one_thread: false,
+            threads: Threads::Multiple,
             resolutions: Vec::new(),
             dropped: Vec::new(),
         }
@@ -305,9 +306,9 @@ impl State {
         self.cancel(id);
     }
 
-    /// The thread that waits for this request sleeps. Returns whether the hub is to be told.
+    /// Nobody makes a call before this request is answered. Returns whether the hub is to be told.
     pub(crate) fn blocked(&mut self, id: RequestId) -> bool {
-        let tells = self.calls_from_one_thread && self.find(id).is_some_and(|pending| !pending.is_resolved());
+        let tells = self.owed.is_empty() && self.find(id).is_some_and(|pending| !pending.is_resolved());
         if tells {
             self.endpoint.blocked(id);
         }

@@ -5,16 +5,21 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use edgempi_core::RequestId;
 
-use crate::engine::Drive;
+use crate::config::Threads;
+use crate::engine::{Drive, is_only_caller};
 use crate::sim::forbid_blocking;
 use crate::sync::{self, AtomicBool, Ordering, Thread};
 
 /// A call that a future waits for, and the engine that has it.
 type Awaited = (Arc<dyn Drive>, RequestId);
+
+/// How long a thread waits before it looks whether it is the only one of its process, for the first time; then twice as
+/// long, and so on.
+const FIRST_LOOK: Duration = Duration::from_millis(50);
 
 thread_local! {
     /// While this thread polls a future that it blocks for: the call that the future waits for, if it has said so.
@@ -118,19 +123,60 @@ fn block<F: Future>(mut future: Pin<&mut F>, deadline: Option<Instant>, needs: N
         };
         forbid_blocking();
         let is_woken = || thread_waker.woken.load(Ordering::Acquire);
+        let mut stillness = None;
         if let Some((engine, request)) = awaited {
             engine.spin(&|| is_woken() || deadline.is_some_and(|deadline| Instant::now() >= deadline));
             if needs == Needs::ThatCall && told != Some(request) && !is_woken() {
-                engine.blocked(request);
-                told = Some(request);
+                stillness = Stillness::of(engine, request);
             }
         }
         while !is_woken() {
-            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+            if stillness.as_mut().is_some_and(Stillness::tell) {
+                told = stillness.take().map(|stillness| stillness.request);
+            }
+            let look = stillness.as_ref().map(|stillness| stillness.look);
+            let now = Instant::now();
+            match [deadline, look].into_iter().flatten().min().map(|next| next.saturating_duration_since(now)) {
                 None => sync::park(),
-                Some(left) if left.is_zero() => return None,
+                Some(_) if deadline.is_some_and(|deadline| deadline <= now) => return None,
                 Some(left) => sync::park_timeout(left),
             }
         }
+    }
+}
+
+/// A thread that does nothing before a call is answered: a hub that looks for deadlocks hears of it if no other thread
+/// can make calls meanwhile.
+struct Stillness {
+    engine: Arc<dyn Drive>,
+    request: RequestId,
+    threads: Threads,
+    /// When to look for other threads.
+    look: Instant,
+    pause: Duration,
+}
+
+impl Stillness {
+    fn of(engine: Arc<dyn Drive>, request: RequestId) -> Option<Self> {
+        let threads = engine.threads();
+        let pause = if threads == Threads::Single { Duration::ZERO } else { FIRST_LOOK };
+        let still = Self { engine, request, threads, look: Instant::now() + pause, pause };
+        (threads != Threads::Multiple).then_some(still)
+    }
+
+    /// Returns whether the hub has been told.
+    fn tell(&mut self) -> bool {
+        let now = Instant::now();
+        if now < self.look {
+            return false;
+        }
+        let tells = self.threads == Threads::Single || is_only_caller();
+        if tells {
+            self.engine.blocked(self.request);
+        } else {
+            self.pause *= 2;
+            self.look = now + self.pause;
+        }
+        tells
     }
 }

@@ -1,0 +1,56 @@
+//! Whether a thread that waits is the only one that could make a call: of the others in its process each is an engine's.
+
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+/// How many threads of this process are engines'. They move bytes, and make no calls.
+static ENGINES: Mutex<u64> = Mutex::new(0);
+
+fn engines() -> std::sync::MutexGuard<'static, u64> {
+    ENGINES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An engine's thread counts itself, from its first step to its last: so no more are counted than there are.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        *engines() += 1;
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        *engines() -= 1;
+    }
+}
+
+/// Starts a thread of an engine. Whatever runs a user's operations is none: those may do what they like.
+pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let counted = move || {
+        let _counted = Counted::new();
+        body();
+    };
+    thread::Builder::new().name(name.to_owned()).spawn(counted).map(drop)
+}
+
+/// Whether the caller, which is no engine, is the only thread of its process beside those of engines. Then there will be
+/// no other one as long as it does not go on: only threads start threads. False where nobody can tell.
+pub(crate) fn is_only_caller() -> bool {
+    // No engine's thread begins or ends while they are counted. One that has not begun yet counts as a stranger.
+    let engines = engines();
+    count_threads().is_some_and(|all| all == *engines + 1)
+}
+
+#[cfg(target_os = "linux")]
+fn count_threads() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Threads:"))?.trim().parse().ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn count_threads() -> Option<u64> {
+    None
+}
