@@ -14,6 +14,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -63,10 +64,16 @@ pub fn example(name: &str) -> PathBuf {
     built(|build, name| build.example(name), name)
 }
 
-/// A loopback address on which nobody listens. The system gives out others for a while.
+/// A loopback address on which nobody listens. It is none of those that the system gives to whoever connects somewhere, so
+/// nobody takes it before it is used.
 pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("its address")
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    // Test programs that run side by side begin far from each other.
+    let start = std::process::id().wrapping_mul(7919);
+    let next = || start.wrapping_add(CALLS.fetch_add(1, Ordering::Relaxed)) % 20_000 + 10_000;
+    let is_free = |address: &SocketAddr| TcpListener::bind(address).is_ok();
+    let candidates = std::iter::repeat_with(|| SocketAddr::from((Ipv4Addr::LOCALHOST, next() as u16)));
+    candidates.take(1000).find(is_free).expect("a free port among a thousand")
 }
 
 /// A rank of a world whose rank 0 hosts the hub at `hub`. The environment has no say in it.

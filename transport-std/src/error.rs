@@ -354,6 +354,7 @@ impl Error {
         if let Self::InvalidArgument { reason }
         | Self::TooLarge { reason, .. }
         | Self::Truncated { reason, .. }
+        | Self::Mismatch { reason }
         | Self::Encode { reason } = &mut self
             && !is_own
         {

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use edgempi::config::{Config, Threads};
-use edgempi::{Builder, Comm, Error, Sum, World, wait_all, wait_any};
+use edgempi::{Builder, Cartesian, Comm, Error, ProcessGroup, Request, Sum, World, wait_all, wait_any};
 
 /// The command, in an environment without settings.
 fn edgempi(arguments: &[&str]) -> Command {
@@ -477,11 +477,57 @@ fn a_grid_that_does_not_fit_says_what_does_not() {
         edgempi::dims_create(5, 40).map(drop),
         "5 ranks can not stand in 40 dimensions, of 32 that are allowed",
     );
-    let disagreeing: Vec<_> = worlds.iter().map(|world| world.comm().cart(&[5], &[world.rank() == 4])).collect();
-    let said: Vec<String> = disagreeing.into_iter().map(|request| request.wait().unwrap_err().to_string()).collect();
-    let expected =
-        |count| format!("the ranks do not agree on the grid of a cart(): {count} of the 5 of [5] give this one");
-    assert_eq!((&said[0], &said[4]), (&expected(4), &expected(1)));
+    let said = |requests: Vec<Request<'static, ()>>| -> Vec<String> {
+        let text = |result: Result<(), Error>| {
+            result.map_or_else(|error| without_columns(&error.to_string()), |()| String::new())
+        };
+        requests.into_iter().map(|request| text(request.wait())).collect()
+    };
+    let at = below(1);
+    let cart = |world: &World| world.comm().cart(&[5], &[world.rank() == 4]).map(drop);
+    let expected = |count| {
+        format!("the ranks do not agree on the grid of a cart(): {count} of the 5 of [5] give this one, at {at}")
+    };
+    let told = said(worlds.iter().map(cart).collect());
+    assert_eq!((&told[0], &told[4]), (&expected(4), &expected(1)));
+
+    let ring: Vec<_> = worlds.iter().map(|world| world.comm().cart(&[5], &[true])).collect();
+    let ring: Vec<_> = ring.into_iter().map(|request| request.wait().unwrap().expect("all are in it")).collect();
+    let gives = |grid: &Cartesian| vec![0u8; if grid.comm().rank() == 1 { 3 } else { 2 }];
+    let at = below(1);
+    let gather = |grid: &Cartesian| grid.neighbor_allgather(gives(grid)).map(drop);
+    let told = said(ring.iter().map(gather).collect());
+    let expected = |neighbor, given, own| {
+        format!(
+            "neighbour {neighbor} gave {given} elements and this rank {own}: all give as many, or use the v form, at {at}"
+        )
+    };
+    assert_eq!(told, [expected(1, 3, 2), expected(0, 2, 3), expected(1, 3, 2), String::new(), String::new()]);
+}
+
+#[test]
+fn a_group_whose_ranks_do_not_agree_says_on_what() {
+    let worlds = edgempi::local(3).unwrap();
+    let comm = |rank: usize| worlds[rank].comm();
+    let at = below(1);
+    let create = |rank: usize, order: [u32; 2]| comm(rank).create_group(&order, 7).map(drop);
+    let orders = [create(0, [0, 1]), create(1, [1, 0])];
+    for request in orders {
+        assert_text(
+            request.wait(),
+            &format!("the ranks of a create_group() do not name themselves in the same order, at {at}"),
+        );
+    }
+    let group = comm(0).group().wait().unwrap();
+    let (both, one) = (group.include(&[0, 1]).unwrap(), group.include(&[2]).unwrap());
+    let at = below(1);
+    let create = |rank: usize, group: &ProcessGroup| comm(rank).create(group).map(drop);
+    let requests = [create(0, &both), create(1, &one), create(2, &one)];
+    let expected = "1 of the 2 processes of a group gave it to create(): all of them have to, and be ranks of the communicator \
+                    that it is called on";
+    let [first, second, third] = requests;
+    assert_text(first.wait(), &format!("{expected}, at {at}"));
+    assert_eq!((second.wait(), third.wait()), (Ok(()), Ok(())));
 }
 
 /// This test's program is the ranks', too.

@@ -220,7 +220,7 @@ impl Hub {
         let id = self.next_operation;
         let Some(group) = self.members(send.communicator).cloned() else { return };
         let signature = Signature {
-            call: CallCode::Send,
+            call: CallCode::from_code(send.call).unwrap_or(CallCode::Send),
             root: None,
             datatype: Datatype::from_code(send.datatype).unwrap_or(Datatype::Object),
             op: None,

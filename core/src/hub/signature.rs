@@ -129,7 +129,9 @@ impl Signature {
             (datatype, None) => details.push(format!("{datatype}")),
         }
         if !details.is_empty() {
-            text.push_str(&format!("({})", details.join(", ")));
+            // "operation "mean" version 1 (f32)", and "allreduce(SUM, 100 x f32)".
+            let space = if self.name.is_some() { " " } else { "" };
+            text.push_str(&format!("{space}({})", details.join(", ")));
         }
         text
     }

@@ -95,7 +95,7 @@ impl Hub {
             (Some(key), _) => {
                 return self.describe_collective(rank(position), &operation.signature, key.communicator, site);
             }
-            (None, 0) => format!("send(to rank {}, tag {})", rank(1), operation.tag),
+            (None, 0) => format!("{}(to rank {}, tag {})", operation.signature.call.as_str(), rank(1), operation.tag),
             (None, _) => format!("recv(from rank {}, tag {})", rank(0), operation.tag),
         };
         format!("{call}{}", self.site_of(rank(position), site))

@@ -123,7 +123,7 @@ impl Comm {
     /// Besides those of every call: [`Error::Mismatch`] if not all of the group are in this communicator, or gave it.
     #[track_caller]
     pub fn create(&self, group: &ProcessGroup) -> Request<'static, Option<Comm>> {
-        let place = group.rank(self.rank_in_world);
+        let (place, site) = (group.rank(self.rank_in_world), Location::caller());
         let size = group.size();
         // All of a group find each other by what it is made of.
         let color = place.map(|_| Color::Text(group.fingerprint()));
@@ -135,7 +135,8 @@ impl Comm {
                      communicator that it is called on",
                     comm.size()
                 ),
-            }),
+            }
+            .at(site)),
             comm => Ok(comm),
         })
     }
@@ -170,12 +171,13 @@ impl Comm {
         };
         // Those who mean the same ranks find each other, and then see whether they mean the same order.
         let order = Color::Text(fingerprint(ranks.iter().map(|rank| rank.get())));
+        let site = Location::caller();
         let call = OwnedCall::split_among(&sorted, tag.into().0);
         self.split_in(call, Some(order), place as i32).and_then(move |comm| match comm {
             Some(comm) if comm.size() as usize == ranks.len() => Ok(comm),
             _ => {
                 let reason = "the ranks of a create_group() do not name themselves in the same order".to_owned();
-                Err(Error::Mismatch { reason })
+                Err(Error::Mismatch { reason }.at(site))
             }
         })
     }

@@ -1,6 +1,7 @@
 //! Ranks in a grid.
 
 use std::ops::Deref;
+use std::panic::Location;
 
 use edgempi_core::{Color, Rank};
 
@@ -191,6 +192,7 @@ impl Comm {
         }
         let words = dims.iter().copied().chain(periods.iter().map(|periodic| u32::from(*periodic)));
         let color = (self.rank() < count).then(|| Color::Text(fingerprint(words)));
+        let site = Location::caller();
         self.split_by(color, 0).and_then(move |comm| match comm {
             None => Ok(None),
             Some(comm) if comm.size() == count => Ok(Some(grid.on(comm))),
@@ -200,7 +202,7 @@ impl Comm {
                     comm.size(),
                     grid.dims
                 );
-                Err(Error::Mismatch { reason: text })
+                Err(Error::Mismatch { reason: text }.at(site))
             }
         })
     }
@@ -269,7 +271,7 @@ impl Cartesian {
         // Ranks here are in row-major order, and so they stay among the remaining dimensions.
         let color = fixed.flat_map(|((at, coord), _): ((u32, &u32), &bool)| [at, *coord]);
         let request = self.comm().split_by(Some(Color::Text(fingerprint(color))), 0);
-        let count: u32 = grid.dims.iter().product();
+        let (count, site): (u32, _) = (grid.dims.iter().product(), Location::caller());
         request.and_then(move |comm| match comm {
             Some(comm) if comm.size() == count => Ok(grid.on(comm)),
             comm => {
@@ -277,7 +279,7 @@ impl Cartesian {
                 let text = format!(
                     "the ranks do not agree on the dimensions of a sub(): {came} of the {count} of {dims:?} keep these"
                 );
-                Err(Error::Mismatch { reason: text })
+                Err(Error::Mismatch { reason: text }.at(site))
             }
         })
     }

@@ -1,5 +1,6 @@
 //! The collectives among neighbours: each is a receive from every source and a send to every destination.
 
+use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -147,7 +148,7 @@ impl Neighborhood {
         blocks: Vec<Vec<T>>,
         expected: Option<usize>,
     ) -> Request<'static, Vec<Option<Vec<T>>>> {
-        let tag = self.begin();
+        let (tag, site) = (self.begin(), Location::caller());
         let mut requests = Vec::with_capacity(self.incoming.len() + self.outgoing.len());
         for edge in self.incoming.iter() {
             requests.push(match edge {
@@ -163,15 +164,16 @@ impl Neighborhood {
         let incoming = self.incoming.clone();
         Request::join(requests, move |mut received| {
             received.truncate(incoming.len());
-            let odd = received.iter().flatten().find(|block| expected.is_some_and(|len| block.len() != len));
-            match odd {
-                Some(block) => Err(Error::Mismatch {
-                    reason: format!(
-                        "a neighbour gave {} elements and this rank {}: all give as many, or use the v form",
-                        block.len(),
-                        expected.unwrap_or_default()
-                    ),
-                }),
+            let Some(len) = expected else { return Ok(received) };
+            let blocks = incoming.iter().zip(&received).filter_map(|(edge, block)| Some(((*edge)?, block.as_ref()?)));
+            match blocks.into_iter().find(|(_, block)| block.len() != len) {
+                Some((edge, block)) => {
+                    let (neighbor, given) = (edge.rank, block.len());
+                    let reason = format!(
+                        "neighbour {neighbor} gave {given} elements and this rank {len}: all give as many, or use the v form"
+                    );
+                    Err(Error::Mismatch { reason }.at(site))
+                }
                 None => Ok(received),
             }
         })
