@@ -270,7 +270,7 @@ fn a_typed_fold_of_other_elements_is_refused_on_all_ranks() -> Result<(), Error>
         for request in comms.iter().map(|comm| comm.fold_all(named, [1_i32, 2])).collect::<Vec<_>>() {
             let error = request.wait().expect_err("integers are no floats");
             let expected =
-                format!("\"{}\" version {version}(i32) combines elements of f32, and the ranks give i32", named.name);
+                format!("\"{}\" version {version} (i32) combines elements of f32, and the ranks give i32", named.name);
             assert!(matches!(&error, Error::Mismatch { reason } if reason.contains(&expected)), "{error}");
         }
         for request in comms.iter().map(|comm| comm.fold_all(named, [1.5_f64])).collect::<Vec<_>>() {
