@@ -112,8 +112,9 @@ impl Hub {
         if !self.is_alone(communicator, rank) {
             return None;
         }
-        let first = self.members(communicator)?.members.iter().find(|other| **other != rank)?;
-        self.absence_in(communicator, *first)
+        // One that has failed, if any has.
+        let missing = self.communicators.get(&communicator)?.missing?;
+        self.absence_in(communicator, missing)
     }
 
     /// All have said their colour and key: makes the new communicators.

@@ -45,6 +45,14 @@ impl Comm {
 
     /// Whether there is a message that a receive with the same arguments would take (MPI 4.1, chapter 3.8.1): its status,
     /// or `None`. Does not wait for one, but for the hub's answer.
+    ///
+    /// Of ranks that have finalized it finds what they have left, and then nothing; whoever asks for longer than a second
+    /// after that is told of on stderr, as of a [call that has waited for long](crate::Config::slow).
+    ///
+    /// # Errors
+    ///
+    /// Besides those of every call: [`Error::RankFailed`] or [`Error::RankFinished`] if there is none, all that could send one
+    /// have gone, and somebody has died.
     #[track_caller]
     pub fn iprobe(&self, source: impl IntoSource, tag: impl Into<TagSelector>) -> Request<'static, Option<Status>> {
         match source.into_source() {
@@ -78,6 +86,10 @@ impl Comm {
 
     /// As [`mprobe`](Self::mprobe) if there is a message, otherwise `None` (MPI 4.1, chapter 3.8.2). Does not wait for one,
     /// but for the hub's answer.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`iprobe`](Self::iprobe).
     #[track_caller]
     pub fn improbe(&self, source: impl IntoSource, tag: impl Into<TagSelector>) -> Request<'static, Option<Message>> {
         let Some(source) = source.into_source() else { return Request::ready(Ok(Some(Message::nobodys(self)))) };
