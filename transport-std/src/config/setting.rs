@@ -28,7 +28,7 @@ pub enum Field {
     World,
     /// How long to look for frames before sleeping.
     Spin,
-    /// Whether all calls of this process come from one thread.
+    /// Which threads of this process make calls.
     Threads,
     /// How long a call waits before the hub says so.
     Slow,
