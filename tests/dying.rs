@@ -186,7 +186,7 @@ fn a_receive_from_anybody_outlives_one_death_and_fails_with_the_last() {
     drop(second);
     let error = unserved.wait().expect_err("nobody is left");
     assert!(matches!(&error, Error::RankFailed { .. }), "{error:?}");
-    assert_eq!(blame(&error), "rank 1 has failed: it dropped its world without finalize()");
+    assert_eq!(blame(&error), format!("all other ranks are gone: rank 2 has failed: {}", Death::Kill.why()));
     first.finalize().wait().expect("everybody else is gone");
 }
 

@@ -113,8 +113,10 @@ impl Hub {
             return None;
         }
         // One that has failed, if any has.
-        let missing = self.communicators.get(&communicator)?.missing?;
-        self.absence_in(communicator, missing)
+        let held = self.communicators.get(&communicator)?;
+        let (fault, text) = self.absence_in(communicator, held.missing?)?;
+        let several = held.all.members.len() > 2;
+        Some((fault, if several { format!("all other ranks are gone: {text}") } else { text }))
     }
 
     /// All have said their colour and key: makes the new communicators.
