@@ -76,8 +76,8 @@ fn calls_that_need_a_rank_that_has_failed() {
     world.kill(1);
     // It might send to itself.
     world.wait(Duration::from_secs(1));
-    let expected = "rank 1 has failed: its connection closed without a goodbye (last seen in barrier at one.rs:20:3); \
-                    rank 0 called recv(from any rank, any tag) at zero.rs:10:3";
+    let expected = "all other ranks are gone: rank 2 has failed: its connection closed without a goodbye (last seen in recv \
+                    at two.rs:30:3); rank 0 called recv(from any rank, any tag) at zero.rs:10:3";
     assert_told(&world, 0, open, Category::RankFailed, expected);
 }
 

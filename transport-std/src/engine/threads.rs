@@ -1,6 +1,8 @@
 //! Whether a thread that waits is the only one that could make a call: of the others in its process each is an engine's.
 
 use std::io;
+#[cfg(target_os = "linux")]
+use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -44,13 +46,33 @@ pub(crate) fn is_only_caller() -> bool {
     count_threads().is_some_and(|all| all == *engines + 1)
 }
 
+/// Takes no memory: it is asked in the middle of calls.
 #[cfg(target_os = "linux")]
 fn count_threads() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    status.lines().find_map(|line| line.strip_prefix("Threads:"))?.trim().parse().ok()
+    let mut text = [0; 1024];
+    let len = std::fs::File::open("/proc/self/stat").ok()?.read(&mut text).ok()?;
+    // The second field is the program's name in parentheses, with whatever there may be in it; the 20th is the number.
+    let (_, fields) = str::from_utf8(&text[..len]).ok()?.rsplit_once(')')?;
+    fields.split_ascii_whitespace().nth(17)?.parse().ok()
 }
 
 #[cfg(not(target_os = "linux"))]
 fn count_threads() -> Option<u64> {
     None
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_counted() {
+        // Others test beside this one, so they come and go.
+        let parked: Vec<_> = (0..50).map(|_| thread::spawn(thread::park)).collect();
+        let many = count_threads().expect("Linux says so");
+        assert!(many > 50, "{many}");
+        assert!(!is_only_caller());
+        parked.iter().for_each(|parked| parked.thread().unpark());
+        parked.into_iter().for_each(|parked| parked.join().expect("it does nothing"));
+    }
 }
