@@ -285,7 +285,8 @@ impl Submission {
             // A block that comes would take the place of one that has not left: parts come and go in any order.
             return invalid(0, 0);
         }
-        let blocks = size as usize;
+        // Of whole elements.
+        let blocks = (size as usize).saturating_mul(datatype.size());
         let (send, travels) = match (sent, role.up) {
             (Sent::Equal(bytes) | Sent::Varied(bytes), Parts::None) => (bytes, 0),
             (Sent::Equal(bytes) | Sent::Varied(bytes), Parts::One) => (bytes, bytes),
@@ -293,7 +294,7 @@ impl Submission {
                 if bytes % blocks != 0 {
                     return invalid(bytes as u64, size.into());
                 }
-                (bytes, bytes - bytes / blocks)
+                (bytes, bytes - bytes / size as usize)
             }
             (Sent::Varied(bytes), Parts::EachOther) => {
                 flags = flags.with(SubmitFlags::VARIED);

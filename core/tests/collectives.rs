@@ -237,3 +237,14 @@ fn an_alltoall_in_place_is_an_error_because_blocks_would_come_before_others_have
     assert_eq!(submission(&Call::Allreduce { op: ReduceOp::Sum }), Ok(()));
     assert_eq!(submission(&Call::Allgather), Ok(()));
 }
+
+#[test]
+fn a_block_for_each_rank_is_of_whole_elements() {
+    let world = CommunicatorId { id: 0, rank: Rank::new(0), size: 2 };
+    for (call, receive) in [(Call::Alltoall, 12), (Call::Scatter { root: Rank::new(0) }, 6)] {
+        // 3 elements of 4 bytes.
+        let (sent, receive, names) = (Sent::Equal(12), Receive::Exactly(receive), NameIds::default());
+        let submission = Submission::new(world, &call, Datatype::U32, sent, receive, false, names, 0);
+        assert_eq!(submission.map(|_| ()).map_err(|fault| fault.category), Err(Category::InvalidArgument), "{call:?}");
+    }
+}

@@ -411,7 +411,13 @@ fn what_can_not_be_divided_is_refused_at_once() {
     refused(comm.allgather_in_place(&mut three).wait(), divided);
     refused(comm.reduce_scatter_block(three, Sum).wait().map(|_| ()), divided);
     refused(comm.reduce_scatter_block_in_place(&mut three, Sum).wait(), divided);
-    refused(comm.alltoall_in_place(&mut three).wait(), "2");
+    refused(comm.alltoall_in_place(&mut three).wait(), divided);
+    // Their bytes could be divided.
+    let wide = [0u32; 3];
+    refused(comm.alltoall(wide).wait().map(|_| ()), divided);
+    let mut again = comm.alltoall_init(wide.to_vec());
+    again.start().unwrap();
+    refused(again.wait().map(|_| ()), divided);
     refused(comm.reduce_scatter(three, &[1, 1], Sum).wait().map(|_| ()), "do not make up the 3 elements");
     refused(comm.reduce_scatter(three, &[3], Sum).wait().map(|_| ()), "1 counts were given for 2 ranks");
     refused(comm.alltoallv(vec![vec![1u8]]).wait().map(|_| ()), "1 blocks were given for 2 ranks");

@@ -182,6 +182,32 @@ fn ranks_of_one_thread_that_wait_for_a_slow_one_are_not_stuck() {
     assert_eq!(ends, vec![Ok(()), Ok(()), Ok(())]);
 }
 
+/// It makes no more calls, whatever threads it has; the rank that waits for it makes none before that.
+#[test]
+fn a_rank_that_waits_for_one_that_leaves_and_can_not_is_told() {
+    let leave_with: [(&str, fn(&Comm)); 2] = [
+        ("rank 0 waits in ssend(to rank 1, tag 1, 1 x u8) at ", |comm| {
+            // Done as soon as it is made, and so it holds up nobody.
+            comm.send(1, 3, [1u8]).wait().unwrap();
+            drop(comm.ssend(1, 1, [1u8]));
+        }),
+        ("rank 0 waits in barrier at ", |comm| drop(comm.barrier())),
+    ];
+    for (waits, begin) in leave_with {
+        let mut worlds = Builder::new().config(Config::new().threads(Threads::Single)).local(2).unwrap();
+        let (second, first) = (worlds.pop().unwrap(), worlds.pop().unwrap());
+        begin(&first.comm());
+        let leaving = first.finalize();
+        let error = second.comm().recv::<u8>(0, 2).wait().expect_err("nobody sends");
+        let said = error.to_string();
+        assert!(matches!(error, Error::Deadlock { .. }) && said.contains(waits), "{said}");
+        assert!(said.contains("; rank 1 waits in recv(from rank 0, tag 2) at "), "{said}");
+        // Each waits for the other.
+        let both = [leaving, second.finalize()];
+        both.into_iter().for_each(|leaving| leaving.wait().unwrap());
+    }
+}
+
 #[test]
 fn a_rank_of_many_threads_that_waits_for_itself_is_helped_by_another_thread() {
     let worlds = Builder::new().config(Config::new().threads(Threads::Multiple)).local(1).unwrap();

@@ -181,7 +181,7 @@ impl CallCode {
     }
 
     /// Whether it gives a message to one rank.
-    pub(crate) const fn is_send(self) -> bool {
+    pub const fn is_send(self) -> bool {
         is_send(self as u8)
     }
 

@@ -316,6 +316,12 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         self.blocked = Some(request);
     }
 
+    /// Whether [leaving](Self::leave) waits for this request: it is open, it has not been given up, and it is no standard send
+    /// that is [done](Outgoing::done).
+    pub fn holds_up(&mut self, request: RequestId) -> bool {
+        self.find(request).is_some_and(|(_, slot)| !slot.marks.has(Marks::SETTLED))
+    }
+
     /// Begins to leave: once every request that still sends or waits for a collective has been answered, and was not given
     /// up, Goodbye is sent and [`Event::Goodbye`] comes when the world has finished.
     pub fn leave(&mut self, reason: GoodbyeReason) {

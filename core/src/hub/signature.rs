@@ -64,7 +64,8 @@ impl Signature {
         };
         let pattern = Pattern::of(call);
         let splits = pattern == Pattern::Alltoall || (pattern == Pattern::Scatter && is_root);
-        if (splits && !varied && !submit.send.is_multiple_of(ranks)) || (varied && !splits) {
+        let is_whole = submit.send.is_multiple_of(ranks.saturating_mul(datatype.size() as u64));
+        if (splits && !varied && !is_whole) || (varied && !splits) {
             return None;
         }
         if combines && !submit.send.is_multiple_of(datatype.size() as u64) {

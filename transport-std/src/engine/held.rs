@@ -35,6 +35,14 @@ impl Called {
             Self::User(_) => true,
         }
     }
+
+    /// Whether a rank that leaves waits for it.
+    pub(super) fn holds_up(self) -> bool {
+        match self {
+            Self::Builtin(call) => self.is_collective() || CallCode::of(&call).is_send(),
+            Self::User(_) => true,
+        }
+    }
 }
 
 impl Held {

@@ -94,6 +94,9 @@ pub(crate) struct State {
     pub(crate) joined: Signal<Result<(), Error>>,
     pub(crate) ended: Signal<Result<(), Error>>,
     leaving: bool,
+    /// The place of the request that this rank, which leaves, waits for; and the last one that the hub has been told of.
+    held_up_by: usize,
+    told_held_up: Option<RequestId>,
     /// Whether the program has been told of a failure.
     has_told_failure: bool,
     /// Which threads make calls: if it is one, none comes while that waits.
@@ -134,6 +137,8 @@ impl State {
             joined: Signal::new(),
             ended: Signal::new(),
             leaving: false,
+            held_up_by: 0,
+            told_held_up: None,
             has_told_failure: false,
             threads: Threads::Multiple,
             resolutions: Vec::new(),
@@ -318,6 +323,27 @@ impl State {
     pub(crate) fn leave(&mut self, reason: GoodbyeReason) {
         self.leaving = true;
         self.endpoint.leave(reason);
+        if reason == GoodbyeReason::Finished {
+            self.tell_what_holds_up();
+        }
+    }
+
+    /// A rank that leaves makes no more calls: so it is blocked, by one after the other of those that it still waits for.
+    fn tell_what_holds_up(&mut self) {
+        if !self.leaving || !self.owed.is_empty() {
+            return;
+        }
+        // What comes before has ended: there are no new ones.
+        while let Some(held) = self.requests.get(self.held_up_by) {
+            let id = held.as_ref().filter(|held| held.called.holds_up()).map(|held| held.id);
+            if let Some(id) = id.filter(|id| self.endpoint.holds_up(*id)) {
+                if self.told_held_up.replace(id) != Some(id) {
+                    self.endpoint.blocked(id);
+                }
+                return;
+            }
+            self.held_up_by += 1;
+        }
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -391,6 +417,7 @@ impl State {
             if let Some(owed) = self.owed.pop_front() {
                 let _ = self.submit(owed);
             }
+            self.tell_what_holds_up();
         }
         self.is_lost()
     }

@@ -109,8 +109,8 @@ impl Comm {
     /// The call in which everybody gives everybody a block. `memory` takes those that come.
     pub(super) fn alltoall_of<T: Element>(&self, memory: Vec<T>, data: Vec<T>) -> Result<Started, Error> {
         let mut all = room(memory, data.len())?;
-        // The own block stays at home. What can not be divided is told where the call is submitted.
-        let block = data.len() / self.size() as usize;
+        // The own block stays at home.
+        let block = self.block_of(data.len())?;
         let own = self.rank().index() * block..(self.rank().index() + 1) * block;
         all[own.clone()].copy_from_slice(&data[own]);
         Ok(Started {
