@@ -280,6 +280,51 @@ fn a_message_that_a_stuck_rank_keeps_can_be_received_once_it_has_been_told() {
 }
 
 #[test]
+fn ranks_that_keep_each_others_messages_and_wait_for_their_own_sends_are_told() {
+    for payload in [vec![7; 4], large()] {
+        let mut world = world(2);
+        let sends = [0, 1].map(|rank: usize| {
+            let call = Call::Ssend { dest: Rank::new(1 - rank as u32), tag: Tag(3) };
+            world.ask(rank, ask(call, payload.clone(), 0))
+        });
+        world.settle();
+        for rank in [0, 1] {
+            let source = Source::Rank(Rank::new(1 - rank as u32));
+            let found = world.ask(rank, without_bytes(Call::Mprobe { source, tag: TagSelector::Any, message: 1 }));
+            world.settle();
+            assert!(world.is_done(rank, found));
+        }
+        for (rank, send) in sends.into_iter().enumerate() {
+            world.nodes[rank].endpoint.blocked(send);
+        }
+        world.wait(MOMENT);
+        for (rank, send) in sends.into_iter().enumerate() {
+            let text = told(&world, rank, send);
+            assert!(text.contains(" waits in ssend(to rank 1, tag 3, "), "{text}");
+            let kept = Ask { receive: Receive::AtMost(9000), ..without_bytes(Call::Mrecv { message: 1 }) };
+            let kept = world.ask(rank, kept);
+            world.settle();
+            assert_eq!(world.outcome(rank, kept).fault().0.category, Category::Cancelled);
+        }
+        world.assert_usable();
+    }
+}
+
+#[test]
+fn a_rank_that_lost_all_others_some_of_them_to_death_is_told_of_the_death() {
+    let mut world = world(3);
+    world.kill(1);
+    world.nodes[2].endpoint.leave(edgempi_core::wire::GoodbyeReason::Finished);
+    world.settle();
+    let any = block(&mut world, 0, recv(Source::Any, TagSelector::Any, 8));
+    world.wait(MOMENT);
+    let (fault, text) = world.outcome(0, any).fault();
+    assert_eq!((fault.category, fault.rank), (Category::RankFailed, Rank::new(1)));
+    assert!(text.starts_with("all other ranks are gone: rank 1 has failed: "), "{text}");
+    assert!(text.contains("; rank 0 waits in recv(from any rank, any tag) at zero.rs:10:3"), "{text}");
+}
+
+#[test]
 fn a_long_cycle_is_told_in_part_and_fails_all_of_it() {
     let mut world = World::new(40);
     let requests: Vec<_> = (0..40).map(|rank| block(&mut world, rank, recv((rank as u32 + 1) % 40, 0, 8))).collect();
@@ -459,7 +504,10 @@ impl<'p> Threads<'p> {
             match self.world.nodes[rank].outcomes.get(request) {
                 Some(outcome) => {
                     let (fault, text) = outcome.fault();
-                    assert_eq!(fault.category, Category::Deadlock, "rank {rank}: {text}");
+                    // Who waits for anybody is told of a death, if all others are gone.
+                    let is_alone =
+                        fault.category == Category::RankFailed && text.ends_with("nobody is left to send one");
+                    assert!(fault.category == Category::Deadlock || is_alone, "rank {rank}: {fault:?} {text}");
                     assert!(stuck >> rank & 1 == 1 || is_dragged, "rank {rank} could be helped: {step:?}: {text}");
                 }
                 None => assert!(stuck >> rank & 1 == 0, "rank {rank} is stuck for ever, and not told: {step:?}"),

@@ -32,14 +32,15 @@
 //! | `MPI_Probe`, `MPI_Iprobe` | [`Comm::probe`], [`Comm::iprobe`] | `iprobe` asks the hub, so it is a request, too |
 //! | `MPI_Mprobe`, `MPI_Improbe` | [`Comm::mprobe`], [`Comm::improbe`], [`Message::status`] | |
 //! | `MPI_Mrecv`, `MPI_Imrecv` | [`Message::recv`], [`Message::recv_into`], [`Message::recv_object`] | a message that is dropped, or kept beyond `finalize`, is lost, and its sender goes on |
-//! | `MPI_ANY_SOURCE`, `MPI_ANY_TAG` | [`ANY_SOURCE`], [`ANY_TAG`] | when all others have left, a receive from any source fails after a second or two, unless this rank has sent to itself by then |
+//! | `MPI_ANY_SOURCE`, `MPI_ANY_TAG` | [`ANY_SOURCE`], [`ANY_TAG`] | when all others have left and somebody has died, a receive from any source fails after a second or two, unless this rank has sent to itself by then; if all have finalized it is told of, and waits, as this rank may yet send to itself |
 //! | `MPI_PROC_NULL` | [`Status::NOBODY`] | `None` instead of a rank. As no value comes from nobody, [`Objects::recv_or_none`] and [`Objects::sendrecv`] give an `Option` |
 //! | `MPI_Status`, `MPI_Status_get_source`, `MPI_Status_get_tag`, `MPI_Status_get_error`, `MPI_Get_count` | [`Status::source`], [`Status::tag`], [`Status::count`], [`Status::bytes`] | a failed receive has no status but an [`Error`] |
 //! | `MPI_Get_elements`, `MPI_Status_set_elements`, `MPI_Status_set_cancelled` | not offered | they belong to derived datatypes and generalized requests |
 //! | `MPI_Wait` | [`Request::wait`] | or `.await`; [`Request::map`] makes something else of the result first |
 //! | `MPI_Test`, `MPI_Request_get_status` | [`Request::test`], [`Request::is_active`] | tells whether it is done, and leaves the result to `wait` |
 //! | `MPI_Waitall`, `MPI_Waitany`, `MPI_Waitsome` | [`wait_all`], [`wait_any`], [`wait_some`] | lists of different results are made equal by `map` |
-//! | `MPI_Testall`, `MPI_Testany`, `MPI_Testsome`, `MPI_Request_get_status_all`, `MPI_Request_get_status_any`, `MPI_Request_get_status_some` | [`test_all`], [`test_any`], [`test_some`] | |
+//! | `MPI_Testall`, `MPI_Testany`, `MPI_Testsome` | [`test_all`], [`test_any`], [`test_some`] | |
+//! | `MPI_Request_get_status_all`, `MPI_Request_get_status_any`, `MPI_Request_get_status_some` | [`Request::test`] | of each request: it leaves the result to `wait` |
 //! | `MPI_Cancel`, `MPI_Test_cancelled` | [`Request::cancel`], [`Persistent::cancel`] | one request tells the outcome; a collective can not be cancelled, in MPI neither |
 //! | `MPI_Request_free` | drop it | a send or a collective goes on, a receive is taken back: see [`Request`] |
 //! | `MPI_Send_init`, `MPI_Ssend_init`, `MPI_Bsend_init`, `MPI_Rsend_init` | [`Comm::send_init`], [`Comm::ssend_init`], [`Comm::bsend_init`], [`Comm::rsend_init`] | a [`Persistent`] request owns its buffer; of objects by [`Persistent::calling`] |

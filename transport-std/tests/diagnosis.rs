@@ -185,7 +185,8 @@ fn ranks_of_one_thread_that_wait_for_a_slow_one_are_not_stuck() {
 /// It makes no more calls, whatever threads it has; the rank that waits for it makes none before that.
 #[test]
 fn a_rank_that_waits_for_one_that_leaves_and_can_not_is_told() {
-    let leave_with: [(&str, fn(&Comm)); 2] = [
+    type Begin = fn(&Comm);
+    let leave_with: [(&str, Begin); 2] = [
         ("rank 0 waits in ssend(to rank 1, tag 1, 1 x u8) at ", |comm| {
             // Done as soon as it is made, and so it holds up nobody.
             comm.send(1, 3, [1u8]).wait().unwrap();

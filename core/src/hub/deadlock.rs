@@ -136,10 +136,20 @@ impl Hub {
         if stuck.is_empty() {
             return;
         }
-        let refusals = self.explain(&waits, &stuck);
-        for (rank, (fault, text)) in refusals {
-            if let Some(one) = waits.blocked.get(&rank) {
-                self.end_wait(rank, one.request, fault, &text);
+        let is_kept = |hub: &Self, rank: Rank| {
+            let request = waits.blocked.get(&rank).map(|one| one.request);
+            let place = hub.session(rank).zip(request).and_then(|(session, request)| session.requests.get(&request));
+            matches!(place, Some(Place::Kept))
+        };
+        // Whoever keeps a message is stuck, too, and once it has been told, it may still receive this: unless it waits for
+        // such a receive itself.
+        let all_kept = stuck.iter().all(|rank| is_kept(self, *rank));
+        for (rank, (fault, text)) in self.explain(&waits, &stuck) {
+            let Some(one) = waits.blocked.get(&rank) else { continue };
+            match (is_kept(self, rank), all_kept) {
+                (false, _) => self.end_wait(rank, one.request, fault, &text),
+                (true, true) => self.lose_kept(rank, one.request, fault, &text),
+                (true, false) => self.suspect_deadlock(),
             }
         }
     }
@@ -220,6 +230,13 @@ impl Hub {
         let texts: Vec<String> = walked.cycles.iter().map(|links| describe_cycle(links, describe)).collect();
         let count = stuck.len() as u32;
         let tell = |rank: &Rank| {
+            // Who waits for anybody, and has lost all others, some of them to death: that is why.
+            if self.failed > 0
+                && let Some(Wait::ForAnybody { communicator }) = waits.blocked.get(rank).map(|one| one.wait)
+                && let Some((fault, text)) = self.nobody_beside(communicator, *rank)
+            {
+                return Some((*rank, (fault, format!("{text}; {}", describe(*rank)))));
+            }
             let (index, is_member) = walked.cycle_of(*rank)?;
             let links = walked.cycles.get(index)?;
             let first = links.first().copied()?;
@@ -277,7 +294,6 @@ impl Hub {
                 }
                 return self.put_back(operation);
             }
-            // Whoever keeps the message is stuck, too, and once it has been told, it may still receive this.
             Place::Kept => return,
             Place::Unexpected { .. } | Place::Posted { .. } => {
                 self.take_back(rank, place);

@@ -99,11 +99,18 @@ impl Hub {
 
     /// A kept message is given up by its sender: it goes on if all of it is here, otherwise its receive is told.
     pub(super) fn cancel_kept(&mut self, sender: Rank, request: RequestId) {
+        let is_it = |message: &&Message| message.sender == sender && message.submit.request == request;
+        let Some(message) = self.kept.values().find(is_it).filter(|message| !message.is_whole()) else { return };
+        let (fault, text) = self.cancelled(sender, &message.submit);
+        self.lose_kept(sender, request, fault, &text);
+    }
+
+    /// A kept message is lost, whole or not: so is its send, and its receive is told.
+    pub(super) fn lose_kept(&mut self, sender: Rank, request: RequestId, fault: Fault, text: &str) {
         let is_it = |message: &&mut Message| message.sender == sender && message.submit.request == request;
-        let Some(message) = self.kept.values_mut().find(is_it).filter(|message| !message.is_whole()) else { return };
+        let Some(message) = self.kept.values_mut().find(is_it) else { return };
         let message = message.lose();
         self.free_message(&message);
-        let (fault, text) = self.cancelled(sender, &message.submit);
-        self.fail_request(sender, request, fault, &text);
+        self.fail_request(sender, request, fault, text);
     }
 }

@@ -308,6 +308,7 @@ impl<T> fmt::Debug for WaitSome<'_, '_, T> {
 ///
 /// In a [simulation](crate::sim), if a program asks a million times and awaits nothing in between.
 #[track_caller]
+#[must_use = "it takes the results of the requests"]
 pub fn test_all<T>(requests: &mut [Request<'_, T>]) -> Option<Result<Vec<T>, Error>> {
     forbid_testing_in_a_loop();
     if !requests.iter().all(Request::is_done) {
@@ -351,6 +352,7 @@ pub fn test_all<T>(requests: &mut [Request<'_, T>]) -> Option<Result<Vec<T>, Err
 ///
 /// In a [simulation](crate::sim), if a program asks a million times and awaits nothing in between.
 #[track_caller]
+#[must_use = "it takes the results of the requests"]
 pub fn test_any<T>(requests: &mut [Request<'_, T>]) -> Option<(usize, Result<T, Error>)> {
     forbid_testing_in_a_loop();
     active(requests).find_map(|(index, request)| Some((index, request.take()?)))
@@ -363,6 +365,7 @@ pub fn test_any<T>(requests: &mut [Request<'_, T>]) -> Option<(usize, Result<T, 
 ///
 /// In a [simulation](crate::sim), if a program asks a million times and awaits nothing in between.
 #[track_caller]
+#[must_use = "it takes the results of the requests"]
 pub fn test_some<T>(requests: &mut [Request<'_, T>]) -> Vec<(usize, Result<T, Error>)> {
     forbid_testing_in_a_loop();
     active(requests).filter_map(|(index, request)| Some((index, request.take()?))).collect()

@@ -70,7 +70,11 @@ impl Comm {
         source: impl IntoSource,
         tag: impl Into<TagSelector>,
     ) -> Request<'static, (Vec<T>, Status)> {
-        let Some(source) = source.into_source() else { return Request::ready(Ok((Vec::new(), NOTHING))) };
+        let Some(source) = source.into_source() else {
+            let mut memory = memory;
+            memory.clear();
+            return Request::ready(Ok((memory, NOTHING)));
+        };
         let started = Started::receiving(Call::Recv { source, tag: tag.into() }, self.message_size, memory);
         self.start(started, OnDrop::Cancel, |completion| {
             let status = completion.status;
