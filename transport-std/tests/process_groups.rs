@@ -444,3 +444,22 @@ fn what_waits_on_a_communicator_ends_although_its_handles_are_gone() -> Result<(
     })?;
     Ok(())
 }
+
+/// Others may wait for this rank there.
+#[test]
+fn a_communicator_that_nobody_takes_is_freed() {
+    let worlds = edgempi::local(2).unwrap();
+    let comms: Vec<Comm> = worlds.iter().map(World::comm).collect();
+    let splits: Vec<_> = comms.iter().map(|comm| comm.split(Some(0), 0).map(|half| half.expect("a colour"))).collect();
+    while !splits.iter().all(|split| split.test()) {
+        thread::yield_now();
+    }
+    let [untaken, taken]: [_; 2] = splits.try_into().unwrap();
+    let half = taken.wait().unwrap();
+    let barrier = half.barrier();
+    drop(untaken);
+    let error = barrier.wait().expect_err("rank 0 is not there");
+    assert!(matches!(error, Error::RankFinished { rank, .. } if rank == 0), "{error:?}");
+    assert!(error.to_string().contains("rank 0 has freed the communicator"), "{error}");
+    comms.iter().map(Comm::barrier).collect::<Vec<_>>().into_iter().for_each(|request| request.wait().unwrap());
+}

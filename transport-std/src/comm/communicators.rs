@@ -1,7 +1,8 @@
 //! New communicators: how ranks part into them, and what happens when nobody uses one any more.
 
 use std::panic::Location;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
 
 use edgempi_core::request::{CommunicatorId, Receive, Sent};
 use edgempi_core::{Call, Color, Datatype, Rank, SplitRequest, SplitResult, Tag};
@@ -12,7 +13,7 @@ use crate::buffers::{Buffers, Inbound, Outbound};
 use crate::engine::{Asked, Drive, OwnedCall};
 use crate::error::Error;
 use crate::group::{Comparison, ProcessGroup, fingerprint};
-use crate::pending::Pending;
+use crate::pending::{Completion, Pending};
 use crate::request::{OnDrop, Request};
 
 /// This rank's place in a communicator other than the world. When the last handle goes, the hub is told.
@@ -37,6 +38,29 @@ impl Drop for Membership {
         };
         // If the hub is gone, so is the communicator.
         let _ = self.engine.submit(asked);
+    }
+}
+
+/// A new communicator that nobody has taken yet. If nobody does, it is freed: others may wait for this rank there.
+struct Unclaimed {
+    parent: Option<Comm>,
+    pending: Arc<OnceLock<Arc<Pending>>>,
+}
+
+impl Unclaimed {
+    fn claim(mut self, completion: Completion) -> Result<Option<Comm>, Error> {
+        self.parent.take().ok_or(Error::Finalized)?.split_off(completion)
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if let (Some(parent), Some(pending)) = (self.parent.take(), self.pending.get())
+            && pending.is_resolved()
+            && let Poll::Ready(Ok(completion)) = pending.poll(&mut Context::from_waker(Waker::noop()))
+        {
+            drop(parent.split_off(completion));
+        }
     }
 }
 
@@ -80,17 +104,25 @@ impl Comm {
             outbound: Outbound::Whole(Box::new(SplitRequest { color, key }.to_bytes().to_vec())),
             inbound: Inbound::Whole { storage: Box::new(Vec::<u8>::new()), open: true },
         };
-        let parent = self.clone();
-        self.start(started, OnDrop::Cancel, move |completion| {
-            let bytes = whole::<u8>(completion)?;
-            let cut = || Error::Protocol { reason: "the hub's answer to a split is cut short".to_owned() };
-            let bytes = <[u8; SplitResult::LEN]>::try_from(bytes.as_slice()).map_err(|_| cut())?;
-            let absurd =
-                |fault| Error::Protocol { reason: format!("the hub's answer to a split makes no sense: {fault}") };
-            let Some(id) = parent.id.split(SplitResult::from_bytes(bytes)).map_err(absurd)? else { return Ok(None) };
-            let membership = Membership { engine: parent.engine.clone(), id };
-            Ok(Some(Comm { id, details: Arc::new(Details::of(membership)), ..parent }))
-        })
+        let pending = Arc::new(OnceLock::new());
+        let unclaimed = Unclaimed { parent: Some(self.clone()), pending: pending.clone() };
+        let request = self.start(started, OnDrop::Cancel, move |completion| unclaimed.claim(completion));
+        if let Some(started) = request.pending() {
+            // Nobody else sets it.
+            let _ = pending.set(started);
+        }
+        request
+    }
+
+    /// The communicator that the hub's answer to a split on this one puts this rank in.
+    fn split_off(self, completion: Completion) -> Result<Option<Self>, Error> {
+        let bytes = whole::<u8>(completion)?;
+        let cut = || Error::Protocol { reason: "the hub's answer to a split is cut short".to_owned() };
+        let bytes = <[u8; SplitResult::LEN]>::try_from(bytes.as_slice()).map_err(|_| cut())?;
+        let absurd = |fault| Error::Protocol { reason: format!("the hub's answer to a split makes no sense: {fault}") };
+        let Some(id) = self.id.split(SplitResult::from_bytes(bytes)).map_err(absurd)? else { return Ok(None) };
+        let membership = Membership { engine: self.engine.clone(), id };
+        Ok(Some(Self { id, details: Arc::new(Details::of(membership)), ..self }))
     }
 
     /// A new communicator of the same ranks (MPI 4.1, chapter 7.4.2): for a task or a library that must not meet the

@@ -104,6 +104,14 @@ impl<'a, T> Request<'a, T> {
         matches!(self.state, State::Ready(Err(_)))
     }
 
+    /// Where the result of its call arrives, if it is one call.
+    pub(crate) fn pending(&self) -> Option<Arc<Pending>> {
+        match &self.state {
+            State::Started(started) => Some(started.pending.clone()),
+            State::Ready(_) | State::Composed(_) | State::Taken => None,
+        }
+    }
+
     /// A request that has its result already.
     pub(crate) fn ready(result: Result<T, Error>) -> Self {
         Self { state: State::Ready(result) }
