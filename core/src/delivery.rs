@@ -92,7 +92,8 @@
 //! ways, and its rank hears which: with `Cancelled`, if nobody had matched it, and it is as if it had never been; or as
 //! ever, with the whole message, on both sides.
 //!
-//! A request that owns its buffers need not be cancelled when somebody drops it; crate `edgempi` lets it go on alone.
+//! A request that owns its buffers need not be cancelled when somebody drops it; crate `edgempi` lets it go on alone,
+//! unless it makes a communicator, which nobody would have.
 //!
 //! # When ranks disagree
 //!

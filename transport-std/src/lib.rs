@@ -103,6 +103,7 @@
 //! |---|---|
 //! | a collective or a send that owns its buffers | it goes on; its result, or its failure, is lost |
 //! | a collective on a borrowed slice (`…_in_place`, or by the [`Communicator`] trait) | it fails on every participant with [`Error::Cancelled`] |
+//! | a call that makes a communicator (`split`, `dup`, `create`, `cart`, …) | the same, before it has ended; after that the communicator is freed |
 //! | a receive | it is taken back. If a message had matched it already, that message is lost |
 //!
 //! So a receive in a `select!` belongs there by reference, `&mut request`, and stays alive for the next turn. More on

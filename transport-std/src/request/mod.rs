@@ -83,6 +83,7 @@ struct Started<'a, T> {
 ///
 /// - A request that owns its buffers goes on alone when it is dropped; its result, or its failure, is lost.
 /// - One that borrows a buffer is cancelled: a collective then fails on every participant with [`Error::Cancelled`].
+/// - So is a call that makes a communicator. Once it has ended, the communicator is freed.
 /// - A receive is cancelled even if it owns its buffer: it is taken back, or, if a message had matched it, that message
 ///   is lost. [`cancel`](Self::cancel) loses none.
 ///
