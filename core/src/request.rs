@@ -285,16 +285,17 @@ impl Submission {
             // A block that comes would take the place of one that has not left: parts come and go in any order.
             return invalid(0, 0);
         }
-        // Of whole elements.
-        let blocks = (size as usize).saturating_mul(datatype.size());
+        let blocks = size as usize;
         let (send, travels) = match (sent, role.up) {
             (Sent::Equal(bytes) | Sent::Varied(bytes), Parts::None) => (bytes, 0),
             (Sent::Equal(bytes) | Sent::Varied(bytes), Parts::One) => (bytes, bytes),
             (Sent::Equal(bytes), Parts::EachOther) => {
-                if bytes % blocks != 0 {
+                // A block is of whole elements, whose sizes are powers of two.
+                let block = bytes / blocks;
+                if block * blocks != bytes || block & (datatype.size() - 1) != 0 {
                     return invalid(bytes as u64, size.into());
                 }
-                (bytes, bytes - bytes / size as usize)
+                (bytes, bytes - block)
             }
             (Sent::Varied(bytes), Parts::EachOther) => {
                 flags = flags.with(SubmitFlags::VARIED);
