@@ -173,7 +173,7 @@ pub mod serial;
 pub mod time;
 pub mod wire;
 
-pub use call::{Call, Color, SplitRequest, SplitResult};
+pub use call::{Call, Color, Intent, Purpose, SplitRequest, SplitResult};
 pub use communicator::{Buffers, Communicator, Sendrecv, Status};
 pub use datatype::{Datatype, Element, Locatable, Located, Logical, ReduceOp};
 pub use endpoint::Endpoint;

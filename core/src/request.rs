@@ -3,7 +3,7 @@
 use core::fmt;
 
 pub use crate::call::CallCode;
-use crate::call::{Call, SplitResult};
+use crate::call::{Call, Intent, SplitResult};
 use crate::datatype::{Datatype, ReduceOp};
 use crate::error::{Category, Fault};
 use crate::rank::{Rank, Source, Tag, TagSelector};
@@ -330,6 +330,20 @@ impl Submission {
             down: role.down,
         };
         Ok(Self { asked, names: names.new.marks() })
+    }
+
+    /// Says what the program means with the call.
+    #[must_use]
+    pub fn meaning(mut self, intent: Intent) -> Self {
+        let code = CallCode::from_code(self.asked.call);
+        // A call that combines says so in any case.
+        if let Some(purpose) = intent.purpose.filter(|_| self.asked.op == 0) {
+            self.asked.op = purpose.code();
+        }
+        if code.is_some_and(CallCode::is_collective) {
+            self.asked.tag = intent.arguments;
+        }
+        self
     }
 
     /// Lets the hub send the whole result at any pace: for a driver whose memory for it is at hand.

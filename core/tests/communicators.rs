@@ -321,7 +321,11 @@ fn ranks_that_split_by_different_things_are_told_so() {
     for outcome in outcomes {
         let (fault, text) = outcome.fault();
         assert_eq!(fault.category, Category::Mismatch);
-        assert_eq!(text, "the ranks do not agree: rank 1 splits by colour and rank 2 by kind of rank");
+        assert_eq!(
+            text,
+            "the ranks do not agree: rank 0 calls split(by no colour); rank 1 calls split(by colour); rank 2 calls \
+             split(by kind of rank)"
+        );
     }
     world.assert_usable();
 }

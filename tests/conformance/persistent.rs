@@ -238,10 +238,9 @@ fn folds_in_place(world: &World, len: usize) {
 fn folds_of_blocks(world: &World, len: usize) {
     let (comm, (rank, size)) = (world.comm(), rank_and_size(world));
     let counts = [0, len, 2 * len, len];
-    let own = counts[rank as usize];
     let mut calls = [
         comm.reduce_scatter_block_init(vec![0u64; len * size as usize], Sum),
-        comm.reduce_scatter_init(vec![0u64; len * size as usize], own, Sum),
+        comm.reduce_scatter_init(vec![0u64; len * size as usize], &counts, Sum),
     ];
     for round in 0..u64::from(ROUNDS) {
         for call in &mut calls {
@@ -255,7 +254,7 @@ fn folds_of_blocks(world: &World, len: usize) {
         let [even, uneven] = calls.each_ref().map(|call| &call.buffer().expect("it is back").receive);
         assert!(even.len() == len && even.iter().all(|sum| *sum == of_block(rank as usize)));
         let start: usize = counts[..rank as usize].iter().sum();
-        assert!(uneven.len() == own);
+        assert!(uneven.len() == counts[rank as usize]);
         assert!(uneven.iter().enumerate().all(|(at, sum)| *sum == of_block((start + at) / len)));
     }
 }

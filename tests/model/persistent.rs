@@ -84,10 +84,10 @@ pub async fn perform<T: Sample>(comm: &Comm, view: &View<'_>) -> Pieces {
             rounds(view, call, |data, view| *data = given(view), taken).await
         }
         Call::ReduceScatter { even, op: number, .. } => {
-            let (op, count) = (op::<T>(number), counts(view, even)[own as usize]);
+            let (op, counts) = (op::<T>(number), counts(view, even));
             let call = match even {
                 true => comm.reduce_scatter_block_init(Vec::new(), op),
-                false => comm.reduce_scatter_init(Vec::new(), count, op),
+                false => comm.reduce_scatter_init(Vec::new(), &counts, op),
             };
             let all = view.part.len * size as usize;
             let fill = |view: &View<'_>| samples::<T>(view.at, own, all);

@@ -355,7 +355,8 @@ impl Error {
         | Self::TooLarge { reason, .. }
         | Self::Truncated { reason, .. }
         | Self::Mismatch { reason }
-        | Self::Encode { reason } = &mut self
+        | Self::Encode { reason }
+        | Self::Decode { reason, .. } = &mut self
             && !is_own
         {
             reason.push_str(&format!(", at {place}"));

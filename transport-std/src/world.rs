@@ -12,11 +12,11 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use edgempi_core::Rank;
 use edgempi_core::endpoint;
 use edgempi_core::hub::{self, Registry};
 use edgempi_core::request::CommunicatorId;
 use edgempi_core::wire::GoodbyeReason;
+use edgempi_core::{Purpose, Rank};
 
 use crate::comm::{Comm, get_or_start};
 use crate::config::{Config, ConfigError, Field, Resolved, unknown_variables};
@@ -488,7 +488,7 @@ fn gather_everybody(joined: Joined, site: &'static Location<'static>, wait: Dura
     let result = joined.welcomed(wait).and_then(|joined| {
         let Joined { id, message_size, .. } = joined;
         let comm = Comm::world(engine.clone(), id, message_size);
-        comm.barrier_at(site).wait().map(|()| joined)
+        comm.meaning(Purpose::Init).barrier_at(site).wait().map(|()| joined)
     });
     if result.is_err() {
         engine.give_up();

@@ -130,11 +130,11 @@ fn calls_that_are_made_of_several_are_told_as_well() {
         receive.start()?;
         receive.wait().map(drop)
     };
-    for wait in [exchange, all, persistent] {
+    for (call, wait) in [("sendrecv", exchange), ("recv", all), ("recv", persistent)] {
         for end in single_threads(2, |comm| wait(comm, 1 - comm.rank().get())) {
             let Err(Error::Deadlock { reason, .. }) = end else { panic!("{end:?}") };
-            assert!(reason.contains("rank 0 waits in recv(from rank 1, tag 6) at "), "{reason}");
-            assert!(reason.contains("rank 1 waits in recv(from rank 0, tag 6) at "), "{reason}");
+            assert!(reason.contains(&format!("rank 0 waits in {call}(from rank 1, tag 6) at ")), "{reason}");
+            assert!(reason.contains(&format!("rank 1 waits in {call}(from rank 0, tag 6) at ")), "{reason}");
         }
     }
 }
@@ -233,8 +233,8 @@ fn a_hub_says_which_call_has_waited_for_whom() {
     let here = "transport-std/tests/diagnosis.rs:";
     let rest = line.split_once("allreduce(SUM, 100 x f32) at ").unwrap_or_else(|| panic!("{line}")).1;
     assert!(rest.starts_with(here), "{line}");
-    assert!(rest.contains(" has waited 0.3 s: 2 of 3 have come; missing rank 1 (last seen in barrier at "), "{line}");
-    assert!(rest.contains(&format!("last seen in barrier at {here}")), "where the program joins: {line}");
+    assert!(rest.contains(" has waited 0.3 s: 2 of 3 have come; missing rank 1 (last seen in init at "), "{line}");
+    assert!(rest.contains(&format!("last seen in init at {here}")), "where the program joins: {line}");
     assert!(rest.ends_with(" s ago)"), "{line}");
     // Once more after twice the time.
     hub.line("has waited 0.6 s");
@@ -277,7 +277,7 @@ fn a_hub_tells_whoever_asks_what_its_stuck_ranks_do() {
             assert!(line.contains(&format!("{words}{here}")), "{told}");
         }
         let line = lines.next().unwrap();
-        assert!(line.contains(": last seen in barrier at ") && line.ends_with(" s ago"), "{told}");
+        assert!(line.contains(": last seen in init at ") && line.ends_with(" s ago"), "{told}");
         lines.next();
         let line = lines.next().unwrap();
         assert!(line.contains(", 1 of 3 have come; missing rank 1 (for "), "{told}");
@@ -407,7 +407,7 @@ fn a_call_that_fails_because_of_another_rank_says_which_and_where_both_are() {
     let receive = worlds[0].comm().recv::<u8>(2, 7);
     let barrier = worlds[1].comm().barrier();
     drop(worlds.pop());
-    let why = format!("rank 2 has failed: it dropped its world without finalize() (last seen in barrier at {joined})");
+    let why = format!("rank 2 has failed: it dropped its world without finalize() (last seen in init at {joined})");
     let called = format!("{why}; rank 0 called recv(from rank 2, tag 7) at {}", waiting.0);
     assert_text(receive.wait().map(drop), &called);
     assert_text(barrier.wait(), &format!("{why}; rank 1 called barrier at {}", waiting.1));

@@ -175,7 +175,9 @@ fn lengths_and_types_that_differ_fail_on_every_rank_of_a_fold() {
     for result in all(requests) {
         let error = result.unwrap_err();
         assert!(matches!(error, Error::Mismatch { .. }), "{error:?}");
-        assert!(error.to_string().contains("rank 0 gives 12 bytes and rank 1 16 at "), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("rank 0 calls operation \"total\" version 1 (3 x u32) at "), "{text}");
+        assert!(text.contains("; rank 1 calls operation \"total\" version 1 (4 x u32) at "), "{text}");
     }
     let (words, halves) = (comms[0].fold_all(TOTAL, vec![1u32; 3]), comms[1].fold_all(TOTAL, vec![1u16; 6]));
     let (words, halves) = (words.wait().unwrap_err(), halves.wait().unwrap_err());
@@ -204,7 +206,10 @@ fn a_panic_in_columns_fails_that_call_on_all_and_nothing_else() {
     for result in all(bad) {
         let error = result.unwrap_err();
         assert!(matches!(error, Error::Remote { .. }), "{error:?}");
-        assert_eq!(error.to_string(), "operation \"spread\" panicked at the hub: no such value");
+        let text = error.to_string();
+        let (why, place) = text.split_once("; rank ").expect("it says whose call it was");
+        assert_eq!(why, "operation \"spread\" panicked at the hub: no such value");
+        assert!(place.contains(" called it at transport-std/tests/user_operations.rs:"), "{text}");
         assert_eq!(error.remote::<String>(), None, "a panic is no error of the user's");
     }
     assert!(all(good).into_iter().all(|result| result.unwrap() == [10]));
@@ -251,7 +256,9 @@ fn a_text_is_an_error_like_any_other() {
     let requests = worlds.iter().map(|world| world.comm().apply(&Fails, Some(&()))).collect();
     for result in all(requests) {
         let error = result.unwrap_err();
-        assert_eq!(error.to_string(), "operation \"fails\" failed: no");
+        let text = error.to_string();
+        assert!(text.starts_with("operation \"fails\" failed: no; rank "), "{text}");
+        assert!(text.contains(" called it at transport-std/tests/user_operations.rs:"), "{text}");
         assert_eq!(error.remote::<String>().as_deref(), Some("no"));
         assert_eq!(error.remote::<(u64, u64)>(), None, "these bytes are no such pair");
     }
@@ -269,9 +276,10 @@ fn a_typed_fold_of_other_elements_is_refused_on_all_ranks() -> Result<(), Error>
         // Of the same size, and of a multiple of it.
         for request in comms.iter().map(|comm| comm.fold_all(named, [1_i32, 2])).collect::<Vec<_>>() {
             let error = request.wait().expect_err("integers are no floats");
-            let expected =
-                format!("\"{}\" version {version} (i32) combines elements of f32, and the ranks give i32", named.name);
-            assert!(matches!(&error, Error::Mismatch { reason } if reason.contains(&expected)), "{error}");
+            let Error::Mismatch { reason } = &error else { panic!("{error:?}") };
+            let expected = format!("ranks 0, 1 call operation \"{}\" version {version} (2 x i32) at ", named.name);
+            assert!(reason.starts_with(&expected), "{reason}");
+            assert!(reason.ends_with("; it combines elements of f32"), "{reason}");
         }
         for request in comms.iter().map(|comm| comm.fold_all(named, [1.5_f64])).collect::<Vec<_>>() {
             assert!(matches!(request.wait(), Err(Error::Mismatch { .. })));

@@ -185,6 +185,14 @@ impl CallCode {
         is_send(self as u8)
     }
 
+    /// Whether it combines elements by a reduce op.
+    pub(crate) const fn combines(self) -> bool {
+        matches!(
+            self,
+            Self::Reduce | Self::Allreduce | Self::ReduceScatter | Self::ReduceScatterBlock | Self::Scan | Self::Exscan
+        )
+    }
+
     /// Whether it is about a message from another rank.
     pub(crate) const fn is_receive(self) -> bool {
         is_receive(self as u8)

@@ -1,10 +1,12 @@
 //! Calls: what a rank asks the hub for, as values.
 
 mod code;
+mod intent;
 mod split;
 
 pub use code::CallCode;
 pub(crate) use code::{is_probe, is_receive, is_send};
+pub use intent::{Intent, Purpose};
 pub use split::{Color, SplitRequest, SplitResult};
 
 use crate::datatype::ReduceOp;

@@ -6,6 +6,8 @@ use core::time::Duration;
 
 use super::Hub;
 use super::peer::Life;
+use super::signature::{name_of, purpose_of};
+use crate::call::Purpose;
 use crate::rank::Rank;
 use crate::request::{CallCode, RequestId};
 use crate::time::Instant;
@@ -19,6 +21,7 @@ const SILENT: Duration = Duration::from_secs(20);
 pub(super) struct LastCall {
     /// Its [`CallCode`]; 0 if there was none.
     call: u8,
+    purpose: Option<Purpose>,
     name: u16,
     site: u16,
     pub(super) request: RequestId,
@@ -29,7 +32,7 @@ pub(super) struct LastCall {
 
 impl Default for LastCall {
     fn default() -> Self {
-        Self { call: 0, name: 0, site: 0, request: RequestId::NONE, at: Instant::ZERO, ended: None }
+        Self { call: 0, purpose: None, name: 0, site: 0, request: RequestId::NONE, at: Instant::ZERO, ended: None }
     }
 }
 
@@ -45,6 +48,7 @@ impl LastCall {
         let is_done = submit.call == CallCode::Send as u8 && is_whole;
         *self = Self {
             call: submit.call,
+            purpose: purpose_of(submit),
             name: submit.name,
             site: submit.site,
             request: submit.request,
@@ -74,7 +78,7 @@ impl Hub {
         let name = session.names.operations.get(&last.name).filter(|_| last.name != 0);
         let what = match name {
             Some((version, name)) => format!("operation \"{name}\" version {version}"),
-            None => String::from(call.as_str()),
+            None => String::from(name_of(call, last.purpose)),
         };
         Some(format!("{what}{}", self.site_of(rank, last.site)))
     }

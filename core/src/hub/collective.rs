@@ -128,7 +128,7 @@ impl Hub {
                     // of the absence, too, so there is nothing to keep.
                     let (fault, text) = self.take_notice(rank, submit.communicator).unwrap_or_else(|| {
                         let (fault, text) = absence;
-                        let call = self.describe_collective(rank, &signature, submit.communicator, submit.site);
+                        let call = self.describe_collective(rank, &signature, group, submit.communicator, submit.site);
                         (fault, format!("{text}; rank {rank} called {call}"))
                     });
                     self.free_charge(rank, charge(&submit, payload.len(), group.members.len()));
@@ -183,9 +183,7 @@ impl Hub {
             self.fail_operation(operation, fault, &text);
             return Ok(());
         }
-        if operation.signature.block.is_none() {
-            operation.signature.block = signature.block;
-        }
+        operation.signature.learn(signature);
         self.attach(operation, position, submit, payload)?;
         self.advance(operation, position);
         Ok(())
@@ -414,6 +412,12 @@ impl Hub {
         operation.unanswered -= 1;
         let rank = participant.rank;
         let error = if fault.category == Category::Remote { operation.error.clone() } else { Payload::new() };
+        if fault.category == Category::Remote {
+            let site = self.site_of(rank, operation.participants.get(position).map_or(0, |one| one.site));
+            let text =
+                if site.is_empty() { String::from(text) } else { format!("{text}; rank {rank} called it{site}") };
+            return self.fail_request_with(rank, request, fault, &text, &error);
+        }
         if !says_calls(fault.category) {
             let text = format!("{text}; rank {rank} called {}", self.describe_part(operation, position));
             return self.fail_request_with(rank, request, fault, &text, &error);
@@ -471,41 +475,64 @@ impl Hub {
         self.let_go(&mut operation);
     }
 
-    /// The participant at `position` means something else than those before it.
-    fn mismatch(&self, operation: &Operation, position: usize, theirs: &Signature) -> Refusal {
+    /// Who calls what, and where: "ranks 0, 1 call barrier at main.rs:3:9; rank 2 calls bcast(root 0, objects) at
+    /// main.rs:4:9". `call` says what the participant at a position does, and what is behind the place; `odd_one` is not
+    /// left out.
+    pub(super) fn describe_sides(
+        &self,
+        operation: &Operation,
+        odd_one: usize,
+        call: impl Fn(usize) -> (String, &'static str),
+    ) -> String {
         let mut sides: Vec<(String, Vec<Rank>)> = Vec::new();
         let mut unsaid = 0;
         for (at, one) in operation.participants.iter().enumerate() {
             if one.presence == Presence::Absent {
                 continue;
             }
-            let what = if at == position { theirs.describe() } else { operation.signature.describe() };
-            let what = format!("{what}{}", self.site_of(one.rank, one.site));
+            let (what, more) = call(at);
+            let what = format!("{what}{}{more}", self.site_of(one.rank, one.site));
             if let Some((_, ranks)) = sides.iter_mut().find(|(side, _)| *side == what) {
                 ranks.push(one.rank);
-            } else if sides.len() < MAX_SIDES || at == position {
+            } else if sides.len() < MAX_SIDES || at == odd_one {
                 sides.push((what, alloc::vec![one.rank]));
             } else {
                 unsaid += 1;
             }
         }
-        let rank = operation.participants.get(position).map_or(Rank::new(0), |one| one.rank);
+        let side = |(what, ranks): &(String, Vec<Rank>)| {
+            let calls = if ranks.len() > 1 { "call" } else { "calls" };
+            format!("{} {calls} {what}", list(ranks))
+        };
+        let mut text = sides.iter().map(side).collect::<Vec<_>>().join("; ");
+        if unsaid > 0 {
+            text.push_str(&format!("; {unsaid} more ranks call it at other places"));
+        }
+        text
+    }
+
+    /// The same, if not all mean the same: with the ranks of the communicator.
+    pub(super) fn describe_disagreement(
+        &self,
+        operation: &Operation,
+        odd_one: usize,
+        call: impl Fn(usize) -> (String, &'static str),
+    ) -> String {
         let communicator = operation.key.map_or(WORLD, |key| key.communicator);
         let who = match self.members(communicator) {
             Some(all) if communicator != WORLD => format!(" of a communicator of {}", list(&all.members)),
             _ => String::new(),
         };
-        let mut text = format!("the ranks{who} do not agree: ");
-        for (index, (side, ranks)) in sides.iter().enumerate() {
-            if index > 0 {
-                text.push_str("; ");
-            }
-            let calls = if ranks.len() > 1 { "call" } else { "calls" };
-            text.push_str(&format!("{} {calls} {side}", list(ranks)));
-        }
-        if unsaid > 0 {
-            text.push_str(&format!("; {unsaid} more ranks call it at other places"));
-        }
+        format!("the ranks{who} do not agree: {}", self.describe_sides(operation, odd_one, call))
+    }
+
+    /// The participant at `position` means something else than those before it.
+    fn mismatch(&self, operation: &Operation, position: usize, theirs: &Signature) -> Refusal {
+        let text = self.describe_disagreement(operation, position, |at| match at == position {
+            true => (theirs.describe(), operation.signature.other_arguments(theirs)),
+            false => (operation.signature.describe(), ""),
+        });
+        let rank = operation.participants.get(position).map_or(Rank::new(0), |one| one.rank);
         let mut fault = Fault::of_ranks(Category::Mismatch, rank, 1);
         let root_is_here =
             operation.participants.get(operation.root).is_some_and(|root| root.presence != Presence::Absent);
@@ -529,7 +556,8 @@ fn is_disagreement(fault: Fault) -> bool {
 /// Whether what is said of an operation that fails so names the call whose fault it is: otherwise each rank is told which
 /// of its own calls has failed.
 fn says_calls(category: Category) -> bool {
-    !matches!(category, Category::RankFailed | Category::RankFinished | Category::Cancelled | Category::TooLarge)
+    use Category::{Cancelled, RankFailed, RankFinished, TooLarge};
+    !matches!(category, RankFailed | RankFinished | Cancelled | TooLarge)
 }
 
 /// What a Submit with so many bytes of payload was charged, in an operation of `size` ranks.

@@ -140,17 +140,15 @@ impl Hub {
         if let (Some((first, one)), Some((last, other))) = (colors.first_key_value(), colors.last_key_value())
             && first.sort() != last.sort()
         {
-            let rank = |positions: &[(i32, usize)]| {
-                let position = positions.first().map(|(_, position)| *position);
-                position.and_then(|position| operation.group.number(position)).unwrap_or_default()
-            };
-            let (one, other) = (rank(one), rank(other));
-            let text = format!(
-                "the ranks do not agree: rank {one} splits by {} and rank {other} by {}",
-                first.sort(),
-                last.sort()
-            );
-            return self.fail_operation(operation, Fault::of_ranks(Category::Mismatch, one, 2), &text);
+            let odd_one = other.first().map_or(0, |(_, position)| *position);
+            let text = self.describe_disagreement(operation, odd_one, |at| {
+                let color = requests.get(at).and_then(|request| request.color);
+                let by = color.map_or("no colour", |color| self.common(operation, at, color).sort());
+                (operation.signature.describe_with(Some(format!("by {by}"))), "")
+            });
+            let one = one.first().and_then(|(_, position)| operation.group.members.get(*position)).copied();
+            let fault = Fault::of_ranks(Category::Mismatch, one.unwrap_or_default(), 2);
+            return self.fail_operation(operation, fault, &text);
         }
         let (held, max) = (self.communicators.len() + colors.len(), self.config.max_communicators as usize);
         if held > max {
@@ -291,7 +289,7 @@ impl Common {
         match self {
             Self::Number(_) => "colour",
             Self::Kind(_) => "kind of rank",
-            Self::Text(_) => "text",
+            Self::Text(_) => "identity",
         }
     }
 }

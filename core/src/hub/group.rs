@@ -2,9 +2,12 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::collective::list;
 use crate::rank::Rank;
 
 /// The ranks of one kind of operation, known to the hub under a number of its own.
@@ -113,6 +116,24 @@ impl GroupInfo {
     pub(super) fn all_do_both(&self) -> bool {
         let places = 0..self.members.len();
         self.sources == self.members.len() && self.destinations.iter().copied().eq(places)
+    }
+
+    /// " from ranks 0, 1 to rank 2", if it is not all of a communicator.
+    pub(super) fn describe(&self) -> String {
+        if self.id == 0 {
+            return String::new();
+        }
+        if self.all_do_both() {
+            return format!(" of {}", list(&self.members));
+        }
+        let side = |preposition: &str, ranks: &[Rank]| match ranks {
+            [] => String::new(),
+            ranks => format!(" {preposition} {}", list(ranks)),
+        };
+        let destinations: Vec<Rank> =
+            self.destinations.iter().filter_map(|position| self.members.get(*position).copied()).collect();
+        let sources = self.members.get(..self.sources).unwrap_or_default();
+        format!("{}{}", side("from", sources), side("to", &destinations))
     }
 
     /// Where a rank of the world stands.

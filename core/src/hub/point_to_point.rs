@@ -13,7 +13,7 @@ use super::mail::{Mailbox, Message, Posted};
 use super::operation::{Operation, Participant, Phase, Plan, Presence};
 use super::pattern::Results;
 use super::peer::{Place, Sent, Session};
-use super::signature::Signature;
+use super::signature::{Signature, purpose_of};
 use super::{Hub, Refusal, broken};
 use crate::communicator::Status;
 use crate::datatype::Datatype;
@@ -176,9 +176,18 @@ impl Hub {
             self.fail_call(receiver, &receive, fault, &text);
             return;
         }
-        if send.datatype != receive.datatype {
+        let shared = |submit: &Submit| purpose_of(submit).filter(|purpose| purpose.is_shared());
+        let is_of_another_call = shared(&send) != shared(&receive);
+        if is_of_another_call || send.datatype != receive.datatype {
             self.free_charge(sender, charge);
-            let text = self.datatypes_differ(sender, &send, receiver, &receive);
+            let text = match is_of_another_call {
+                true => format!(
+                    "the ranks do not agree: rank {sender} calls {}; rank {receiver} calls {}",
+                    self.describe_call(sender, &send),
+                    self.describe_call(receiver, &receive)
+                ),
+                false => self.datatypes_differ(sender, &send, receiver, &receive),
+            };
             let fault = Fault::of_ranks(Category::Mismatch, sender, 2);
             self.fail_request(sender, send.request, fault, &text);
             self.fail_request(receiver, receive.request, fault, &text);
@@ -226,6 +235,8 @@ impl Hub {
             op: None,
             block: None,
             name: None,
+            purpose: purpose_of(&send),
+            arguments: 0,
         };
         let mut operation = Box::new(Operation {
             id,

@@ -149,7 +149,7 @@ impl Hub {
         }
         let waiting = operation.participants.iter().find(|one| one.presence == Presence::Present);
         let site = waiting.map(|one| self.site_of(one.rank, one.site)).unwrap_or_default();
-        format!("{}{site}", operation.signature.describe())
+        format!("{}{}{site}", operation.signature.describe(), operation.group.describe())
     }
 
     /// Ranks that have not come, or have not sent all, or not taken all, with what is known of each; and how many more.

@@ -4,11 +4,13 @@ use alloc::format;
 use alloc::string::String;
 
 use super::collective::list;
+use super::group::GroupInfo;
 use super::mail::Message;
 use super::operation::{Operation, Participant, Phase, Presence};
 use super::peer::Place;
-use super::signature::Signature;
+use super::signature::{Signature, name_of, purpose_of};
 use super::{Hub, WORLD};
+use crate::call::Purpose;
 use crate::datatype::Datatype;
 use crate::rank::{Rank, Source};
 use crate::request::{CallCode, RequestId};
@@ -93,17 +95,35 @@ impl Hub {
         let site = operation.participants.get(position).map_or(0, |one| one.site);
         let call = match (operation.key, position) {
             (Some(key), _) => {
-                return self.describe_collective(rank(position), &operation.signature, key.communicator, site);
+                let Operation { group, signature, .. } = operation;
+                return self.describe_collective(rank(position), signature, group, key.communicator, site);
             }
-            (None, 0) => format!("{}(to rank {}, tag {})", operation.signature.call.as_str(), rank(1), operation.tag),
-            (None, _) => format!("recv(from rank {}, tag {})", rank(0), operation.tag),
+            (None, position) => {
+                let Signature { call, purpose, .. } = operation.signature;
+                let (way, other) = if position == 0 { ("to", rank(1)) } else { ("from", rank(0)) };
+                match purpose.filter(|purpose| purpose.is_shared()) {
+                    Some(purpose) => format!("{}({way} rank {other})", purpose.as_str()),
+                    None if position == 0 => {
+                        format!("{}(to rank {other}, tag {})", name_of(call, purpose), operation.tag)
+                    }
+                    None => format!("recv(from rank {other}, tag {})", operation.tag),
+                }
+            }
         };
         format!("{call}{}", self.site_of(rank(position), site))
     }
 
     /// What `rank` has called, if that is a collective: "allreduce(SUM, 100 x f32) among ranks 1, 3 at main.rs:12:5".
-    pub(super) fn describe_collective(&self, rank: Rank, call: &Signature, communicator: u64, site: u16) -> String {
-        format!("{}{}{}", call.describe(), self.ranks_of(communicator), self.site_of(rank, site))
+    pub(super) fn describe_collective(
+        &self,
+        rank: Rank,
+        call: &Signature,
+        group: &GroupInfo,
+        communicator: u64,
+        site: u16,
+    ) -> String {
+        let (group, among) = (group.describe(), self.ranks_of(communicator));
+        format!("{}{group}{among}{}", call.describe(), self.site_of(rank, site))
     }
 
     /// What `rank` has called, if that is no collective: "recv(from rank 1, tag 5) at main.rs:3:9".
@@ -111,7 +131,12 @@ impl Hub {
         let Submit { communicator, site, tag, peer, datatype, send, flags, .. } = *submit;
         let Some(call) = CallCode::from_code(submit.call) else { return String::new() };
         let other = self.members(communicator).and_then(|all| all.members.get(peer.index())).copied().unwrap_or(peer);
+        let purpose = purpose_of(submit);
+        let is_of_neighbours = purpose.is_some_and(Purpose::is_of_neighbours);
         let details = match call {
+            // Nobody has chosen the tag.
+            _ if is_of_neighbours && call.is_send() => format!("(to rank {other})"),
+            _ if is_of_neighbours => format!("(from rank {other})"),
             CallCode::Send | CallCode::Ssend | CallCode::Rsend => {
                 let what = match Datatype::from_code(datatype) {
                     Some(Datatype::Object) | None => String::from("an object"),
@@ -128,7 +153,8 @@ impl Hub {
             }
             _ => String::new(),
         };
-        format!("{}{details}{}{}", call.as_str(), self.ranks_of(communicator), self.site_of(rank, site))
+        let name = name_of(call, purpose);
+        format!("{name}{details}{}{}", self.ranks_of(communicator), self.site_of(rank, site))
     }
 
     /// " among ranks 1, 3", for a call on another communicator than the world.

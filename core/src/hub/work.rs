@@ -10,8 +10,10 @@ use super::job::{Done, Job, Output, Work};
 use super::operation::{Folding, Operation, Phase, Plan};
 use super::pattern::Shape;
 use super::registry::{ApplyError, MAX_ELEMENT};
+use super::signature::Signature;
 use super::stream::Stream;
 use super::{Hub, Refusal};
+use crate::datatype::Datatype;
 use crate::error::{Category, Fault};
 use crate::rank::Rank;
 
@@ -71,43 +73,50 @@ impl Hub {
     /// Whether all that is combined has one length, of whole elements, and the blocks of the result make it up.
     fn check_lengths(&self, operation: &Operation, len: u64) -> Result<(), Refusal> {
         let Plan::Fold(folding) = &operation.plan else { return Ok(()) };
-        let call = operation.signature.describe();
-        let mismatch = |rank: Rank, text: String| Err((Fault::of_ranks(Category::Mismatch, rank, 1), text));
-        let mut inputs = operation.participants.iter().zip(&operation.streams).take(operation.group.sources);
-        if let Some((one, stream)) = inputs.find(|(_, stream)| stream.len != len) {
-            let first = operation.participants.first().map_or(Rank::new(0), |one| one.rank);
-            let (theirs, site, other) = (stream.len, self.site_of(one.rank, one.site), one.rank);
-            let text = format!(
-                "the ranks do not agree: in {call}, rank {first} gives {len} bytes and rank {other} {theirs}{site}"
-            );
-            return mismatch(other, text);
+        let signature = &operation.signature;
+        let inputs = || operation.streams.iter().take(operation.group.sources);
+        // What each gives, or that it only receives.
+        let given = |at: usize| {
+            let block = operation.streams.get(at).filter(|_| at < operation.group.sources).map(|stream| stream.len);
+            (Signature { block, ..signature.clone() }.describe(), "")
+        };
+        let rank = |at: usize| operation.participants.get(at).map_or(Rank::new(0), |one| one.rank);
+        if let Some(odd_one) = inputs().position(|stream| stream.len != len) {
+            let text = self.describe_disagreement(operation, odd_one, given);
+            return Err((Fault::of_ranks(Category::Mismatch, rank(odd_one), 1), text));
         }
-        let given = operation.signature.datatype;
-        if let Some(datatype) = folding.combine.datatype().filter(|datatype| *datatype != given) {
-            let text = format!("{call} combines elements of {datatype}, and the ranks give {given}");
+        let takes = match folding.combine.datatype() {
+            Some(takes) if takes != signature.datatype => Some(format!("elements of {takes}")),
+            None if signature.datatype == Datatype::Object => Some(String::from("buffers")),
+            _ => None,
+        };
+        let calls = || self.describe_sides(operation, 0, given);
+        if let Some(takes) = takes {
+            let text = format!("{}; it combines {takes}", calls());
             return Err((Fault::new(Category::Mismatch), text));
         }
         let element = folding.combine.element_size() as u64;
         if element == 0 || element > MAX_ELEMENT {
+            let call = signature.describe();
             let text = format!("{call} combines elements of {element} bytes; the hub takes from 1 to {MAX_ELEMENT}");
             return Err((Fault::new(Category::Remote), text));
         }
         if !len.is_multiple_of(element) {
-            let text =
-                format!("{call} combines elements of {element} bytes, and {len} bytes are no whole number of them");
+            let text = format!(
+                "{}; it combines elements of {element} bytes, and {len} bytes are no whole number of them",
+                calls()
+            );
             return Err((Fault::of_size(Category::Mismatch, len, element), text));
         }
-        let blocks = operation.participants.iter().map(|one| one.receive);
-        if folding.shape == Shape::Blocks && blocks.clone().try_fold(0, u64::checked_add) != Some(len) {
-            let size = operation.signature.datatype.size().max(1) as u64;
-            let counts: Vec<String> = blocks.take(16).map(|bytes| format!("{}", bytes / size)).collect();
-            let more = if operation.size() > 16 { " and more" } else { "" };
-            let text = format!(
-                "the ranks do not agree: the blocks of {call} have {}{more} elements, which are not the {} of each vector",
-                counts.join(", "),
-                len / size
-            );
-            return mismatch(operation.participants.first().map_or(Rank::new(0), |one| one.rank), text);
+        let mut blocks = operation.participants.iter().map(|one| one.receive);
+        if folding.shape == Shape::Blocks && blocks.try_fold(0, u64::checked_add) != Some(len) {
+            let size = signature.datatype.size().max(1) as u64;
+            let text = self.describe_disagreement(operation, 0, |at| {
+                let own = operation.participants.get(at).map_or(0, |one| one.receive / size);
+                (signature.describe_with(Some(format!("a block of {own}"))), "")
+            });
+            let text = format!("{text}; the blocks do not make up the {} elements of a vector", len / size);
+            return Err((Fault::of_ranks(Category::Mismatch, rank(0), 1), text));
         }
         Ok(())
     }
@@ -170,8 +179,14 @@ impl Hub {
                     self.folded(&mut operation, &whole, prefixes);
                 }
                 Ok(Output::Applied(outputs)) => self.applied(&mut operation, outputs),
-                Err(ApplyError { text, encoded }) => {
+                Err(ApplyError { mut text, encoded }) => {
                     operation.error = encoded;
+                    let given = operation.signature.datatype;
+                    if matches!(operation.plan, Plan::Apply { .. }) && given != Datatype::Object {
+                        text.push_str(&format!(
+                            " (the ranks give buffers of {given}: a function takes encoded values)"
+                        ));
+                    }
                     self.fail_operation(&mut operation, Fault::new(Category::Remote), &text);
                 }
             }

@@ -162,7 +162,7 @@ header! {
         call: u8,
         /// The datatype's code.
         datatype: u8,
-        /// The reduce op's code; 0 for none.
+        /// The reduce op's code where the call combines; otherwise that of the [`Purpose`](crate::Purpose), 0 for none.
         op: u8,
         /// Facts about the buffers.
         flags: SubmitFlags,
@@ -176,7 +176,7 @@ header! {
         site: u16,
         /// Root, destination or source.
         peer: Rank,
-        /// The message's tag.
+        /// The message's tag; of a collective its [`arguments`](crate::Intent::arguments).
         tag: Tag,
         /// How many collectives this rank has started before on this communicator and group.
         n: u32,

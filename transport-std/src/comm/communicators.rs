@@ -5,11 +5,11 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use edgempi_core::request::{CommunicatorId, Receive, Sent};
-use edgempi_core::{Call, Color, Datatype, Rank, SplitRequest, SplitResult, Tag};
+use edgempi_core::{Call, Color, Datatype, Intent, Purpose, Rank, SplitRequest, SplitResult, Tag};
 
 use super::details::Details;
 use super::{Comm, Started, whole};
-use crate::buffers::{Buffers, Inbound, Outbound};
+use crate::buffers::{Inbound, Outbound};
 use crate::engine::{Asked, Drive, OwnedCall};
 use crate::error::Error;
 use crate::group::{Comparison, ProcessGroup, fingerprint};
@@ -24,20 +24,8 @@ pub(super) struct Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        let id = self.id;
-        let pending = Pending::new(Buffers::new(Outbound::Nothing, Inbound::Nothing, id, 0));
-        let asked = Asked {
-            communicator: id,
-            call: OwnedCall::Builtin(Call::Free),
-            datatype: Datatype::Object,
-            sent: Sent::Equal(0),
-            receive: Receive::Exactly(0),
-            in_place: false,
-            site: Location::caller(),
-            pending,
-        };
         // If the hub is gone, so is the communicator.
-        let _ = self.engine.submit(asked);
+        let _ = self.engine.submit(Asked::of_the_library(self.id, Call::Free));
     }
 }
 
@@ -122,15 +110,20 @@ impl Comm {
         let absurd = |fault| Error::Protocol { reason: format!("the hub's answer to a split makes no sense: {fault}") };
         let Some(id) = self.id.split(SplitResult::from_bytes(bytes)).map_err(absurd)? else { return Ok(None) };
         let membership = Membership { engine: self.engine.clone(), id };
-        Ok(Some(Self { id, details: Arc::new(Details::of(membership)), ..self }))
+        Ok(Some(Self { id, details: Arc::new(Details::of(membership)), intent: Intent::default(), ..self }))
     }
 
     /// A new communicator of the same ranks (MPI 4.1, chapter 7.4.2): for a task or a library that must not meet the
     /// calls of others.
     #[track_caller]
     pub fn dup(&self) -> Request<'static, Comm> {
+        self.dup_for(Purpose::Dup)
+    }
+
+    #[track_caller]
+    pub(crate) fn dup_for(&self, purpose: Purpose) -> Request<'static, Comm> {
         let missing = || Error::Protocol { reason: "the hub left this rank out of a copy".to_owned() };
-        self.split(Some(0), 0).and_then(move |comm| comm.ok_or_else(missing))
+        self.meaning(purpose).split(Some(0), 0).and_then(move |comm| comm.ok_or_else(missing))
     }
 
     /// A new communicator of the processes of a group, in the group's order (MPI 4.1, chapter 7.4.2, `Comm_create`).
@@ -160,7 +153,7 @@ impl Comm {
         // All of a group find each other by what it is made of.
         let color = place.map(|_| Color::Text(group.fingerprint()));
         let key = place.map_or(0, |rank| rank.get() as i32);
-        self.split_by(color, key).and_then(move |comm| match comm {
+        self.meaning(Purpose::Create).split_by(color, key).and_then(move |comm| match comm {
             Some(comm) if comm.size() != size => Err(Error::Mismatch {
                 reason: format!(
                     "{} of the {size} processes of a group gave it to create(): all of them have to, and be ranks of the \
@@ -205,7 +198,7 @@ impl Comm {
         let order = Color::Text(fingerprint(ranks.iter().map(|rank| rank.get())));
         let site = Location::caller();
         let call = OwnedCall::split_among(&sorted, tag.into().0);
-        self.split_in(call, Some(order), place as i32).and_then(move |comm| match comm {
+        self.meaning(Purpose::CreateGroup).split_in(call, Some(order), place as i32).and_then(move |comm| match comm {
             Some(comm) if comm.size() as usize == ranks.len() => Ok(comm),
             _ => {
                 let reason = "the ranks of a create_group() do not name themselves in the same order".to_owned();

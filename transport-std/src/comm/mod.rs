@@ -20,11 +20,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use edgempi_core::request::CommunicatorId;
-use edgempi_core::{Element, Rank};
+use edgempi_core::{Element, Intent, Purpose, Rank};
 
 use crate::buffers::{Buffers, Inbound, Outbound};
 use crate::engine::{Asked, Drive};
 use crate::error::Error;
+use crate::group::fingerprint;
 use crate::pending::{Completion, Pending};
 use crate::request::{OnDrop, Request};
 
@@ -72,12 +73,34 @@ pub struct Comm {
     /// The world, where it is one for this communicator alone.
     home: Option<Arc<alone::Home>>,
     details: Arc<details::Details>,
+    intent: Intent,
 }
 
 impl Comm {
     pub(crate) fn world(engine: Arc<dyn Drive>, id: CommunicatorId, message_size: usize) -> Self {
-        let messages = Arc::default();
-        Self { engine, id, message_size, rank_in_world: id.rank, messages, home: None, details: Arc::default() }
+        Self {
+            engine,
+            id,
+            message_size,
+            rank_in_world: id.rank,
+            messages: Arc::default(),
+            home: None,
+            details: Arc::default(),
+            intent: Intent::default(),
+        }
+    }
+
+    /// The same communicator, whose calls are what the program has called by another name.
+    pub(crate) fn meaning(&self, purpose: Purpose) -> Self {
+        let purpose = Some(purpose);
+        Self { intent: Intent { purpose, ..self.intent }, ..self.clone() }
+    }
+
+    /// The same communicator, whose collectives are told apart by these arguments, too: all ranks have to give the same.
+    fn agreeing_on(&self, arguments: impl IntoIterator<Item = u32>) -> Self {
+        let [a, b, c, d, ..] = fingerprint(arguments);
+        let arguments = u32::from_le_bytes([a, b, c, d]).max(1);
+        Self { intent: Intent { arguments, ..self.intent }, ..self.clone() }
     }
 
     /// This process's rank (MPI 4.1, chapter 7.4.1).
@@ -110,14 +133,23 @@ impl Comm {
         let Started { call, datatype, sent, receive, outbound, inbound } = started;
         let in_place = matches!(outbound, Outbound::InPlace);
         let pending = Pending::new(Buffers::new(outbound, inbound, self.id, self.message_size));
-        let asked =
-            Asked { communicator: self.id, call, datatype, sent, receive, in_place, site, pending: pending.clone() };
+        let asked = Asked {
+            communicator: self.id,
+            call,
+            datatype,
+            sent,
+            receive,
+            in_place,
+            intent: self.intent,
+            site,
+            pending: pending.clone(),
+        };
         match self.engine.submit(asked) {
             Ok(id) => {
                 // A communicator that is freed gives up what this rank waits for: not before it has come.
                 let kept = self.details.clone();
                 Request::started(self.engine.clone(), pending, id, on_drop, move |completion| {
-                    let result = finish(completion);
+                    let result = finish(completion).map_err(|error| error.at(site));
                     drop(kept);
                     result
                 })

@@ -204,7 +204,7 @@ impl Comm {
         Persistent::new(SendReceive::sending(data), move |SendReceive { send, receive }| {
             match comm.alltoall_of(receive, send) {
                 Ok(started) => comm.start_both(started, site),
-                Err(error) => Request::refused(error),
+                Err(error) => Request::ready(Err(error.at(site))),
             }
         })
     }
@@ -234,25 +234,27 @@ impl Comm {
         Persistent::new(SendReceive::sending(data), move |SendReceive { send, receive }| {
             let block = match comm.block_of(send.len()) {
                 Ok(block) => block,
-                Err(error) => return Request::refused(error),
+                Err(error) => return Request::ready(Err(error.at(site))),
             };
             comm.fold_block(Call::ReduceScatterBlock { op }, send, receive, block, site)
         })
     }
 
-    /// A `reduce_scatter` to be made again and again (MPI 4.1, chapter 6.12.10): as
-    /// [`reduce_scatter_block_init`](Self::reduce_scatter_block_init), but this rank receives `count` elements, behind those of
-    /// the ranks before it.
+    /// A [`reduce_scatter`](Self::reduce_scatter) to be made again and again (MPI 4.1, chapter 6.12.10): all ranks give the
+    /// same `counts`, which make up the length of their data.
     #[track_caller]
     pub fn reduce_scatter_init<T: Element>(
         &self,
         data: Vec<T>,
-        count: usize,
+        counts: &[usize],
         op: ReduceOp,
     ) -> Persistent<SendReceive<T>> {
-        let (comm, site) = (self.clone(), Location::caller());
+        let (comm, site, counts) = (self.clone(), Location::caller(), counts.to_vec());
         Persistent::new(SendReceive::sending(data), move |SendReceive { send, receive }| {
-            comm.fold_block(Call::ReduceScatter { op }, send, receive, count, site)
+            match comm.counting(send.len(), &counts) {
+                Ok((comm, own)) => comm.fold_block(Call::ReduceScatter { op }, send, receive, own, site),
+                Err(error) => Request::ready(Err(error.at(site))),
+            }
         })
     }
 
@@ -284,7 +286,7 @@ impl Comm {
     ) -> Request<'static, (SendReceive<T>, ())> {
         let own = match room(receive, count) {
             Ok(own) => own,
-            Err(error) => return Request::refused(error),
+            Err(error) => return Request::ready(Err(error.at(site))),
         };
         let started = Started {
             receive: Receive::Exactly(size_of_val(own.as_slice())),
@@ -337,7 +339,7 @@ impl Comm {
     ) -> Request<'static, (SendReceive<T>, ())> {
         let (receive, inbound) = match self.blocks_around(true, receive, &send) {
             Ok(found) => found,
-            Err(error) => return Request::refused(error),
+            Err(error) => return Request::ready(Err(error.at(site))),
         };
         let started = Started { receive, inbound, ..Started::sending(call, send) };
         self.start_both(started, site)
@@ -353,7 +355,7 @@ impl Comm {
     ) -> Request<'static, (SendReceive<T>, ())> {
         let own = match self.own_block(receive, &send) {
             Ok(own) => own,
-            Err(error) => return Request::refused(error),
+            Err(error) => return Request::ready(Err(error.at(site))),
         };
         let started =
             Started { inbound: Inbound::Whole { storage: Box::new(own), open: false }, ..Started::sending(call, send) };

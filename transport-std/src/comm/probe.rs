@@ -1,19 +1,15 @@
 //! Messages that are looked at before they are received.
 
-use std::panic::Location;
 use std::sync::atomic::Ordering;
 
-use edgempi_core::request::{Receive, Sent};
 use edgempi_core::{Call, Datatype, Element, Status, TagSelector};
 use serde::de::DeserializeOwned;
 
 use super::objects::{Origin, decode};
 use super::peers::{IntoSource, NOTHING};
 use super::{Comm, Started, whole};
-use crate::buffers::{Buffers, Inbound, Outbound};
-use crate::engine::{Asked, OwnedCall};
+use crate::engine::Asked;
 use crate::error::Error;
-use crate::pending::Pending;
 use crate::request::{OnDrop, Request};
 
 /// Probes (MPI 4.1, chapter 3.8).
@@ -207,17 +203,7 @@ impl Message {
 impl Drop for Message {
     fn drop(&mut self) {
         let Some(message) = self.kept.take() else { return };
-        let asked = Asked {
-            communicator: self.comm.id,
-            call: OwnedCall::Builtin(Call::Discard { message }),
-            datatype: Datatype::Object,
-            sent: Sent::Equal(0),
-            receive: Receive::AtMost(0),
-            in_place: false,
-            site: Location::caller(),
-            pending: Pending::new(Buffers::new(Outbound::Nothing, Inbound::Nothing, self.comm.id, 0)),
-        };
         // If the hub is gone, so is the message.
-        let _ = self.comm.engine.submit(asked);
+        let _ = self.comm.engine.submit(Asked::of_the_library(self.comm.id, Call::Discard { message }));
     }
 }

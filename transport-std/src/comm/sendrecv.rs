@@ -1,6 +1,6 @@
 //! Calls that send and receive at the same time.
 
-use edgempi_core::{Element, Status, Tag, TagSelector};
+use edgempi_core::{Element, Purpose, Status, Tag, TagSelector};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -47,7 +47,8 @@ impl Comm {
         source: impl IntoSource,
         recv_tag: impl Into<TagSelector>,
     ) -> Request<'static, (Vec<U>, Status)> {
-        both(self.send(dest, send_tag, data), self.recv(source, recv_tag))
+        let comm = self.meaning(Purpose::Sendrecv);
+        both(comm.send(dest, send_tag, data), comm.recv(source, recv_tag))
     }
 
     /// As [`sendrecv`](Self::sendrecv), with what is received in the place of what is sent: `data` is sent from a copy, and
@@ -69,8 +70,9 @@ impl Comm {
         recv_tag: impl Into<TagSelector>,
         data: &'a mut [T],
     ) -> Request<'a, Status> {
-        let send = self.send(dest, send_tag, &*data);
-        both(send, self.recv_into(source, recv_tag, data))
+        let comm = self.meaning(Purpose::SendrecvReplace);
+        let send = comm.send(dest, send_tag, &*data);
+        both(send, comm.recv_into(source, recv_tag, data))
     }
 }
 
@@ -98,7 +100,7 @@ impl Objects<'_> {
         T: Serialize + ?Sized,
         U: DeserializeOwned + Send + 'static,
     {
-        both(self.send(dest, send_tag, value), self.recv_or_none::<U>(source, recv_tag))
+        self.both_ways(Purpose::Sendrecv, dest, send_tag, value, source, recv_tag)
     }
 
     /// As [`sendrecv`](Self::sendrecv), with what is received in the place of what is sent (MPI 4.1, chapter 3.10). From
@@ -130,12 +132,32 @@ impl Objects<'_> {
     where
         T: Serialize + DeserializeOwned + Send + 'static,
     {
-        self.sendrecv::<T, T>(dest, send_tag, &*value, source, recv_tag).map(move |(received, status)| {
+        let purpose = Purpose::SendrecvReplace;
+        self.both_ways::<T, T>(purpose, dest, send_tag, &*value, source, recv_tag).map(move |(received, status)| {
             if let Some(received) = received {
                 *value = received;
             }
             status
         })
+    }
+
+    #[track_caller]
+    fn both_ways<T, U>(
+        &self,
+        purpose: Purpose,
+        dest: impl IntoDest,
+        send_tag: impl Into<Tag>,
+        value: &T,
+        source: impl IntoSource,
+        recv_tag: impl Into<TagSelector>,
+    ) -> Request<'static, (Option<U>, Status)>
+    where
+        T: Serialize + ?Sized,
+        U: DeserializeOwned + Send + 'static,
+    {
+        let comm = self.comm().meaning(purpose);
+        let objects = comm.objects();
+        both(objects.send(dest, send_tag, value), objects.recv_or_none::<U>(source, recv_tag))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use edgempi_core::Color;
+use edgempi_core::{Color, Purpose};
 
 use super::Comm;
 use crate::group::fingerprint;
@@ -44,7 +44,7 @@ impl Comm {
             SplitType::Kind => Color::Kind,
             SplitType::Machine => Color::Text(self.engine.machine()),
         });
-        self.split_by(color, key)
+        self.meaning(Purpose::SplitType).split_by(color, key)
     }
 }
 

@@ -33,18 +33,26 @@ impl Comm {
     {
         let group = operation.group();
         let gives = group.sources.contains(self.rank());
-        let message = match (gives, input) {
-            (true, Some(input)) => match encode(&(operation.parameters(), input)) {
-                Ok(message) => message,
-                Err(error) => return Request::refused(error),
-            },
+        let (comm, message) = match (gives, input) {
+            (true, Some(input)) => {
+                let parameters = encode(&operation.parameters());
+                match parameters.and_then(|parameters| Ok((encode(input)?, parameters))) {
+                    // What postcard makes of a pair.
+                    Ok((input, parameters)) => {
+                        let comm = self.agreeing_on(parameters.iter().copied().map(u32::from));
+                        (comm, [parameters, input].concat())
+                    }
+                    Err(error) => return Request::refused(error),
+                }
+            }
             (true, None) => {
                 let text = format!("rank {} is a source of operation \"{}\" and gives no input", self.rank(), O::NAME);
                 return Request::refused(Error::invalid(text));
             }
-            (false, _) => Vec::new(),
+            // Who receives only does not say parameters.
+            (false, _) => (self.clone(), Vec::new()),
         };
-        self.call_user(Named::new(O::NAME).version(O::VERSION), group, message)
+        comm.call_user(Named::new(O::NAME).version(O::VERSION), group, message)
     }
 
     /// Calls what the hub has under a name, with an input that is encoded.

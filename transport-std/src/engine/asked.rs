@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use edgempi_core::request::{CommunicatorId, Receive, Sent};
 use edgempi_core::wire::MAX_OPERATION_LEN;
-use edgempi_core::{Call, Category, Datatype, Fault, Group, Rank, Ranks, Source};
+use edgempi_core::{Call, Category, Datatype, Fault, Group, Intent, Rank, Ranks, Source};
 
 use super::names::MAX_BYTES;
 use super::payload::Reason;
+use crate::buffers::{Buffers, Inbound, Outbound};
 use crate::error::Error;
 use crate::pending::Pending;
 
@@ -20,8 +21,27 @@ pub(crate) struct Asked {
     pub(crate) sent: Sent,
     pub(crate) receive: Receive,
     pub(crate) in_place: bool,
+    pub(crate) intent: Intent,
     pub(crate) site: &'static Location<'static>,
     pub(crate) pending: Arc<Pending>,
+}
+
+impl Asked {
+    /// A call of the library's own, which moves nothing of this rank's.
+    #[track_caller]
+    pub(crate) fn of_the_library(communicator: CommunicatorId, call: Call<'static>) -> Self {
+        Self {
+            communicator,
+            call: OwnedCall::Builtin(call),
+            datatype: Datatype::Object,
+            sent: Sent::Equal(0),
+            receive: Receive::Exactly(0),
+            in_place: false,
+            intent: Intent::default(),
+            site: Location::caller(),
+            pending: Pending::new(Buffers::new(Outbound::Nothing, Inbound::Nothing, communicator, 0)),
+        }
+    }
 }
 
 /// A call whose names are bytes already.

@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use edgempi_core::request::CallCode;
-use edgempi_core::{Call, RequestId, Source, TagSelector};
+use edgempi_core::{Call, Purpose, RequestId, Source, TagSelector};
 
 use crate::pending::Pending;
 
@@ -15,6 +15,8 @@ pub(super) struct Held {
     pub(super) id: RequestId,
     pub(super) pending: Arc<Pending>,
     pub(super) called: Called,
+    /// What the program called, where that is not it.
+    pub(super) purpose: Option<Purpose>,
     /// The communicator's number.
     pub(super) communicator: u64,
     pub(super) site: &'static Location<'static>,
@@ -50,7 +52,7 @@ impl Held {
     pub(super) fn describe(&self, name: impl FnOnce(u16) -> String) -> String {
         let mut text = match self.called {
             Called::User(number) => format!("operation \"{}\"", name(number)),
-            Called::Builtin(call) => describe(&call),
+            Called::Builtin(call) => describe(&call, self.purpose),
         };
         if self.communicator != 0 {
             // Writing to a string does not fail.
@@ -61,8 +63,8 @@ impl Held {
     }
 }
 
-fn describe(call: &Call<'_>) -> String {
-    let name = CallCode::of(call).as_str();
+fn describe(call: &Call<'_>, purpose: Option<Purpose>) -> String {
+    let name = purpose.map_or(CallCode::of(call).as_str(), Purpose::as_str);
     match *call {
         Call::Bcast { root }
         | Call::Gather { root }

@@ -159,7 +159,7 @@ impl State {
         if self.leaving {
             return Err(Error::Finalized);
         }
-        let Asked { communicator, call, datatype, sent, receive, in_place, site, pending } = asked;
+        let Asked { communicator, call, datatype, sent, receive, in_place, intent, site, pending } = asked;
         let mut names = NameIds::default();
         (names.site, names.new.site) = self.names.sites.get(site);
         let group = call.group();
@@ -184,6 +184,7 @@ impl State {
         let n = if is_collective { self.names.started(communicator.id, group) } else { 0 };
         let submission = Submission::new(communicator, &plain, datatype, sent, receive, in_place, names, n)
             .map_err(|fault| invalid(fault, &plain, datatype, communicator))?
+            .meaning(intent)
             .unlimited();
         self.make_room();
         let id = match self.endpoint.submit(&submission) {
@@ -194,7 +195,17 @@ impl State {
                 return Ok(RequestId::NONE);
             }
             Err(Fault { category: Category::TooManyRequests, .. }) if gives_back => {
-                self.owed.push_back(Asked { communicator, call, datatype, sent, receive, in_place, site, pending });
+                self.owed.push_back(Asked {
+                    communicator,
+                    call,
+                    datatype,
+                    sent,
+                    receive,
+                    in_place,
+                    intent,
+                    site,
+                    pending,
+                });
                 return Ok(RequestId::NONE);
             }
             Err(fault) => return Err(Error::from_hub(fault, Reason::default())),
@@ -224,7 +235,7 @@ impl State {
         if self.requests.len() <= id.index() {
             self.requests.resize(id.index() + 1, None);
         }
-        let held = Held { id, pending, called, communicator: communicator.id, site };
+        let held = Held { id, pending, called, purpose: intent.purpose, communicator: communicator.id, site };
         let earlier = self.requests[id.index()].replace(held);
         self.dropped.extend(earlier.map(|held| held.pending));
         Ok(id)
@@ -458,11 +469,10 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use edgempi_core::request::{CommunicatorId, Receive, Sent};
-    use edgempi_core::{Datatype, Tag};
+    use edgempi_core::Tag;
+    use edgempi_core::request::CommunicatorId;
 
     use super::*;
-    use crate::buffers::{Buffers, Inbound, Outbound};
 
     #[test]
     fn requests_beyond_what_an_endpoint_can_hold_take_no_memory() {
@@ -471,18 +481,8 @@ mod tests {
         let communicator = CommunicatorId { id: 0, rank: Rank::new(0), size: 2 };
         // No hub has said yet how many requests it takes.
         let mut submit = || {
-            let pending = Pending::new(Buffers::new(Outbound::Nothing, Inbound::Nothing, communicator, 0));
-            let asked = Asked {
-                communicator,
-                call: OwnedCall::Builtin(Call::Send { dest: Rank::new(1), tag: Tag(0) }),
-                datatype: Datatype::U8,
-                sent: Sent::Equal(0),
-                receive: Receive::Exactly(0),
-                in_place: false,
-                site: Location::caller(),
-                pending,
-            };
-            let submitted = state.submit(asked);
+            let call = Call::Send { dest: Rank::new(1), tag: Tag(0) };
+            let submitted = state.submit(Asked::of_the_library(communicator, call));
             let mut held = 0;
             state.endpoint.grow(|slots| held = slots.len());
             (submitted, held)

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::panic::Location;
 
-use edgempi_core::{Color, Rank};
+use edgempi_core::{Color, Purpose, Rank};
 
 use super::neighbours::{DIRECTIONS, Edge, Neighborhood};
 use crate::comm::Comm;
@@ -193,7 +193,7 @@ impl Comm {
         let words = dims.iter().copied().chain(periods.iter().map(|periodic| u32::from(*periodic)));
         let color = (self.rank() < count).then(|| Color::Text(fingerprint(words)));
         let site = Location::caller();
-        self.split_by(color, 0).and_then(move |comm| match comm {
+        self.meaning(Purpose::Cart).split_by(color, 0).and_then(move |comm| match comm {
             None => Ok(None),
             Some(comm) if comm.size() == count => Ok(Some(grid.on(comm))),
             Some(comm) => {
@@ -270,7 +270,7 @@ impl Cartesian {
         let fixed = (0..).zip(&coords).zip(remain).filter(|(_, remains)| !**remains);
         // Ranks here are in row-major order, and so they stay among the remaining dimensions.
         let color = fixed.flat_map(|((at, coord), _): ((u32, &u32), &bool)| [at, *coord]);
-        let request = self.comm().split_by(Some(Color::Text(fingerprint(color))), 0);
+        let request = self.comm().meaning(Purpose::Sub).split_by(Some(Color::Text(fingerprint(color))), 0);
         let (count, site): (u32, _) = (grid.dims.iter().product(), Location::caller());
         request.and_then(move |comm| match comm {
             Some(comm) if comm.size() == count => Ok(grid.on(comm)),

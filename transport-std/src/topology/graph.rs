@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use edgempi_core::Rank;
+use edgempi_core::{Purpose, Rank};
 
 use super::neighbours::{Edge, Neighborhood};
 use crate::comm::Comm;
@@ -51,7 +51,7 @@ impl Comm {
         if let Err(error) = self.check_ends(sources.iter().chain(&destinations)) {
             return Request::refused(error);
         }
-        self.dup().map(move |comm| DistGraph::new(comm, &sources, &destinations))
+        self.dup_for(Purpose::DistGraphAdjacent).map(move |comm| DistGraph::new(comm, &sources, &destinations))
     }
 
     /// Puts the ranks in a graph (MPI 4.1, chapter 8.5.4, `Dist_graph_create`) of which each says any edges, its own or
@@ -93,13 +93,13 @@ impl Comm {
                 told[destination.index()].extend(words);
             }
         }
-        let told = self.alltoallv(told);
+        let told = self.meaning(Purpose::DistGraph).alltoallv(told);
         if told.is_refused() {
             // The others are not to wait for this rank's half of a communicator, which none of them will get.
             return told.and_then(|_| Err(Error::Finalized));
         }
         let own = self.rank();
-        told.with(self.dup(), move |told, comm| of_edges(comm, own, &told.concat()))
+        told.with(self.dup_for(Purpose::DistGraph), move |told, comm| of_edges(comm, own, &told.concat()))
     }
 
     /// Whether all of these are ranks of this communicator.
@@ -118,7 +118,7 @@ fn of_edges(comm: Comm, own: Rank, words: &[u32]) -> Result<DistGraph, Error> {
         (own == *source || own == *destination) && comm.check_ends(&[*source, *destination].map(Rank::new)).is_ok()
     };
     if !rest.is_empty() || !edges.iter().all(is_edge) {
-        return Err(Error::Mismatch { reason: "what the ranks say in a dist_graph() are no edges".to_owned() });
+        return Err(Error::Protocol { reason: "what the ranks say in a dist_graph() are no edges".to_owned() });
     }
     let ends = |wanted: usize| -> Vec<Rank> {
         edges.iter().filter(|edge| own == edge[1 - wanted]).map(|edge| Rank::new(edge[wanted])).collect()

@@ -4,7 +4,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use edgempi_core::{Element, Rank};
+use edgempi_core::{Element, Purpose, Rank};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -94,7 +94,7 @@ impl Neighborhood {
         let data = data.into_buffer();
         let len = data.len();
         let blocks = vec![data; self.outgoing.len()];
-        self.exchange(blocks, Some(len))
+        self.exchange(Purpose::NeighborAllgather, blocks, Some(len))
     }
 
     /// As [`neighbor_allgather`](Self::neighbor_allgather), with lengths that may differ between ranks
@@ -102,7 +102,7 @@ impl Neighborhood {
     #[track_caller]
     pub fn neighbor_allgatherv<T: Element>(&self, data: impl IntoBuffer<T>) -> Request<'static, Vec<Option<Vec<T>>>> {
         let blocks = vec![data.into_buffer(); self.outgoing.len()];
-        self.exchange(blocks, None)
+        self.exchange(Purpose::NeighborAllgatherv, blocks, None)
     }
 
     /// Block d of `data` reaches destination d (MPI 4.1, chapter 8.6.2). All blocks have one length; there is one for
@@ -118,7 +118,7 @@ impl Neighborhood {
         }
         let blocks = (0..count).map(|at| data[at * len..][..len].to_vec()).collect();
         // Without destinations there is no length to compare with.
-        self.exchange(blocks, (count > 0).then_some(len))
+        self.exchange(Purpose::NeighborAlltoall, blocks, (count > 0).then_some(len))
     }
 
     /// As [`neighbor_alltoall`](Self::neighbor_alltoall), with blocks of any length (MPI 4.1, chapter 8.6.2).
@@ -127,7 +127,7 @@ impl Neighborhood {
         if let Err(error) = self.check_count(blocks.len()) {
             return Request::refused(error);
         }
-        self.exchange(blocks, None)
+        self.exchange(Purpose::NeighborAlltoallv, blocks, None)
     }
 
     fn check_count(&self, given: usize) -> Result<(), Error> {
@@ -145,20 +145,21 @@ impl Neighborhood {
     #[track_caller]
     fn exchange<T: Element>(
         &self,
+        purpose: Purpose,
         blocks: Vec<Vec<T>>,
         expected: Option<usize>,
     ) -> Request<'static, Vec<Option<Vec<T>>>> {
-        let (tag, site) = (self.begin(), Location::caller());
+        let (tag, site, comm) = (self.begin(), Location::caller(), self.comm.meaning(purpose));
         let mut requests = Vec::with_capacity(self.incoming.len() + self.outgoing.len());
         for edge in self.incoming.iter() {
             requests.push(match edge {
-                Some(edge) => self.comm.recv::<T>(edge.rank, tag(*edge)).map(|(block, _)| Some(block)),
+                Some(edge) => comm.recv::<T>(edge.rank, tag(*edge)).map(|(block, _)| Some(block)),
                 None => Request::ready(Ok(None)),
             });
         }
         for (edge, block) in self.outgoing.iter().zip(blocks) {
             if let Some(edge) = edge {
-                requests.push(self.comm.send(edge.rank, tag(*edge), block).map(|()| None));
+                requests.push(comm.send(edge.rank, tag(*edge), block).map(|()| None));
             }
         }
         let incoming = self.incoming.clone();
@@ -195,7 +196,7 @@ impl NeighborObjects<'_> {
         T: Serialize + DeserializeOwned + Send + 'static,
     {
         let values = vec![value; self.neighborhood.outgoing.len()];
-        self.exchange(&values)
+        self.exchange(Purpose::NeighborAllgather, &values)
     }
 
     /// Value d reaches destination d (MPI 4.1, chapter 8.6.2).
@@ -208,16 +209,17 @@ impl NeighborObjects<'_> {
             return Request::refused(error);
         }
         let values: Vec<&T> = values.iter().collect();
-        self.exchange(&values)
+        self.exchange(Purpose::NeighborAlltoall, &values)
     }
 
     #[track_caller]
-    fn exchange<T>(&self, values: &[&T]) -> Request<'static, Vec<Option<T>>>
+    fn exchange<T>(&self, purpose: Purpose, values: &[&T]) -> Request<'static, Vec<Option<T>>>
     where
         T: Serialize + DeserializeOwned + Send + 'static,
     {
         let Neighborhood { comm, incoming, outgoing, .. } = self.neighborhood;
         let tag = self.neighborhood.begin();
+        let comm = comm.meaning(purpose);
         let objects = comm.objects();
         let mut requests = Vec::with_capacity(incoming.len() + outgoing.len());
         for edge in incoming.iter() {

@@ -289,7 +289,7 @@ fn reductions_of_which_each_rank_receives_something_else() -> Result<(), Error> 
         let mut exscan = comm.exscan_init(vec![0u64; 2], Sum);
         let mut blocks = comm.reduce_scatter_block_init(vec![0u64; 6], Sum);
         // Rank r receives r elements.
-        let mut varied = comm.reduce_scatter_init(vec![0u64; 3], me, Sum);
+        let mut varied = comm.reduce_scatter_init(vec![0u64; 3], &[0, 1, 2], Sum);
         for round in 1..4u64 {
             let own = round * (me as u64 + 1);
             for vector in [&mut scan, &mut exscan] {

@@ -36,8 +36,8 @@ impl Comm {
         op: ReduceOp,
     ) -> Request<'static, Vec<T>> {
         let data = data.into_buffer();
-        match self.own_count(data.len(), counts) {
-            Ok(own) => self.start_scattering(Call::ReduceScatter { op }, data, own),
+        match self.counting(data.len(), counts) {
+            Ok((comm, own)) => comm.start_scattering(Call::ReduceScatter { op }, data, own),
             Err(error) => Request::refused(error),
         }
     }
@@ -82,8 +82,10 @@ impl Comm {
         counts: &[usize],
         op: ReduceOp,
     ) -> Request<'a, ()> {
-        let own = self.own_count(data.len(), counts);
-        self.scatter_into(own, Call::ReduceScatter { op }, data)
+        match self.counting(data.len(), counts) {
+            Ok((comm, own)) => comm.scatter_into(own, Call::ReduceScatter { op }, data),
+            Err(error) => Request::refused(error),
+        }
     }
 
     /// [`reduce_scatter_block`](Self::reduce_scatter_block) whose block takes the place of the beginning of `data`; what is
@@ -94,8 +96,10 @@ impl Comm {
     /// As [`allreduce_in_place`](Self::allreduce_in_place).
     #[track_caller]
     pub fn reduce_scatter_block_in_place<'a, T: Element>(&self, data: &'a mut [T], op: ReduceOp) -> Request<'a, ()> {
-        let own = self.block_of(data.len());
-        self.scatter_into(own, Call::ReduceScatterBlock { op }, data)
+        match self.block_of(data.len()) {
+            Ok(own) => self.scatter_into(own, Call::ReduceScatterBlock { op }, data),
+            Err(error) => Request::refused(error),
+        }
     }
 
     #[track_caller]
@@ -110,23 +114,15 @@ impl Comm {
     }
 
     #[track_caller]
-    fn scatter_into<'a, T: Element>(
-        &self,
-        own: Result<usize, Error>,
-        call: Call<'static>,
-        data: &'a mut [T],
-    ) -> Request<'a, ()> {
-        let own = match own {
-            Ok(own) => own,
-            Err(error) => return Request::refused(error),
-        };
+    fn scatter_into<'a, T: Element>(&self, own: usize, call: Call<'static>, data: &'a mut [T]) -> Request<'a, ()> {
         let mut request = self.start_scattering(call, data.to_vec(), own);
         request.cancel_on_drop();
         request.map(move |block| data[..own].copy_from_slice(&block))
     }
 
-    /// How many elements this rank gets of `len`.
-    pub(in crate::comm) fn own_count(&self, len: usize, counts: &[usize]) -> Result<usize, Error> {
+    /// The same communicator for a call in which all ranks give these counts, of `len` elements in all; and how many this
+    /// rank gets.
+    pub(in crate::comm) fn counting(&self, len: usize, counts: &[usize]) -> Result<(Self, usize), Error> {
         let size = self.size() as usize;
         if counts.len() != size {
             return Err(Error::invalid(format!("{} counts were given for {size} ranks", counts.len())));
@@ -136,6 +132,7 @@ impl Comm {
                 "the counts {counts:?} do not make up the {len} elements of the vector"
             )));
         }
-        Ok(counts[self.rank().index()])
+        let words = counts.iter().flat_map(|count| [*count as u32, (*count as u64 >> 32) as u32]);
+        Ok((self.agreeing_on(words), counts[self.rank().index()]))
     }
 }

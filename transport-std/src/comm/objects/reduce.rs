@@ -1,8 +1,10 @@
 //! Objects that are combined.
 
+use std::panic::Location;
+
 use edgempi_core::operation::{Named, Reducer, Reduction, fold_tree};
 use edgempi_core::request::Receive;
-use edgempi_core::{Call, Group, Rank, Ranks};
+use edgempi_core::{Call, Group, Purpose, Rank, Ranks};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -52,7 +54,10 @@ impl Objects<'_> {
                 self.named(named, group, &value)
             }
             Reduction::Function(function) => {
-                self.gather(root, &value).map(move |values| values.and_then(|values| fold_tree(values, function)))
+                let comm = self.comm.meaning(Purpose::Reduce);
+                comm.objects()
+                    .gather(root, &value)
+                    .map(move |values| values.and_then(|values| fold_tree(values, function)))
             }
         }
     }
@@ -90,7 +95,7 @@ impl Objects<'_> {
                 request.and_then(|value| value.ok_or(Error::Finalized))
             }
             Reduction::Function(function) => {
-                let request = self.allgather(&value);
+                let request = self.comm.meaning(Purpose::Allreduce).objects().allgather(&value);
                 request.and_then(move |values| fold_tree(values, function).ok_or(Error::Finalized))
             }
         }
@@ -119,44 +124,9 @@ impl Objects<'_> {
     where
         T: Serialize + DeserializeOwned + 'static,
     {
-        let own = match self.comm.own_count(values.len(), counts) {
-            Ok(own) => own,
-            Err(error) => return Request::refused(error),
-        };
-        match reducer.into_reduction() {
-            Reduction::Builtin { op, datatype, encode, decode } => {
-                let bytes = values.iter().flat_map(encode).collect();
-                let len = own * datatype.size();
-                let started = self.element(Call::ReduceScatter { op }, datatype, bytes, true);
-                let started = Started { receive: Receive::Exactly(len), ..started };
-                self.comm.start(started, OnDrop::Detach, move |completion| {
-                    let bytes = whole::<u8>(completion)?;
-                    let elements = bytes.get(..len).unwrap_or_default().chunks_exact(datatype.size().max(1));
-                    elements.map(|element| decode(element).ok_or(Error::Finalized)).collect()
-                })
-            }
-            Reduction::Named(named) => Request::refused(only_reduces(named)),
-            Reduction::Function(mut function) => {
-                let mut values = values.into_iter();
-                let blocks: Vec<Vec<T>> = counts.iter().map(|count| values.by_ref().take(*count).collect()).collect();
-                self.alltoall(&blocks).and_then(move |blocks| {
-                    let mut columns: Vec<_> = blocks.into_iter().map(Vec::into_iter).collect();
-                    let mut result = Vec::with_capacity(own);
-                    for _ in 0..own {
-                        let column: Option<Vec<T>> = columns.iter_mut().map(Iterator::next).collect();
-                        let folded = column.and_then(|column| fold_tree(column, &mut function));
-                        result.push(folded.ok_or_else(|| Error::Mismatch {
-                            reason: "the counts of a reduce_scatter differ between the ranks".to_owned(),
-                        })?);
-                    }
-                    match columns.iter_mut().all(|rest| rest.next().is_none()) {
-                        true => Ok(result),
-                        false => Err(Error::Mismatch {
-                            reason: "the counts of a reduce_scatter differ between the ranks".to_owned(),
-                        }),
-                    }
-                })
-            }
+        match self.comm.counting(values.len(), counts) {
+            Ok((comm, own)) => comm.objects().scattering(Purpose::ReduceScatter, values, counts, own, reducer),
+            Err(error) => Request::refused(error),
         }
     }
 
@@ -178,7 +148,63 @@ impl Objects<'_> {
         T: Serialize + DeserializeOwned + 'static,
     {
         let counts = vec![1; self.comm.size() as usize];
-        self.reduce_scatter(values, &counts, reducer).and_then(|mut values| values.pop().ok_or(Error::Finalized))
+        if values.len() != counts.len() {
+            let text = format!("{} values were given for {} ranks", values.len(), counts.len());
+            return Request::refused(Error::invalid(text));
+        }
+        let request = self.scattering(Purpose::ReduceScatterBlock, values, &counts, 1, reducer);
+        request.and_then(|mut values| values.pop().ok_or(Error::Finalized))
+    }
+
+    /// A reduce_scatter, or one of blocks: this rank gets `own` of the `values`.
+    #[track_caller]
+    fn scattering<T>(
+        &self,
+        purpose: Purpose,
+        values: Vec<T>,
+        counts: &[usize],
+        own: usize,
+        reducer: impl Reducer<T>,
+    ) -> Request<'static, Vec<T>>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        match reducer.into_reduction() {
+            Reduction::Builtin { op, datatype, encode, decode } => {
+                let bytes = values.iter().flat_map(encode).collect();
+                let len = own * datatype.size();
+                let call = match purpose {
+                    Purpose::ReduceScatterBlock => Call::ReduceScatterBlock { op },
+                    _ => Call::ReduceScatter { op },
+                };
+                let started = self.element(call, datatype, bytes, true);
+                let started = Started { receive: Receive::Exactly(len), ..started };
+                self.comm.start(started, OnDrop::Detach, move |completion| {
+                    let bytes = whole::<u8>(completion)?;
+                    let elements = bytes.get(..len).unwrap_or_default().chunks_exact(datatype.size().max(1));
+                    elements.map(|element| decode(element).ok_or(Error::Finalized)).collect()
+                })
+            }
+            Reduction::Named(named) => Request::refused(only_reduces(named)),
+            Reduction::Function(mut function) => {
+                let mut values = values.into_iter();
+                let blocks: Vec<Vec<T>> = counts.iter().map(|count| values.by_ref().take(*count).collect()).collect();
+                let site = Location::caller();
+                self.comm.meaning(purpose).objects().alltoall(&blocks).and_then(move |blocks| {
+                    let differ = || Error::Mismatch { reason: "ranks give different counts".to_owned() }.at(site);
+                    let mut columns: Vec<_> = blocks.into_iter().map(Vec::into_iter).collect();
+                    let mut result = Vec::with_capacity(own);
+                    for _ in 0..own {
+                        let column: Option<Vec<T>> = columns.iter_mut().map(Iterator::next).collect();
+                        result.push(fold_tree(column.ok_or_else(differ)?, &mut function).ok_or_else(differ)?);
+                    }
+                    match columns.iter_mut().all(|rest| rest.next().is_none()) {
+                        true => Ok(result),
+                        false => Err(differ()),
+                    }
+                })
+            }
+        }
     }
 
     /// The hub's function combines the values of a group's sources for its destinations.

@@ -1,7 +1,7 @@
 //! Objects of the ranks up to each one's own, combined from the left.
 
-use edgempi_core::Call;
 use edgempi_core::operation::{Reducer, Reduction};
+use edgempi_core::{Call, Purpose};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -38,6 +38,9 @@ impl Objects<'_> {
             }
             Reduction::Named(named) => Request::refused(only_reduces(named)),
             Reduction::Function(function) => self
+                .comm
+                .meaning(Purpose::Scan)
+                .objects()
                 .allgather(&value)
                 .and_then(move |values| values.into_iter().take(own + 1).reduce(function).ok_or(Error::Finalized)),
         }
@@ -71,7 +74,8 @@ impl Objects<'_> {
             }
             Reduction::Named(named) => Request::refused(only_reduces(named)),
             Reduction::Function(function) => {
-                self.allgather(&value).map(move |values| values.into_iter().take(own).reduce(function))
+                let request = self.comm.meaning(Purpose::Exscan).objects().allgather(&value);
+                request.map(move |values| values.into_iter().take(own).reduce(function))
             }
         }
     }
