@@ -370,11 +370,11 @@ fn blocks_that_do_not_make_up_the_vector_are_told_one_by_one() {
     let counts = |rank: u32| if rank == 1 { [2, 3, 1] } else { [2, 2, 2] };
     disagree(
         |rank| reduce_scatter(rank, &counts(rank)),
-        &["reduce_scatter(SUM, 6 x f32)", "2, 3, 2 elements", "the 6 of each vector"],
+        &["reduce_scatter(SUM, 6 x f32, a block of 2)", "a block of 3) at one.rs", "the 6 elements of a vector"],
     );
     disagree(
         |rank| floats(Call::ReduceScatterBlock { op: ReduceOp::Sum }, rank, 6, 1),
-        &["1, 1, 1 elements", "the 6 of each vector"],
+        &["reduce_scatter_block(SUM, 6 x f32, a block of 1)", "the 6 elements of a vector"],
     );
 }
 
@@ -383,7 +383,7 @@ fn lengths_beyond_reason_are_a_disagreement_too() {
     let call = Call::ReduceScatter { op: ReduceOp::Sum };
     disagree(
         |rank| Ask { receive: Receive::Exactly(usize::MAX & !3), ..floats(call, rank, 6, 2) },
-        &["the 6 of each vector"],
+        &["a block of 4611686018427387903", "the 6 elements of a vector"],
     );
 }
 

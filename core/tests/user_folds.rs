@@ -278,7 +278,15 @@ fn lengths_that_differ_fail_on_everybody_with_both() {
     let mut world = world(3);
     let requests = [0, 1, 2].map(|rank| world.ask(rank, fold("mix", ALL, bytes(0, if rank == 2 { 6 } else { 9 }))));
     world.settle();
-    all_fail(&world, &requests, Category::Mismatch, &["\"mix\"", "rank 0 gives 9 bytes", "rank 2 6"]);
+    all_fail(
+        &world,
+        &requests,
+        Category::Mismatch,
+        &[
+            "ranks 0, 1 call operation \"mix\" version 1 (9 x u8)",
+            "; rank 2 calls operation \"mix\" version 1 (6 x u8)",
+        ],
+    );
     world.assert_usable();
 }
 

@@ -277,9 +277,9 @@ fn a_typed_fold_of_other_elements_is_refused_on_all_ranks() -> Result<(), Error>
         for request in comms.iter().map(|comm| comm.fold_all(named, [1_i32, 2])).collect::<Vec<_>>() {
             let error = request.wait().expect_err("integers are no floats");
             let Error::Mismatch { reason } = &error else { panic!("{error:?}") };
-            let expected = format!("ranks 0, 1 call operation \"{}\" version {version} (2 x i32) at ", named.name);
-            assert!(reason.starts_with(&expected), "{reason}");
-            assert!(reason.ends_with("; it combines elements of f32"), "{reason}");
+            let expected = format!(" calls operation \"{}\" version {version} (i32) at ", named.name);
+            assert!(reason.contains(&expected), "{reason}");
+            assert!(reason.ends_with(", and the operation takes buffers of f32"), "{reason}");
         }
         for request in comms.iter().map(|comm| comm.fold_all(named, [1.5_f64])).collect::<Vec<_>>() {
             assert!(matches!(request.wait(), Err(Error::Mismatch { .. })));

@@ -1,5 +1,7 @@
 //! What a program means with a call, beyond what travels for it.
 
+use super::CallCode;
+
 /// What a call means beyond what travels for it. The participants of a collective have to mean the same, and people read
 /// it. The default adds nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -102,6 +104,18 @@ impl Purpose {
     /// begins a world need not say so.
     pub(crate) const fn is_shared(self) -> bool {
         !matches!(self, Self::Init | Self::Sendrecv | Self::SendrecvReplace)
+    }
+
+    /// Whether this is the call that travels for it, or part of what does.
+    pub(crate) const fn travels_as(self, call: CallCode) -> bool {
+        use CallCode::{Allgather, Alltoall, Alltoallv, Barrier, Gather, Recv, Send, Split};
+        match call {
+            Barrier => matches!(self, Self::Init),
+            Gather | Allgather | Alltoall => self.combines(),
+            Split | Alltoallv => self.makes_communicators(),
+            Send | Recv => matches!(self, Self::Sendrecv | Self::SendrecvReplace) || self.is_of_neighbours(),
+            _ => false,
+        }
     }
 
     /// Whether it combines values by a closure.

@@ -211,7 +211,7 @@ impl Hub {
                 let shape = Shape::of(signature.call);
                 (Plan::Fold(Folding::new(Combine::Builtin(fold), shape)), shape.results())
             }
-            (None, Some((version, name))) => match self.registry.find(name, *version) {
+            (None, Some((version, name))) => match self.registry.find(name, *version, signature.datatype) {
                 Ok(Registered::Apply(apply)) => {
                     (Plan::Apply { apply, name: name.clone(), running: false }, Results::Each)
                 }
@@ -225,8 +225,8 @@ impl Hub {
                 }
                 Err(instead) => {
                     let call = format!("rank {rank} calls {}{}", signature.describe(), self.site_of(rank, site));
-                    let text = format!("{call}, and {instead}");
-                    phase = Phase::Failed(Fault::new(Category::UnknownOperation), text.into());
+                    let (category, instead) = instead;
+                    phase = Phase::Failed(Fault::new(category), format!("{call}, and {instead}").into());
                     (Plan::Route, Results::None)
                 }
             },

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::datatype::{Datatype, Element};
+use crate::error::Category;
 use crate::operation::{BuiltinFold, Columns, ColumnsOf, Fold, FoldOf, fold_tree};
 use crate::rank::Rank;
 
@@ -214,6 +215,23 @@ pub(super) enum Registered {
     Columns(Arc<dyn Columns>),
 }
 
+impl Registered {
+    /// Whether ranks may give this; if not, what instead.
+    fn takes(&self, given: Datatype) -> Result<(), String> {
+        let elements = match self {
+            Self::Apply(_) if given == Datatype::Object => return Ok(()),
+            Self::Apply(_) => return Err("encoded values, and no buffers: those are for folds and columns".to_owned()),
+            Self::Fold(fold) => fold.datatype(),
+            Self::Columns(columns) => columns.datatype(),
+        };
+        match elements {
+            Some(elements) if elements != given => Err(format!("buffers of {elements}")),
+            None if given == Datatype::Object => Err("buffers, and no encoded values".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// How the elements of all ranks become one.
 #[derive(Clone)]
 pub(super) enum Combine {
@@ -229,15 +247,6 @@ impl Combine {
             Self::Builtin(fold) => fold.element_size(),
             Self::Fold(fold, _) => fold.element_size(),
             Self::Columns(columns, _) => columns.element_size(),
-        }
-    }
-
-    /// What it combines, if it does not take everything.
-    pub(super) fn datatype(&self) -> Option<Datatype> {
-        match self {
-            Self::Builtin(_) => None,
-            Self::Fold(fold, _) => fold.datatype(),
-            Self::Columns(columns, _) => columns.datatype(),
         }
     }
 
@@ -397,17 +406,23 @@ impl Registry {
     }
 
     /// The operation, or what the hub has instead.
-    pub(super) fn find(&self, name: &str, version: u32) -> Result<Registered, String> {
-        match self.operations.get(name) {
-            Some((its, operation)) if *its == version => Ok(operation.clone()),
-            Some((its, _)) => Err(format!("the hub has version {its} of it")),
+    pub(super) fn find(&self, name: &str, version: u32, given: Datatype) -> Result<Registered, (Category, String)> {
+        let instead = match self.operations.get(name) {
+            Some((its, operation)) if *its == version => {
+                return match operation.takes(given) {
+                    Ok(()) => Ok(operation.clone()),
+                    Err(takes) => Err((Category::Mismatch, format!("the operation takes {takes}"))),
+                };
+            }
+            Some((its, _)) => format!("the hub has version {its} of it"),
             None if self.operations.is_empty() => {
-                Err("the hub has none of that name: nothing is registered at it".to_owned())
+                "the hub has none of that name: nothing is registered at it".to_owned()
             }
             None => {
                 let known: Vec<String> = self.operations.keys().map(|name| format!("\"{name}\"")).collect();
-                Err(format!("the hub has none of that name; it has {}", known.join(", ")))
+                format!("the hub has none of that name; it has {}", known.join(", "))
             }
-        }
+        };
+        Err((Category::UnknownOperation, instead))
     }
 }

@@ -40,7 +40,11 @@ impl Signature {
         let datatype = Datatype::from_code(submit.datatype)?;
         let combines = call.combines();
         let op = if combines { Some(ReduceOp::from_code(submit.op)?) } else { None };
-        let purpose = if combines || submit.op == 0 { None } else { Some(Purpose::from_code(submit.op)?) };
+        let purpose = match submit.op {
+            0 => None,
+            _ if combines => None,
+            code => Some(Purpose::from_code(code).filter(|purpose| purpose.travels_as(call))?),
+        };
         let arguments = if call.is_collective() { submit.tag.0 } else { 0 };
         let root = match call {
             Bcast | Gather | Scatter | Gatherv | Scatterv | Reduce => Some(submit.peer),

@@ -1,7 +1,6 @@
 //! What is computed on the way: folds, range by range, and the users' operations, each at once.
 
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::payload::Payload;
@@ -13,7 +12,6 @@ use super::registry::{ApplyError, MAX_ELEMENT};
 use super::signature::Signature;
 use super::stream::Stream;
 use super::{Hub, Refusal};
-use crate::datatype::Datatype;
 use crate::error::{Category, Fault};
 use crate::rank::Rank;
 
@@ -85,16 +83,6 @@ impl Hub {
             let text = self.describe_disagreement(operation, odd_one, given);
             return Err((Fault::of_ranks(Category::Mismatch, rank(odd_one), 1), text));
         }
-        let takes = match folding.combine.datatype() {
-            Some(takes) if takes != signature.datatype => Some(format!("elements of {takes}")),
-            None if signature.datatype == Datatype::Object => Some(String::from("buffers")),
-            _ => None,
-        };
-        let calls = || self.describe_sides(operation, 0, given);
-        if let Some(takes) = takes {
-            let text = format!("{}; it combines {takes}", calls());
-            return Err((Fault::new(Category::Mismatch), text));
-        }
         let element = folding.combine.element_size() as u64;
         if element == 0 || element > MAX_ELEMENT {
             let call = signature.describe();
@@ -104,7 +92,7 @@ impl Hub {
         if !len.is_multiple_of(element) {
             let text = format!(
                 "{}; it combines elements of {element} bytes, and {len} bytes are no whole number of them",
-                calls()
+                self.describe_sides(operation, 0, given)
             );
             return Err((Fault::of_size(Category::Mismatch, len, element), text));
         }
@@ -179,14 +167,8 @@ impl Hub {
                     self.folded(&mut operation, &whole, prefixes);
                 }
                 Ok(Output::Applied(outputs)) => self.applied(&mut operation, outputs),
-                Err(ApplyError { mut text, encoded }) => {
+                Err(ApplyError { text, encoded }) => {
                     operation.error = encoded;
-                    let given = operation.signature.datatype;
-                    if matches!(operation.plan, Plan::Apply { .. }) && given != Datatype::Object {
-                        text.push_str(&format!(
-                            " (the ranks give buffers of {given}: a function takes encoded values)"
-                        ));
-                    }
                     self.fail_operation(&mut operation, Fault::new(Category::Remote), &text);
                 }
             }
