@@ -405,12 +405,18 @@ fn a_rank_may_look_whether_a_message_is_left_of_one_that_has_finished_but_not_of
     assert!(looks.iter().all(|look| matches!(world.outcome(0, *look), Outcome::Done { .. })));
     world.wait(Duration::from_secs(3));
     assert!(world.lines().is_empty());
-    for _ in 0..2 {
-        let again = ask(&mut world, from_1);
-        assert!(matches!(world.outcome(0, again), Outcome::Done { .. }));
-    }
+    // Who asks now and then does not go on asking.
+    let mut asks_for = |millis: &[u64]| {
+        for pause in millis {
+            let again = ask(&mut world, from_1);
+            assert!(matches!(world.outcome(0, again), Outcome::Done { .. }));
+            world.wait(Duration::from_millis(*pause));
+        }
+        world.lines()
+    };
+    assert!(asks_for(&[1100, 1100, 1100]).is_empty());
     assert_eq!(
-        world.lines(),
+        asks_for(&[400, 400, 400, 400, 400, 400]),
         [
             "rank 0 goes on asking in iprobe(from rank 1, any tag): rank 1 has finalized and takes part in nothing any more"
         ],

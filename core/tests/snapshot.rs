@@ -178,6 +178,22 @@ fn a_call_that_took_long_is_told_from_its_end_and_its_rank_waits_no_more() {
     assert!(snapshot.ranks.iter().all(|rank| !rank.is_blocked), "{text}");
 }
 
+/// Of several open requests it is the one in which the rank's thread is, whatever came last.
+#[test]
+fn what_a_rank_waits_in_is_told_and_not_what_it_called_last() {
+    let mut world = World::with(hub::Config::new(2), Registry::new(), |_, config| config.max_silence = Duration::ZERO);
+    let first = world.ask(0, recv(1, 7, 8));
+    world.ask(0, recv(1, 9, 8));
+    world.ask(0, send(1, 3, "done at once"));
+    world.nodes[0].endpoint.blocked(first);
+    world.settle();
+    world.wait(2 * SECOND);
+    let (snapshot, _) = snapshot(&mut world);
+    let text = snapshot.to_string();
+    let expected = "for 2.0 s in recv(from rank 1, tag 7), its one thread waits; 3 requests are open";
+    assert!(text.contains(expected), "{text}");
+}
+
 #[test]
 fn an_operation_of_some_ranks_is_told_with_who_they_are_and_the_bytes_of_its_inputs() {
     let mut config = hub::Config::new(3);

@@ -364,8 +364,22 @@ impl Error {
         self
     }
 
+    /// The same of a call that is made where this function's caller was called.
+    #[track_caller]
+    pub(crate) fn here() -> impl FnOnce(Self) -> Self {
+        let place = Location::caller();
+        move |error| error.at(place)
+    }
+
     pub(crate) fn invalid(reason: impl Into<String>) -> Self {
         Self::InvalidArgument { reason: reason.into() }
+    }
+
+    /// What can not be, unless there is a mistake in this library.
+    #[track_caller]
+    pub(crate) fn defect() -> Self {
+        let place = Location::caller();
+        Self::Protocol { reason: format!("a mistake in edgempi, at {place}: please report it") }
     }
 
     pub(crate) fn disconnected(reason: impl Into<String>) -> Self {

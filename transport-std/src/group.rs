@@ -84,11 +84,12 @@ impl ProcessGroup {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] if a rank stands there twice.
+    #[track_caller]
     pub fn new<R: Into<Rank>>(ranks: impl IntoIterator<Item = R>) -> Result<Self, Error> {
         let ranks: Vec<Rank> = ranks.into_iter().map(Into::into).collect();
         let mut seen = HashSet::with_capacity(ranks.len());
         match ranks.iter().find(|rank| !seen.insert(**rank)) {
-            Some(rank) => Err(Error::invalid(format!("rank {rank} is in the group twice"))),
+            Some(rank) => Err(Error::here()(Error::invalid(format!("rank {rank} is in the group twice")))),
             None => Ok(Self::of_distinct(ranks)),
         }
     }
@@ -129,11 +130,12 @@ impl ProcessGroup {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] if this group has no such rank.
+    #[track_caller]
     pub fn translate_ranks(&self, ranks: &[impl Into<Rank> + Copy], other: &Self) -> Result<Vec<Option<Rank>>, Error> {
         let places: HashMap<Rank, u32> = other.ranks.iter().copied().zip(0..).collect();
         let translated =
             ranks.iter().map(|rank| Ok(places.get(&self.process((*rank).into())?).copied().map(Rank::new)));
-        translated.collect()
+        translated.collect::<Result<_, _>>().map_err(Error::here())
     }
 
     /// How the two relate (MPI 4.1, chapter 7.3.1).
@@ -173,10 +175,11 @@ impl ProcessGroup {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] if this group has no such rank, or one is named twice.
+    #[track_caller]
     pub fn include(&self, ranks: &[impl Into<Rank> + Copy]) -> Result<Self, Error> {
         let mut seen = HashSet::with_capacity(ranks.len());
         let processes = ranks.iter().map(|rank| self.process_once((*rank).into(), &mut seen));
-        Ok(Self::of_distinct(processes.collect::<Result<_, _>>()?))
+        Ok(Self::of_distinct(processes.collect::<Result<_, _>>().map_err(Error::here())?))
     }
 
     /// All but the processes that have these ranks here, in this group's order (MPI 4.1, chapter 7.3.2).
@@ -184,10 +187,11 @@ impl ProcessGroup {
     /// # Errors
     ///
     /// As [`include`](Self::include).
+    #[track_caller]
     pub fn exclude(&self, ranks: &[impl Into<Rank> + Copy]) -> Result<Self, Error> {
         let mut out = HashSet::with_capacity(ranks.len());
         for rank in ranks {
-            self.process_once((*rank).into(), &mut out)?;
+            self.process_once((*rank).into(), &mut out).map_err(Error::here())?;
         }
         let rest = (0..).zip(self.ranks.iter()).filter(|(at, _)| !out.contains(&Rank::new(*at)));
         Ok(Self::of_distinct(rest.map(|(_, rank)| *rank).collect()))
@@ -206,8 +210,9 @@ impl ProcessGroup {
     /// # Errors
     ///
     /// As [`include`](Self::include), and if a stride is 0.
+    #[track_caller]
     pub fn range_include(&self, ranges: &[RankRange]) -> Result<Self, Error> {
-        self.include(&self.expand(ranges)?)
+        self.include(&self.expand(ranges).map_err(Error::here())?)
     }
 
     /// As [`exclude`](Self::exclude), with ranges of ranks (MPI 4.1, chapter 7.3.2).
@@ -215,8 +220,9 @@ impl ProcessGroup {
     /// # Errors
     ///
     /// As [`range_include`](Self::range_include).
+    #[track_caller]
     pub fn range_exclude(&self, ranges: &[RankRange]) -> Result<Self, Error> {
-        self.exclude(&self.expand(ranges)?)
+        self.exclude(&self.expand(ranges).map_err(Error::here())?)
     }
 
     fn process(&self, rank: Rank) -> Result<Rank, Error> {

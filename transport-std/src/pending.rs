@@ -84,7 +84,7 @@ impl Pending {
                 Poll::Pending
             }
             Some(Ok(status)) => {
-                let buffers = inner.buffers.take().ok_or(Error::Finalized);
+                let buffers = inner.buffers.take().ok_or_else(Error::defect);
                 Poll::Ready(buffers.map(|buffers| Completion { status, buffers }))
             }
             // A frame may still be leaving from the buffers.
@@ -94,7 +94,7 @@ impl Pending {
 
     /// The buffers, as they were, of a request that was taken back before anything met it: no frame leaves from them.
     pub(crate) fn untouched(&self) -> Result<Completion, Error> {
-        let mut buffers = self.lock().buffers.take().ok_or(Error::Finalized)?;
+        let mut buffers = self.lock().buffers.take().ok_or_else(Error::defect)?;
         buffers.keep();
         Ok(Completion { status: Status::default(), buffers })
     }

@@ -3,6 +3,7 @@
 #[cfg(all(test, not(loom)))]
 mod cut_off;
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -90,8 +91,17 @@ impl Builder {
     ///
     /// As [`local`]; [`Error::Config`] for bad settings.
     pub fn local(self, size: u32) -> Result<Vec<World>, Error> {
+        self.local_as_set(size, |_| None)
+    }
+
+    /// As [`local`](Self::local); what the settings leave open comes from `lookup`.
+    pub(crate) fn local_as_set(
+        self,
+        size: u32,
+        lookup: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Vec<World>, Error> {
         let config = self.config.size(size).rank(0);
-        let resolved = config.resolve_from(NAMES, |_| None)?;
+        let resolved = config.resolve_from(NAMES, lookup)?;
         let nobody = endpoint::Config::host(Rank::new(0), 1);
         let hub =
             Engine::new(resolved.spin, |now| State::new(now, nobody, String::new(), String::new())).map_err(broken)?;
@@ -136,7 +146,8 @@ impl Builder {
     pub fn init(self) -> Init {
         let site = Location::caller();
         for variable in unknown_variables() {
-            tracing::warn!("{variable} is no setting and has no effect; `edgempi config` shows those there are");
+            let text = format!("{variable} is no setting and has no effect; `edgempi config` shows those there are");
+            warn(&text, |text| tracing::warn!("{text}"));
         }
         let ready = Signal::new();
         let failed = ready.clone();

@@ -1,25 +1,52 @@
 //! What a process makes of its environment.
 
-use std::process::Command;
+use std::process::{Command, Output};
 
-/// With this in its environment, this process joins a world of its own and says what it is warned of.
+use edgempi::Error;
+
+/// With this in its environment, this process is a program, and not a test: its name.
 const CHILD: &str = "EDGEMPI_TEST_CHILD";
 
-#[test]
-fn a_misspelt_variable_is_warned_of_by_init() {
-    if std::env::var_os(CHILD).is_some() {
-        tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
-        edgempi::init().wait().expect("a world of one").finalize().wait().expect("it ends");
-        return;
-    }
+/// What comes of the program in the test of this `name`, with no other settings than these.
+fn run(name: &str, program: &str, settings: &[(&str, &str)]) -> Output {
     let mut child = Command::new(std::env::current_exe().expect("this program"));
     for variable in edgempi::config::SETTINGS.iter().flat_map(|setting| setting.variables) {
         child.env_remove(variable);
     }
-    child.args(["--exact", "a_misspelt_variable_is_warned_of_by_init", "--nocapture"]).env(CHILD, "1");
-    let output = child.env("EDGEMPI_SIZ", "3").output().expect("it runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    let warned = said.lines().filter(|line| line.contains("WARN") && line.contains("EDGEMPI_SIZ is no setting"));
-    assert_eq!(warned.count(), 1, "{said}");
+    child.args(["--exact", name, "--nocapture"]).env(CHILD, program);
+    child.envs(settings.iter().copied()).output().expect("it runs")
+}
+
+#[test]
+fn a_misspelt_variable_is_warned_of_by_init() {
+    if let Ok(program) = std::env::var(CHILD) {
+        if program == "logging" {
+            tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
+        }
+        edgempi::init().wait().expect("a world of one").finalize().wait().expect("it ends");
+        return;
+    }
+    for (program, begins) in [("logging", "20"), ("silent", "edgempi: EDGEMPI_SIZ ")] {
+        let output = run("a_misspelt_variable_is_warned_of_by_init", program, &[("EDGEMPI_SIZ", "3")]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        let warned = said.lines().filter(|line| line.starts_with(begins) && line.contains("EDGEMPI_SIZ is no setting"));
+        assert_eq!(warned.count(), 1, "{program}: {said}");
+    }
+}
+
+#[test]
+fn a_rank_alone_heeds_what_its_environment_says_of_threads() {
+    if std::env::var_os(CHILD).is_some() {
+        let alone = edgempi::comm_self().expect("a world of one");
+        let end = alone.recv::<u8>(0, 7).wait().map(drop);
+        assert!(matches!(end, Err(Error::Deadlock { .. })), "{end:?}");
+        return;
+    }
+    // Beside the one that waits there is the thread that runs the tests.
+    let settings = [("EDGEMPI_THREADS", "single")];
+    let output = run("a_rank_alone_heeds_what_its_environment_says_of_threads", "alone", &settings);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let output = run("a_rank_alone_heeds_what_its_environment_says_of_threads", "alone", &[("EDGEMPI_THREADS", "no")]);
+    assert!(!output.status.success(), "it says what is wrong");
 }

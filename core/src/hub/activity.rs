@@ -69,9 +69,7 @@ impl Hub {
     pub(super) fn describe_last(&self, rank: Rank) -> Option<String> {
         let session = self.session(rank)?;
         let last = session.last;
-        if last.ended.is_none()
-            && let Some(text) = self.describe_request(rank, last.request)
-        {
+        if let Some(text) = session.waits_in().and_then(|request| self.describe_request(rank, request)) {
             return Some(text);
         }
         let call = CallCode::from_code(last.call)?;
@@ -99,7 +97,8 @@ impl Hub {
         }
         let silence = self.now.since(session.last_heard);
         let silent = if silence >= SILENT { format!("silent for {}; ", seconds(silence)) } else { String::new() };
-        let doing = match (self.describe_last(rank), session.last.ended) {
+        let ended = session.last.ended.filter(|_| session.blocked_in().is_none());
+        let doing = match (self.describe_last(rank), ended) {
             (None, _) => String::from("has made no call"),
             (Some(call), Some(ended)) => {
                 format!("last seen in {call}, finished {} ago", seconds(self.now.since(ended)))

@@ -27,9 +27,12 @@ pub(super) enum Lonely {
 
 /// A rank that asks, and asks again, for what nobody can send it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asking {
-    Since(Instant),
-    Told,
+pub(super) struct Asking {
+    communicator: u64,
+    source: Source,
+    since: Instant,
+    last: Instant,
+    is_told: bool,
 }
 
 impl Hub {
@@ -81,24 +84,27 @@ impl Hub {
         if fault.category == Category::RankFailed || (source == Source::Any && self.failed > 0) {
             return Some((fault, text));
         }
-        let now = self.now;
-        let asking = &mut self.session_mut(rank)?.asking;
-        match *asking {
-            None => *asking = Some(Asking::Since(now)),
-            Some(Asking::Since(since)) if now.since(since) >= ALONE_WAIT => {
-                *asking = Some(Asking::Told);
-                self.tell_people(|hub| {
-                    format!("rank {rank} goes on asking in {}: {text}", hub.describe_call(rank, submit))
-                });
-            }
-            Some(_) => {}
+        let (now, communicator) = (self.now, submit.communicator);
+        let known = &mut self.session_mut(rank)?.asking;
+        // Who asks now and then, or for something else, does not go on asking.
+        let goes_on = |asking: &Asking| {
+            (asking.communicator, asking.source) == (communicator, source) && now.since(asking.last) < ALONE_WAIT
+        };
+        let new = Asking { communicator, source, since: now, last: now, is_told: false };
+        let asking = Asking { last: now, ..known.filter(goes_on).unwrap_or(new) };
+        let is_due = !asking.is_told && now.since(asking.since) >= ALONE_WAIT;
+        *known = Some(Asking { is_told: asking.is_told || is_due, ..asking });
+        if is_due {
+            self.tell_people(|hub| {
+                format!("rank {rank} goes on asking in {}: {text}", hub.describe_call(rank, submit))
+            });
         }
         None
     }
 
     /// A line for people, unless they want none.
     fn tell_people(&mut self, line: impl FnOnce(&Self) -> String) {
-        if self.config.slow.is_some() {
+        if self.config.slow.is_some() && self.room_for_lines() > 0 {
             let text = line(self);
             self.events.push_back(Event::Slow { text });
         }

@@ -178,9 +178,15 @@ impl Session {
         matches!(self.life, Life::Alive(_))
     }
 
-    /// Whether its last call has not been answered.
-    pub(super) fn waits(&self) -> bool {
-        self.last.ended.is_none() && self.requests.contains_key(&self.last.request)
+    /// The open request for which its one thread waits, if the hub has been told of that.
+    pub(super) fn blocked_in(&self) -> Option<RequestId> {
+        self.blocked.filter(|request| self.requests.contains_key(request))
+    }
+
+    /// The open request for which it waits, as far as the hub knows: if it has not been told, that is its last one.
+    pub(super) fn waits_in(&self) -> Option<RequestId> {
+        let last = Some(self.last.request).filter(|_| self.last.ended.is_none());
+        self.blocked_in().or(last.filter(|request| self.requests.contains_key(request)))
     }
 
     pub(super) fn peer(&self) -> Option<PeerId> {

@@ -87,8 +87,8 @@ impl Hub {
         }
         // What a rank of a cycle waits for has been told with the cycle.
         let is_told = |rank: Rank, submit: &Submit| {
-            let is_last = self.session(rank).is_some_and(|session| session.last.request == submit.request);
-            is_last && suspected.cycle_of(rank).is_some_and(|(_, is_member)| is_member)
+            let is_it = self.session(rank).is_some_and(|session| session.waits_in() == Some(submit.request));
+            is_it && suspected.cycle_of(rank).is_some_and(|(_, is_member)| is_member)
         };
         for ((_, dest), mailbox) in &self.mail {
             for message in mailbox.messages().filter(|message| message.is_waited_for()) {
@@ -115,14 +115,18 @@ impl Hub {
         if unsaid > 0 {
             lines.push(format!("{unsaid} more calls have waited as long"));
         }
-        // If nobody takes the lines, there are not more and more of them.
-        let room = (2 * self.ranks.len() + 4 * MAX_LINES).saturating_sub(self.events.len());
+        let room = self.room_for_lines();
         self.events.extend(lines.into_iter().take(room).map(|text| Event::Slow { text }));
         if let Some(next) = next {
             self.watches_slow_calls = true;
             // Many calls, each begun a moment after the other, are looked at together.
             self.set_timer(next.max(now + slow / 64), Timer::Slow);
         }
+    }
+
+    /// How many more lines are kept: if nobody takes them, there are not more and more of them.
+    pub(super) fn room_for_lines(&self) -> usize {
+        (2 * self.ranks.len() + 4 * MAX_LINES).saturating_sub(self.events.len())
     }
 
     /// "allreduce(SUM, 100 x f32) at main.rs:12:5 has waited 60 s: 7 of 10 have come; missing rank 4 (…), rank 8 (…)".
@@ -136,7 +140,7 @@ impl Hub {
             let word = if operation.arrived < operation.size() { "missing" } else { "waiting for" };
             text.push_str(&format!("; {word} {}{more}", missing.join(", ")));
         } else if operation.at_work {
-            text.push_str("; its function runs at the hub");
+            text.push_str("; its function runs at the hub, or waits for a thread there");
         }
         text
     }
@@ -188,13 +192,14 @@ impl Hub {
     /// The ranks that wait for each other, as far as their last calls tell: a rank may well make another from another
     /// thread, so nothing is done about it.
     fn suspected_cycles(&self) -> Cycles {
-        let waiting = self.ranks.iter().enumerate().filter(|(_, session)| session.is_alive() && session.waits());
+        let waiting =
+            self.ranks.iter().enumerate().filter(|(_, session)| session.is_alive() && session.waits_in().is_some());
         let starts: Vec<Rank> = waiting.map(|(index, _)| Rank::new(index as u32)).collect();
         // All who wait in an operation wait for the same rank, and looking for that may take a while.
         let mut awaited: BTreeMap<u64, Option<Rank>> = BTreeMap::new();
         Cycles::find(&starts, |rank| {
-            let session = self.session(rank).filter(|session| session.is_alive() && session.waits())?;
-            match self.wait_of(rank, session.last.request)? {
+            let session = self.session(rank).filter(|session| session.is_alive())?;
+            match self.wait_of(rank, session.waits_in()?)? {
                 Wait::For(other) => Some(other),
                 Wait::ForAnybody { .. } => None,
                 Wait::ForParticipants { operation } => *awaited
@@ -217,9 +222,9 @@ impl Hub {
             links.get(at).or(links.first()).copied().unwrap_or(rank)
         };
         let cycle = describe_cycle(links, |rank| {
-            let Some(last) = self.session(rank).map(|session| session.last) else { return String::new() };
-            let call = self.describe_request(rank, last.request).unwrap_or_default();
-            let waited = seconds(self.now.since(last.at));
+            let Some(session) = self.session(rank) else { return String::new() };
+            let call = session.waits_in().and_then(|request| self.describe_request(rank, request)).unwrap_or_default();
+            let waited = seconds(self.now.since(session.last.at));
             let whom = if next(rank) == rank { String::from("itself") } else { format!("rank {}", next(rank)) };
             format!("rank {rank} has waited {waited} in {call} for {whom}")
         });

@@ -300,8 +300,9 @@ impl Hub {
         };
         let peer = session.peer().and_then(|peer| self.peers.get(&peer));
         let last = session.last;
-        let is_waiting = session.is_alive() && session.waits();
-        let is_blocked = session.blocked.is_some_and(|request| session.requests.contains_key(&request));
+        let is_waiting = session.is_alive() && session.waits_in().is_some();
+        let is_blocked = session.blocked_in().is_some();
+        let ended = last.ended.filter(|_| !is_blocked);
         RankSnapshot {
             rank: rank.get(),
             state,
@@ -310,7 +311,7 @@ impl Hub {
             silent_ms: millis(self.now.since(session.last_heard)),
             call: text(&self.describe_last(rank).unwrap_or_default()),
             is_waiting,
-            call_ms: millis(self.now.since(last.ended.unwrap_or(last.at))),
+            call_ms: millis(self.now.since(ended.unwrap_or(last.at))),
             is_blocked,
             requests: session.requests.len() as u32,
             queued: session.charged - session.freed,

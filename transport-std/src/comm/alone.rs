@@ -1,10 +1,12 @@
 //! SELF: a communicator of one process alone, which needs no hub elsewhere.
 
+use std::ffi::OsString;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use edgempi_core::Rank;
 
 use super::Comm;
+use crate::config::Field;
 use crate::error::Error;
 use crate::sim::is_simulating;
 use crate::world::{Builder, World};
@@ -14,7 +16,8 @@ use crate::world::{Builder, World};
 /// [`finalize`](crate::World::finalize).
 ///
 /// It is a world of one rank, with a hub in two threads of its own, which are started when it is first asked for. Where a
-/// process plays several ranks ([`local`](crate::local)), each of them has one: [`World::comm_self`].
+/// process plays several ranks ([`local`](crate::local)), each of them has one: [`World::comm_self`]. Of the environment
+/// it takes the limits for sizes, and `EDGEMPI_SPIN`, `EDGEMPI_THREADS` and `EDGEMPI_SLOW`.
 ///
 /// ```
 /// use edgempi::Sum;
@@ -30,6 +33,7 @@ use crate::world::{Builder, World};
 ///
 /// [`Error::InvalidArgument`] in a [simulation](crate::sim), whose clock would not know of that world: there
 /// `split(Some(rank), 0)` gives a communicator of one's own. The same if the system has no threads left.
+/// [`Error::Config`] if the environment says what makes no sense.
 pub fn comm_self() -> Result<Comm, Error> {
     static ALONE: Mutex<Option<Comm>> = Mutex::new(None);
     get_or_start(&ALONE, Rank::new(0))
@@ -46,11 +50,18 @@ pub(crate) fn get_or_start(place: &Mutex<Option<Comm>>, rank: Rank) -> Result<Co
         return Ok(comm.clone());
     }
     let missing = || Error::invalid("a world of one rank without that rank");
-    let world = Builder::new().local(1)?.pop().ok_or_else(missing)?;
+    let world = Builder::new().local_as_set(1, setting)?.pop().ok_or_else(missing)?;
     let mut comm = world.comm();
     comm.rank_in_world = rank;
     comm.home = Some(Arc::new(Home(Some(world))));
     Ok(place.insert(comm).clone())
+}
+
+/// What the environment says that matters to a rank alone.
+fn setting(variable: &str) -> Option<OsString> {
+    let fields = [Field::MessageSize, Field::QueueSize, Field::Spin, Field::Threads, Field::Slow];
+    let matters = fields.iter().any(|field| field.setting().variables.contains(&variable));
+    matters.then(|| std::env::var_os(variable)).flatten()
 }
 
 /// The world of a communicator that has one of its own. It lives as long as the communicators of it do.

@@ -37,7 +37,7 @@ struct Unclaimed {
 
 impl Unclaimed {
     fn claim(mut self, completion: Completion) -> Result<Option<Comm>, Error> {
-        self.parent.take().ok_or(Error::Finalized)?.split_off(completion)
+        self.parent.take().ok_or_else(Error::defect)?.split_off(completion)
     }
 }
 
@@ -274,7 +274,7 @@ impl Comm {
                 Comparison::Identical => Comparison::Congruent,
                 relation => relation,
             }),
-            _ => Err(Error::Finalized),
+            _ => Err(Error::defect()),
         })
     }
 }

@@ -169,13 +169,13 @@ fn given_beside_root(call: &str, rank: Rank, root: Rank) -> Error {
 fn whole<T: Element>(completion: Completion) -> Result<Vec<T>, Error> {
     let Some(storage) = completion.buffers.into_whole() else { return Ok(Vec::new()) };
     // Whoever started the call chose the type, so this can only be that type.
-    storage.into_any().downcast::<Vec<T>>().map(|elements| *elements).map_err(|_| Error::Finalized)
+    storage.into_any().downcast::<Vec<T>>().map(|elements| *elements).map_err(|_| Error::defect())
 }
 
 /// The elements of a result that came in parts, by the ranks that gave them.
 fn in_parts<T: Element>(completion: Completion) -> Result<Vec<Vec<T>>, Error> {
-    let Inbound::Parts(parts) = completion.buffers.inbound else { return Err(Error::Finalized) };
-    parts.into_any().downcast::<Vec<Vec<T>>>().map(|parts| *parts).map_err(|_| Error::Finalized)
+    let Inbound::Parts(parts) = completion.buffers.inbound else { return Err(Error::defect()) };
+    parts.into_any().downcast::<Vec<Vec<T>>>().map(|parts| *parts).map_err(|_| Error::defect())
 }
 
 impl std::fmt::Debug for Comm {

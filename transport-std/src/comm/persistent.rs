@@ -99,8 +99,11 @@ impl Comm {
     ) -> Persistent<Vec<T>, Status> {
         let (comm, site) = (self.clone(), Location::caller());
         let (source, tag) = (source.into_source(), tag.into());
-        let most = size_of_val(data.as_slice());
-        Persistent::new(data, move |data: Vec<T>| {
+        let mut most = 0;
+        Persistent::receiving(data, move |data: Vec<T>, is_new| {
+            if is_new {
+                most = size_of_val(data.as_slice());
+            }
             // Nobody's message leaves the memory as it is.
             let Some(source) = source else { return Request::ready(Ok((data, NOTHING))) };
             let started = Started::receiving(Call::Recv { source, tag }, most, data);
@@ -368,6 +371,6 @@ fn sent_back<T: Element>(mut completion: Completion) -> Result<(Vec<T>, Completi
     let outbound = std::mem::replace(&mut completion.buffers.outbound, Outbound::Nothing);
     let Outbound::Whole(storage) = outbound else { return Ok((Vec::new(), completion)) };
     // Whoever started the call chose the type, so this can only be that type.
-    let elements = Storage::into_any(storage).downcast::<Vec<T>>().map_err(|_| Error::Finalized)?;
+    let elements = Storage::into_any(storage).downcast::<Vec<T>>().map_err(|_| Error::defect())?;
     Ok((*elements, completion))
 }

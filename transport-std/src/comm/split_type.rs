@@ -1,5 +1,6 @@
 //! Communicators of ranks that have something in common: their machine, or their kind.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 
 use edgempi_core::{Color, Purpose};
@@ -15,7 +16,8 @@ pub enum SplitType {
     /// The kind of rank: processes on hosts, boards, virtual ranks of a simulation. The hub knows it of each.
     Kind,
     /// The machine that they run on (MPI's `COMM_TYPE_SHARED`): the same boot of the same system. Where no such identity is
-    /// to be had, outside of Linux, the same host name. Virtual ranks of one class are on one machine of that class.
+    /// to be had, outside of Linux, the same host name; where there is none, the same process. Virtual ranks of one class
+    /// are on one machine of that class.
     Machine,
 }
 
@@ -56,6 +58,9 @@ pub(crate) fn machine() -> [u8; 16] {
         let name = files.iter().find_map(|path| std::fs::read_to_string(path).ok());
         let variables = ["HOSTNAME", "COMPUTERNAME"];
         let name = name.or_else(|| variables.iter().find_map(|variable| std::env::var(variable).ok()));
-        fingerprint(name.unwrap_or_default().trim().bytes().map(u32::from))
+        let name = name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+        // Processes of which nobody knows where they run have nothing in common.
+        let nobodys = || format!("{:x}", RandomState::new().hash_one(std::process::id()));
+        fingerprint(name.unwrap_or_else(nobodys).bytes().map(u32::from))
     })
 }

@@ -8,7 +8,10 @@ use std::thread;
 
 use edgempi_core::hub::{Done, Work};
 
-/// A few threads that run work, started when they are first needed. They end when the hub does.
+/// How many calls of user code run at a time. They may wait for something, or never end: others are not to wait for them.
+const MOST: usize = 64;
+
+/// Threads that run work, started when there are not enough. They end when the hub does.
 pub(super) struct Workers {
     queue: Option<Sender<Work>>,
     work: Arc<Mutex<Receiver<Work>>>,
@@ -25,8 +28,8 @@ impl Workers {
     pub(super) fn new(wake: Arc<dyn Fn() + Send + Sync>) -> Self {
         let (queue, work) = channel();
         let (report, done) = channel();
-        let most = thread::available_parallelism().map_or(4, |cores| cores.get().max(4));
-        Self { queue: Some(queue), work: Arc::new(Mutex::new(work)), done, report, wake, threads: 0, most, running: 0 }
+        let work = Arc::new(Mutex::new(work));
+        Self { queue: Some(queue), work, done, report, wake, threads: 0, most: MOST, running: 0 }
     }
 
     pub(super) fn push(&mut self, work: Work) {
@@ -86,22 +89,27 @@ fn message(panic: &(dyn Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
 
     use edgempi_core::Payload;
     use edgempi_core::endpoint::{Config, Outgoing, Reach};
     use edgempi_core::hub::{self, Applied, Hub, Registry};
     use edgempi_core::request::{CommunicatorId, NameIds, NewNames, Receive, Sent, Slot, Submission};
     use edgempi_core::wire::{MAX_HEAD_LEN, Prefix};
-    use edgempi_core::{Call, Datatype, Endpoint, Group, Instant, Rank};
+    use edgempi_core::{Call, Datatype, Endpoint, Group, Rank, time};
 
     use super::*;
 
     /// What a hub of one rank hands out when that rank calls the only operation there is.
-    fn some_work() -> Work {
+    fn some_work(function: impl Fn() + Send + Sync + 'static) -> Work {
         let mut registry = Registry::new();
-        registry.insert_fn("op", 1, |_: Applied<'_, ()>, inputs: Vec<(Rank, ())>| Ok::<_, String>(inputs));
-        let now = Instant::ZERO;
+        registry.insert_fn("op", 1, move |_: Applied<'_, ()>, inputs: Vec<(Rank, ())>| {
+            function();
+            Ok::<_, String>(inputs)
+        });
+        let now = time::Instant::ZERO;
         let mut hub = Hub::new(now, hub::Config::new(1), registry);
         let peer = hub.connect(now);
         let mut endpoint = Endpoint::new(now, Config::host(Rank::new(0), 1), [Slot::FREE; 1]);
@@ -139,8 +147,27 @@ mod tests {
             wakes.fetch_add(1, Ordering::SeqCst);
         }));
         workers.most = 0;
-        workers.push(some_work());
+        workers.push(some_work(|| {}));
         assert!(workers.pop().is_some());
         assert_eq!((woken.load(Ordering::SeqCst), workers.running), (1, 0));
+    }
+    #[test]
+    fn work_that_takes_long_holds_no_other_up() {
+        let mut workers = Workers::new(Arc::new(|| {}));
+        // None of them ends before all have begun.
+        let together = Arc::new(Barrier::new(MOST));
+        for _ in 0..MOST {
+            let together = together.clone();
+            workers.push(some_work(move || {
+                together.wait();
+            }));
+        }
+        let begun = Instant::now();
+        let mut done = 0;
+        while done < MOST && begun.elapsed() < Duration::from_secs(30) {
+            done += usize::from(workers.pop().is_some());
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(done, MOST);
     }
 }

@@ -11,7 +11,7 @@ use super::composed::Composed;
 use super::{Finish, Request, State};
 use crate::error::Error;
 
-type Start<B, T> = Box<dyn FnMut(B) -> Underway<B, T> + Send>;
+type Start<B, T> = Box<dyn FnMut(B, bool) -> Underway<B, T> + Send>;
 
 /// A call that is described once and made again and again (MPI 4.1, chapters 3.9, 6.12 and 8.8): what the `…_init` methods
 /// of [`Comm`](crate::Comm) return, and [`calling`](Self::calling) makes of any other call.
@@ -53,6 +53,8 @@ type Start<B, T> = Box<dyn FnMut(B) -> Underway<B, T> + Send>;
 pub struct Persistent<B, T = ()> {
     start: Start<B, T>,
     round: Round<B, T>,
+    /// Whether the buffer was given by the program, and is not what a round has left.
+    is_new: bool,
 }
 
 enum Round<B, T> {
@@ -76,8 +78,17 @@ type Told<T> = Result<T, Error>;
 
 impl<B: Send + 'static, T: Send + 'static> Persistent<B, T> {
     pub(crate) fn new(buffer: B, mut start: impl FnMut(B) -> Request<'static, (B, T)> + Send + 'static) -> Self {
-        let start = move |buffer| Underway::With(start(buffer).map(|(buffer, told)| (buffer, Ok(told))));
-        Self { start: Box::new(start), round: Round::Idle(buffer) }
+        Self::receiving(buffer, move |buffer, _| start(buffer))
+    }
+
+    /// One whose rounds may leave a shorter buffer: `start` is told whether it is a new one.
+    pub(crate) fn receiving(
+        buffer: B,
+        mut start: impl FnMut(B, bool) -> Request<'static, (B, T)> + Send + 'static,
+    ) -> Self {
+        let start =
+            move |buffer, is_new| Underway::With(start(buffer, is_new).map(|(buffer, told)| (buffer, Ok(told))));
+        Self { start: Box::new(start), round: Round::Idle(buffer), is_new: true }
     }
 
     /// Any call, to be made again and again: MPI's `Gatherv_init`, `Neighbor_alltoall_init` and the like (MPI 4.1, chapters
@@ -103,11 +114,11 @@ impl<B: Send + 'static, T: Send + 'static> Persistent<B, T> {
     /// # Ok::<(), edgempi::Error>(())
     /// ```
     pub fn calling(buffer: B, mut call: impl FnMut(&mut B) -> Request<'static, T> + Send + 'static) -> Self {
-        let start = move |mut buffer| {
+        let start = move |mut buffer, _| {
             let request = call(&mut buffer).map(Ok);
             Underway::Beside(buffer, request)
         };
-        Self { start: Box::new(start), round: Round::Idle(buffer) }
+        Self { start: Box::new(start), round: Round::Idle(buffer), is_new: true }
     }
 
     /// Makes the call (MPI 4.1, chapter 3.9), with what is in the buffer now.
@@ -116,12 +127,18 @@ impl<B: Send + 'static, T: Send + 'static> Persistent<B, T> {
     ///
     /// [`Error::InvalidArgument`] if a round is under way, or has ended and was not waited for; and if the last round
     /// failed and there is [no other buffer](Self::set_buffer). What the call itself meets, whoever waits for it is told.
+    #[track_caller]
     pub fn start(&mut self) -> Result<(), Error> {
-        self.check_start()?;
-        if let Round::Idle(buffer) = std::mem::replace(&mut self.round, Round::Lost) {
-            self.round = Round::Active((self.start)(buffer));
-        }
+        self.check_start().map_err(Error::here())?;
+        self.start_checked();
         Ok(())
+    }
+
+    fn start_checked(&mut self) {
+        if let Round::Idle(buffer) = std::mem::replace(&mut self.round, Round::Lost) {
+            let is_new = std::mem::take(&mut self.is_new);
+            self.round = Round::Active((self.start)(buffer, is_new));
+        }
     }
 
     fn check_start(&self) -> Result<(), Error> {
@@ -169,7 +186,7 @@ impl<B: Send + 'static, T: Send + 'static> Persistent<B, T> {
     #[track_caller]
     pub fn wait(&mut self) -> Result<T, Error> {
         if !self.is_active() {
-            return Err(Error::invalid("this persistent request has not been started"));
+            return Err(Error::here()(Error::invalid("this persistent request has not been started")));
         }
         self.request().wait()
     }
@@ -256,18 +273,19 @@ impl<B: Send + 'static, T: Send + 'static> Persistent<B, T> {
         }
     }
 
-    /// Another buffer for the rounds to come.
+    /// Another buffer for the rounds to come. That of a receive says how much a message may bring.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] while a round is under way.
+    #[track_caller]
     pub fn set_buffer(&mut self, buffer: B) -> Result<(), Error> {
         if self.is_active() {
-            return Err(Error::invalid(
-                "this persistent request has been started: wait for it, then change its buffer",
-            ));
+            let text = "this persistent request has been started: wait for it, then change its buffer";
+            return Err(Error::here()(Error::invalid(text)));
         }
         self.round = Round::Idle(buffer);
+        self.is_new = true;
         Ok(())
     }
 
@@ -286,9 +304,11 @@ impl<B: Send + 'static, T: Send + 'static> Persistent<B, T> {
 /// # Errors
 ///
 /// As [`Persistent::start`]; then none has been started.
+#[track_caller]
 pub fn start_all<B: Send + 'static, T: Send + 'static>(persistent: &mut [Persistent<B, T>]) -> Result<(), Error> {
-    persistent.iter().try_for_each(Persistent::check_start)?;
-    persistent.iter_mut().try_for_each(Persistent::start)
+    persistent.iter().try_for_each(Persistent::check_start).map_err(Error::here())?;
+    persistent.iter_mut().for_each(Persistent::start_checked);
+    Ok(())
 }
 
 impl<B: Send + 'static, T: Send + 'static> Underway<B, T> {

@@ -23,14 +23,15 @@ use crate::request::Request;
 /// # Errors
 ///
 /// [`Error::InvalidArgument`] for no ranks, for several ranks in no dimension, or for more than 32 dimensions.
+#[track_caller]
 pub fn dims_create(nodes: u32, dimensions: usize) -> Result<Vec<u32>, Error> {
     let limit =
         if dimensions > MAX_DIMENSIONS { format!(", of {MAX_DIMENSIONS} that are allowed") } else { String::new() };
     let none = || Error::invalid(format!("{nodes} ranks can not stand in {dimensions} dimensions{limit}"));
     if nodes == 0 || dimensions > MAX_DIMENSIONS {
-        return Err(none());
+        return Err(Error::here()(none()));
     }
-    balanced(nodes, dimensions, nodes).ok_or_else(none)
+    balanced(nodes, dimensions, nodes).ok_or_else(none).map_err(Error::here())
 }
 
 const MAX_DIMENSIONS: usize = DIRECTIONS as usize / 2;
@@ -237,11 +238,12 @@ impl Cartesian {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] if there is no such dimension.
+    #[track_caller]
     pub fn shift(&self, dimension: usize, by: i32) -> Result<(Option<Rank>, Option<Rank>), Error> {
         if dimension >= self.grid.dims.len() {
             let dims = &self.grid.dims;
             let text = format!("there is no dimension {dimension} in a grid of {} dimensions, {dims:?}", dims.len());
-            return Err(Error::invalid(text));
+            return Err(Error::here()(Error::invalid(text)));
         }
         let (rank, by) = (self.comm().rank(), i64::from(by));
         Ok((self.grid.beside(rank, dimension, -by), self.grid.beside(rank, dimension, by)))

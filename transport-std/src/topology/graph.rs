@@ -96,7 +96,7 @@ impl Comm {
         let told = self.meaning(Purpose::DistGraph).alltoallv(told);
         if told.is_refused() {
             // The others are not to wait for this rank's half of a communicator, which none of them will get.
-            return told.and_then(|_| Err(Error::Finalized));
+            return told.and_then(|_| Err(Error::defect()));
         }
         let own = self.rank();
         told.with(self.dup_for(Purpose::DistGraph), move |told, comm| of_edges(comm, own, &told.concat()))

@@ -280,6 +280,44 @@ fn messages_to_and_from_nobody_end_at_once() -> Result<(), Error> {
     finalize(worlds)
 }
 
+/// After a round the buffer is as short as its message was, which is no new limit; a new buffer is.
+#[test]
+fn a_receive_takes_as_much_as_the_buffer_that_the_program_gave() -> Result<(), Error> {
+    let worlds = edgempi::local(1)?;
+    let comm = worlds[0].comm();
+    let mut recv = comm.recv_init(0, 7, vec![0u8; 4]);
+    let mut round = |recv: &mut Persistent<Vec<u8>, edgempi::Status>, len: usize| {
+        comm.send(0, 7, vec![1u8; len]).wait()?;
+        recv.start()?;
+        recv.wait().map(|status| status.bytes)
+    };
+    for len in [1, 4, 0, 3] {
+        assert_eq!(round(&mut recv, len)?, len);
+    }
+    recv.set_buffer(vec![0; 6])?;
+    assert_eq!(round(&mut recv, 6)?, 6);
+    recv.set_buffer(vec![0; 2])?;
+    assert!(matches!(round(&mut recv, 3), Err(Error::Truncated { len: 3, max: 2, .. })));
+    recv.set_buffer(vec![0; 3])?;
+    assert_eq!(round(&mut recv, 3)?, 3);
+    finalize(worlds)
+}
+
+#[test]
+fn what_can_not_be_started_says_where() {
+    let worlds = edgempi::local(1).expect("a world");
+    let mut recv = worlds[0].comm().recv_init(0, 7, vec![0u8; 4]);
+    let mut errors = vec![recv.wait().expect_err("nothing has been started")];
+    recv.start().expect("nothing is under way");
+    errors.push(recv.start().expect_err("it has been started"));
+    errors.push(start_all(std::slice::from_mut(&mut recv)).expect_err("it has been started"));
+    errors.push(recv.set_buffer(Vec::new()).expect_err("it has been started"));
+    for error in errors {
+        let Error::InvalidArgument { reason } = &error else { panic!("{error:?}") };
+        assert!(reason.contains(", at transport-std/tests/requests/persistent.rs:"), "{reason}");
+    }
+}
+
 #[test]
 fn reductions_of_which_each_rank_receives_something_else() -> Result<(), Error> {
     let worlds = edgempi::local(3)?;

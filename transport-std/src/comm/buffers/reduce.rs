@@ -144,13 +144,14 @@ impl Comm {
 /// # Errors
 ///
 /// [`Error::InvalidArgument`] if the lengths differ, or if `op` is not defined on `T`.
+#[track_caller]
 pub fn reduce_local<T: Element>(data: &mut [T], other: &[T], op: ReduceOp) -> Result<(), Error> {
     if data.len() != other.len() {
         let text = format!("{} elements can not be combined with {} one by one", data.len(), other.len());
-        return Err(Error::invalid(text));
+        return Err(Error::here()(Error::invalid(text)));
     }
-    let fold = BuiltinFold::new(T::DATATYPE, op)
-        .ok_or_else(|| Error::invalid(format!("{op} is not defined on {} (MPI 4.1, chapter 6.9.2)", T::DATATYPE)))?;
+    let undefined = || Error::invalid(format!("{op} is not defined on {} (MPI 4.1, chapter 6.9.2)", T::DATATYPE));
+    let fold = BuiltinFold::new(T::DATATYPE, op).ok_or_else(undefined).map_err(Error::here())?;
     fold.combine(data.as_mut_bytes(), other.as_bytes());
     Ok(())
 }

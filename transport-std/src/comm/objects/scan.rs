@@ -42,7 +42,7 @@ impl Objects<'_> {
                 .meaning(Purpose::Scan)
                 .objects()
                 .allgather(&value)
-                .and_then(move |values| values.into_iter().take(own + 1).reduce(function).ok_or(Error::Finalized)),
+                .and_then(move |values| values.into_iter().take(own + 1).reduce(function).ok_or_else(Error::defect)),
         }
     }
 
