@@ -176,8 +176,23 @@ fn the_code_of_the_first_rank_that_fails_is_ours() {
     let output = run(3, &["--grace", "200ms"], &text);
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
     let said = stderr(&output);
+    let said = said.replace("; rank 0 had ended before, with code 0", "");
     let expected = ["rank 2 exited with code 3; stopping the others", "still running after 200ms: rank 1; ending them"];
     assert_eq!(said.lines().collect::<Vec<_>>(), expected.map(|line| format!("edgempi: {line}")));
+}
+
+/// It may have been the cause: a rank that ends without finalize() fails the others.
+#[test]
+fn a_rank_that_ended_well_before_the_others_failed_is_told() {
+    let output = run(3, &[], "[ $EDGEMPI_RANK = 1 ] || { sleep 0.5; exit 1; }");
+    let said = stderr(&output);
+    assert!(said.ends_with(" failed too; rank 1 had ended before, with code 0\n"), "{said}");
+}
+
+#[test]
+fn the_number_of_ranks_may_be_said_as_for_mpirun() {
+    let output = edgempi(&["run", "-np", "2", "sh", "-c", "echo $1", "sh", "-np"]).output().unwrap();
+    assert_eq!(stdout(&output).lines().filter(|line| line.ends_with("-np")).count(), 2, "{output:?}");
 }
 
 #[test]

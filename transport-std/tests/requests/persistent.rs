@@ -286,7 +286,7 @@ fn a_receive_takes_as_much_as_the_buffer_that_the_program_gave() -> Result<(), E
     let worlds = edgempi::local(1)?;
     let comm = worlds[0].comm();
     let mut recv = comm.recv_init(0, 7, vec![0u8; 4]);
-    let mut round = |recv: &mut Persistent<Vec<u8>, edgempi::Status>, len: usize| {
+    let round = |recv: &mut Persistent<Vec<u8>, edgempi::Status>, len: usize| {
         comm.send(0, 7, vec![1u8; len]).wait()?;
         recv.start()?;
         recv.wait().map(|status| status.bytes)

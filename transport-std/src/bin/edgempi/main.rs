@@ -1,5 +1,6 @@
 //! The command `edgempi`: starts ranks, serves as their hub, measures, and shows the configuration.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -49,7 +50,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    // What mpirun takes for the number of ranks is taken here, too, where it begins a command.
+    let as_mpirun =
+        |(at, argument): (usize, OsString)| if at == 2 && argument == "-np" { "-n".into() } else { argument };
+    let arguments = Arguments::parse_from(std::env::args_os().enumerate().map(as_mpirun));
     // Who watches a hub wants to see who comes and goes; who runs ranks wants to see the ranks.
     let level = if let Command::Hub(_) = arguments.command { Level::INFO } else { Level::WARN };
     let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();

@@ -288,6 +288,8 @@ struct Failure {
 struct Job {
     children: Vec<Arc<SharedChild>>,
     running: BTreeSet<u32>,
+    /// Ranks that had ended well when the first failed.
+    early: BTreeSet<u32>,
     /// For each open or ended pipe, whether nothing is to be read from it right now.
     idle: Vec<Arc<AtomicBool>>,
     undrained: usize,
@@ -307,6 +309,7 @@ impl Job {
         Self {
             children: Vec::new(),
             running: BTreeSet::new(),
+            early: BTreeSet::new(),
             idle: Vec::new(),
             undrained: 0,
             grace,
@@ -393,7 +396,12 @@ impl Job {
         self.running.remove(&rank);
         tracing::info!(rank, ?status, "ended");
         let failure = match status {
-            Ok(status) if status.success() => return,
+            Ok(status) if status.success() => {
+                if matches!(self.stage, Stage::Running) {
+                    self.early.insert(rank);
+                }
+                return;
+            }
             Ok(status) => Failure::new(rank, status),
             Err(error) => Failure { rank, how: format!("could not be waited for: {error}"), code: 1, by_signal: false },
         };
@@ -411,12 +419,16 @@ impl Job {
         let cause =
             first(|failure| failure.by_signal).or_else(|| first(|failure| failure.code == PANICKED)).unwrap_or(0);
         let mut others: BTreeSet<u32> = self.failures.iter().map(|failure| failure.rank).collect();
-        let Some(Failure { rank, how, code, .. }) = self.failures.drain(..).nth(cause) else { return };
+        let Some(Failure { rank, how, code, by_signal }) = self.failures.drain(..).nth(cause) else { return };
         others.remove(&rank);
         self.code = Some(code);
         let mut text = format!("rank {rank} {how}");
         if !others.is_empty() {
             text += &format!("; {} failed too", ranks(&others));
+        }
+        if !self.early.is_empty() && !by_signal && code != PANICKED {
+            // One that has not finalized has failed for the others, whatever its code.
+            text += &format!("; {} had ended before, with code 0", ranks(&self.early));
         }
         if !self.running.is_empty() {
             text += "; stopping the others";
