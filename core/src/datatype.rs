@@ -268,6 +268,10 @@ mod sealed {
 /// A type whose buffers travel as they lie in memory: the integers, the floats, [`Logical`] and [`Located`].
 ///
 /// `bool` is none, because most bytes are no `bool`: use [`Logical`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no element of a buffer",
+    note = "elements are the integers, the floats, `Logical` (for `bool`) and `Located`; a host sends any other serde value by `comm.objects()`"
+)]
 pub trait Element: FromBytes + IntoBytes + Immutable + Copy + Send + Sync + sealed::Sealed + 'static {
     /// What it is on the wire.
     const DATATYPE: Datatype;

@@ -75,7 +75,7 @@ impl Bare {
     fn with(config: hub::Config) -> Self {
         let size = config.size;
         let mut registry = Registry::new();
-        registry.insert("count", 1, Arc::new(Count));
+        registry.insert("count", 1, Count);
         let mut bare = Self {
             hub: Hub::new(Instant::ZERO, config, registry),
             peers: Vec::new(),

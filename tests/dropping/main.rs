@@ -5,7 +5,6 @@ mod calls;
 mod messages;
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -248,7 +247,7 @@ impl Trials<'_> {
 
 fn on_both_kinds_of_worlds(kinds: &[Kind], large: usize, forgets: bool) {
     let mut operations = Registry::new();
-    operations.insert(First::NAME, First::VERSION, Arc::new(First));
+    operations.insert(First::NAME, First::VERSION, First);
     // So that little of a large message goes ahead of its credit.
     let config = Config::new().queue_size(64 << 10);
     for (links, worlds) in both_kinds_of_worlds(&operations, &config, SIZE) {

@@ -10,10 +10,12 @@ use edgempi_core::endpoint;
 
 #[doc(inline)]
 pub use edgempi_core::hub::{
-    Applied, Apply, ApplyError, Held, HubStatus, OperationSnapshot, RankSnapshot, RankState, Registry, Snapshot,
-    Unmatched,
+    Applied, Apply, ApplyError, Held, HubStatus, MAX_ELEMENT, OperationSnapshot, RankSnapshot, RankState, Registry,
+    Snapshot, TypedInput, Unmatched,
 };
 
+#[doc(inline)]
+pub use edgempi_core::Payload;
 #[doc(inline)]
 pub use edgempi_core::operation::{Columns, Fold};
 

@@ -305,8 +305,8 @@ pub use edgempi_core::ReduceOp::{Band, Bor, Bxor, Land, Lor, Lxor, Max, Maxloc, 
 pub use edgempi_core::operation::{Named, Operation, Reducer};
 #[doc(inline)]
 pub use edgempi_core::{
-    ANY_SOURCE, ANY_TAG, Category, Communicator, Datatype, Element, Group, Located, Logical, Rank, Ranks, ReduceOp,
-    Source, Status, Tag, TagSelector,
+    ANY_SOURCE, ANY_TAG, Buffers, Call, Category, Communicator, Datatype, Element, Group, Located, Logical, Rank,
+    Ranks, ReduceOp, Source, Status, Tag, TagSelector,
 };
 pub use engine::Traffic;
 pub use error::Error;

@@ -113,7 +113,8 @@
 //! # Everything: an `Apply`
 //!
 //! An [`Operation`] is a call of a function on the inputs of some ranks, with outputs for some ranks. A value of the type is
-//! one call: it says the parameters, which all sources have to say alike, and the group. Ranks that are not in it do not
+//! one call: it says the parameters, which all sources have to say alike (or all are told that they do not agree, with
+//! their lines), and the group. Ranks that are not in it do not
 //! call. Any number of calls may be in flight, on groups that overlap: each group counts its own calls. Where ranks give or
 //! get different things, an enum says which:
 //!
@@ -173,7 +174,50 @@
 //! ```
 //!
 //! `examples/pair_reduce` is a program, and `examples/tree_allreduce` builds an allreduce of it, phase by phase, on groups
-//! of two. To work on bytes, implement [`Apply`](crate::hub::Apply).
+//! of two.
+//!
+//! To work on bytes, implement [`Apply`](crate::hub::Apply). What comes is postcard, the parameters and then the input, and
+//! what goes is to be that of the output:
+//!
+//! ```
+//! use edgempi::hub::{Apply, ApplyError, Payload, Registry};
+//! use edgempi::{Builder, Group, Operation, Rank};
+//!
+//! /// Hands everybody the longest input, whatever that is.
+//! struct Longest;
+//!
+//! impl Apply for Longest {
+//!     fn apply(&self, to: &[Rank], inputs: Vec<(Rank, Payload)>) -> Result<Vec<(Rank, Payload)>, ApplyError> {
+//!         let longest = inputs.into_iter().map(|(_, bytes)| bytes).max_by_key(|bytes| bytes.len());
+//!         let longest = longest.ok_or("nobody gives anything")?;
+//!         Ok(to.iter().map(|rank| (*rank, longest.clone())).collect())
+//!     }
+//! }
+//!
+//! struct LongestWord;
+//!
+//! impl Operation for LongestWord {
+//!     const NAME: &'static str = "longest";
+//!     // They take no byte.
+//!     type Parameters = ();
+//!     type Input = String;
+//!     type Output = String;
+//!
+//!     fn parameters(&self) {}
+//!
+//!     fn group(&self) -> Group<'_> {
+//!         Group::ALL
+//!     }
+//! }
+//!
+//! let mut operations = Registry::new();
+//! operations.insert(LongestWord::NAME, LongestWord::VERSION, Longest);
+//! let worlds = Builder::new().operations(operations).local(2)?;
+//! let one = worlds[0].comm().apply(&LongestWord, Some(&"to".to_owned()));
+//! let other = worlds[1].comm().apply(&LongestWord, Some(&"exist".to_owned()));
+//! assert_eq!((one.wait()?.as_deref(), other.wait()?.as_deref()), (Some("exist"), Some("exist")));
+//! # Ok::<(), edgempi::Error>(())
+//! ```
 //!
 //! # Errors of one's own
 //!

@@ -288,8 +288,8 @@ impl Registry {
     }
 
     /// Adds `operation`, in place of an earlier one of that name, whatever its version.
-    pub fn insert(&mut self, name: &str, version: u32, operation: Arc<dyn Apply>) {
-        self.add(name, version, Registered::Apply(operation));
+    pub fn insert(&mut self, name: &str, version: u32, operation: impl Apply + 'static) {
+        self.add(name, version, Registered::Apply(Arc::new(operation)));
     }
 
     /// Adds a fold, which combines buffers of elements range by range, two ranks' at a time, in the shape of every fold: the
@@ -369,7 +369,7 @@ impl Registry {
         version: u32,
         function: impl Fn(T, T) -> T + Send + Sync + 'static,
     ) {
-        self.insert(name, version, Arc::new(Reduce { function, value: core::marker::PhantomData }));
+        self.insert(name, version, Reduce { function, value: core::marker::PhantomData });
     }
 
     fn add(&mut self, name: &str, version: u32, operation: Registered) {
@@ -402,7 +402,7 @@ impl Registry {
         O: Serialize + 'static,
         E: Display + Serialize + 'static,
     {
-        self.insert(name, version, Arc::new(Typed { function, types: core::marker::PhantomData }));
+        self.insert(name, version, Typed { function, types: core::marker::PhantomData });
     }
 
     /// The operation, or what the hub has instead.

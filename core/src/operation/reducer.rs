@@ -40,6 +40,10 @@ impl<T> core::fmt::Debug for Reduction<T> {
 ///
 /// The closure has to be associative; it is called with values in rank order, in the shape of
 /// [`fold_tree`](super::fold_tree). Commutative it need not be.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not reduce values of `{T}`",
+    note = "a built-in op (`Sum`, …) reduces elements alone; a closure says its types: `|a: {T}, b: {T}| …`; `Named` is a function at the hub"
+)]
 pub trait Reducer<T> {
     /// What to do.
     fn into_reduction(self) -> Reduction<T>;

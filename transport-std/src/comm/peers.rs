@@ -6,6 +6,10 @@ use edgempi_core::{Rank, Source, Status, Tag};
 /// done at once.
 ///
 /// So the ends of a line of ranks need no `if`: `comm.send(right, 0, data)` with `right: Option<u32>`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is nobody to send to",
+    note = "a rank is a `Rank` or a `u32`; nobody (`PROC_NULL`) is a `None` of `Option<Rank>` or `Option<u32>`"
+)]
 pub trait IntoDest {
     /// The rank, if there is one.
     fn into_dest(self) -> Option<Rank>;
@@ -32,6 +36,10 @@ impl<T: IntoDest> IntoDest for Option<T> {
 /// From whom a message comes: a rank or its number, [`ANY_SOURCE`](crate::ANY_SOURCE); or `None`, MPI's `PROC_NULL`
 /// (MPI 4.1, chapter 3.10), from whom a receive gets no element at once, its status's source being
 /// [`Status::NOBODY`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is nobody to receive from",
+    note = "a rank is a `Rank` or a `u32`; anybody is `ANY_SOURCE`; nobody (`PROC_NULL`) is a `None` of `Option<Rank>` or `Option<u32>`"
+)]
 pub trait IntoSource {
     /// The source, if there is one.
     fn into_source(self) -> Option<Source>;

@@ -21,6 +21,11 @@ use crate::request::{OnDrop, Request};
 pub use reduce::reduce_local;
 
 /// Elements that a call takes: a vector, which is sent as it is, or a slice or array, which is copied to one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no buffer of `{T}`",
+    note = "buffers are vectors, slices and arrays of an `Element`: integers, floats, `Logical` and `Located`",
+    note = "of any other type there is `comm.objects()`, whose calls take every serde value"
+)]
 pub trait IntoBuffer<T> {
     /// The elements as a vector.
     fn into_buffer(self) -> Vec<T>;
