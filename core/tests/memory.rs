@@ -4,7 +4,6 @@ mod world;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::sync::Arc;
 
 use edgempi_core::Payload;
 use edgempi_core::endpoint::EAGER_OVERHEAD;
