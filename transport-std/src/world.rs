@@ -20,7 +20,7 @@ use edgempi_core::wire::GoodbyeReason;
 use edgempi_core::{Purpose, Rank};
 
 use crate::comm::{Comm, get_or_start};
-use crate::config::{Config, ConfigError, Field, Resolved, unknown_variables};
+use crate::config::{Config, ConfigError, Field, Resolved, meant_by, unknown_variables};
 use crate::engine::{self, Engine, HubDriver, RankDriver, State, Traffic};
 use crate::error::Error;
 use crate::link::{self, NAMES};
@@ -146,8 +146,15 @@ impl Builder {
     pub fn init(self) -> Init {
         let site = Location::caller();
         for variable in unknown_variables() {
-            let text = format!("{variable} is no setting and has no effect; `edgempi config` shows those there are");
-            warn(&text, |text| tracing::warn!("{text}"));
+            let help = "`edgempi config` shows those there are";
+            match meant_by(&variable) {
+                Some(setting) => {
+                    let text = format!("{variable} is no setting and has no effect: is {setting} meant? {help}");
+                    warn(&text, |text| tracing::warn!("{text}"));
+                }
+                // It may be the program's own.
+                None => tracing::warn!("{variable} is no setting and has no effect; {help}"),
+            }
         }
         let ready = Signal::new();
         let failed = ready.clone();

@@ -500,10 +500,9 @@ fn a_grid_that_does_not_fit_says_what_does_not() {
         let result = comm.cart(dims, periods).wait().map(drop);
         assert_text(result, &format!("{expected}, at {at}"));
     }
-    assert_text(
-        edgempi::dims_create(5, 40).map(drop),
-        "5 ranks can not stand in 40 dimensions, of 32 that are allowed",
-    );
+    let at = below(1);
+    let dims = edgempi::dims_create(5, 40);
+    assert_text(dims.map(drop), &format!("5 ranks can not stand in 40 dimensions, of 32 that are allowed, at {at}"));
     let said = |requests: Vec<Request<'static, ()>>| -> Vec<String> {
         let text = |result: Result<(), Error>| {
             result.map_or_else(|error| without_columns(&error.to_string()), |()| String::new())

@@ -32,7 +32,11 @@ fn a_misspelt_variable_is_warned_of_by_init() {
         assert!(output.status.success(), "{said}");
         let warned = said.lines().filter(|line| line.starts_with(begins) && line.contains("EDGEMPI_SIZ is no setting"));
         assert_eq!(warned.count(), 1, "{program}: {said}");
+        assert!(said.contains("is EDGEMPI_SIZE meant?"), "{said}");
     }
+    // What is like none of ours is the program's.
+    let output = run("a_misspelt_variable_is_warned_of_by_init", "silent", &[("EDGEMPI_USERS", "3")]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("EDGEMPI_USERS"), "{output:?}");
 }
 
 #[test]

@@ -412,12 +412,6 @@ impl Hub {
         operation.unanswered -= 1;
         let rank = participant.rank;
         let error = if fault.category == Category::Remote { operation.error.clone() } else { Payload::new() };
-        if fault.category == Category::Remote {
-            let site = self.site_of(rank, operation.participants.get(position).map_or(0, |one| one.site));
-            let text =
-                if site.is_empty() { String::from(text) } else { format!("{text}; rank {rank} called it{site}") };
-            return self.fail_request_with(rank, request, fault, &text, &error);
-        }
         if !says_calls(fault.category) {
             let text = format!("{text}; rank {rank} called {}", self.describe_part(operation, position));
             return self.fail_request_with(rank, request, fault, &text, &error);

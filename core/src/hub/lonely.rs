@@ -2,6 +2,7 @@
 //! nobody can send it any more. It could still send to itself, from another thread, say. So a correct program may do
 //! either, and is only told of; unless somebody has died: then nothing may wait for ever.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
@@ -91,9 +92,9 @@ impl Hub {
             (asking.communicator, asking.source) == (communicator, source) && now.since(asking.last) < ALONE_WAIT
         };
         let new = Asking { communicator, source, since: now, last: now, is_told: false };
-        let asking = Asking { last: now, ..known.filter(goes_on).unwrap_or(new) };
+        let asking = Asking { last: now, ..known.as_deref().copied().filter(goes_on).unwrap_or(new) };
         let is_due = !asking.is_told && now.since(asking.since) >= ALONE_WAIT;
-        *known = Some(Asking { is_told: asking.is_told || is_due, ..asking });
+        *known = Some(Box::new(Asking { is_told: asking.is_told || is_due, ..asking }));
         if is_due {
             self.tell_people(|hub| {
                 format!("rank {rank} goes on asking in {}: {text}", hub.describe_call(rank, submit))

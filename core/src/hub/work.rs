@@ -1,6 +1,7 @@
 //! What is computed on the way: folds, range by range, and the users' operations, each at once.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::payload::Payload;
@@ -169,6 +170,8 @@ impl Hub {
                 Ok(Output::Applied(outputs)) => self.applied(&mut operation, outputs),
                 Err(ApplyError { text, encoded }) => {
                     operation.error = encoded;
+                    let calls = self.describe_sides(&operation, 0, |_| (String::from("it"), ""));
+                    let text = format!("{text}; {calls}");
                     self.fail_operation(&mut operation, Fault::new(Category::Remote), &text);
                 }
             }

@@ -47,6 +47,7 @@ pub(crate) use parse::split_address;
 pub use parse::{Address, Threads};
 pub use resolved::{Explanation, Resolved, Row};
 pub use setting::{Field, Origin, SETTINGS, Setting};
+pub(crate) use unknown::meant_by;
 pub use unknown::unknown_variables;
 
 /// The largest number of ranks that a world may have.

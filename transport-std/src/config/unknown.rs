@@ -10,6 +10,15 @@ pub fn unknown_variables() -> Vec<String> {
     unknown(std::env::vars_os())
 }
 
+/// The setting that a variable which is none looks like.
+pub(crate) fn meant_by(variable: &str) -> Option<&'static str> {
+    /// Letters that are wrong, missing, or in each other's place.
+    const MOST_MISTAKES: usize = 2;
+    let settings = SETTINGS.iter().flat_map(|setting| setting.variables).copied();
+    let mistakes = |name: &str| strsim::damerau_levenshtein(variable, name);
+    settings.min_by_key(|name| mistakes(name)).filter(|name| mistakes(name) <= MOST_MISTAKES)
+}
+
 fn unknown(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
     let settings = SETTINGS.iter().flat_map(|setting| setting.variables);
     let known: Vec<&str> = settings.copied().chain([crate::sim::SEED_VARIABLE]).collect();
