@@ -412,7 +412,7 @@ fn ranks_that_never_come_are_named_after_the_wait() {
     assert!(matches!(&error, Error::RankFailed { ranks, .. } if *ranks == [Rank::new(1)]), "{error:?}");
     let (status, said) = other.end();
     assert_eq!(status.code(), Some(1));
-    assert!(said.starts_with(&format!("Error: RankFailed: {expected}; rank 3 called barrier at ")), "{said}");
+    assert!(said.starts_with(&format!("Error: RankFailed: {expected}; rank 3 called init at ")), "{said}");
 }
 
 #[test]

@@ -170,8 +170,11 @@ impl Hub {
                 Ok(Output::Applied(outputs)) => self.applied(&mut operation, outputs),
                 Err(ApplyError { text, encoded }) => {
                     operation.error = encoded;
-                    let calls = self.describe_sides(&operation, 0, |_| (String::from("it"), ""));
-                    let text = format!("{text}; {calls}");
+                    // Without places it says nothing new.
+                    let text = match operation.participants.iter().any(|one| one.site != 0) {
+                        true => format!("{text}; {}", self.describe_sides(&operation, 0, |_| (String::from("it"), ""))),
+                        false => text,
+                    };
                     self.fail_operation(&mut operation, Fault::new(Category::Remote), &text);
                 }
             }
