@@ -1,14 +1,15 @@
 //! How a rank makes each call, and what it got as bytes.
 
 use edgempi::hub::{Applied, Registry};
-use edgempi::{Comm, Communicator, Error, Group, Named, Operation, Rank, comm_self};
+use edgempi::{Comm, Communicator, Error, Group, Named, Operation, Rank, comm_self, reduce_local};
 
 use crate::model::{applied, as_bytes, merged};
 use crate::plan::View;
 use crate::play::Pace;
+use crate::played::played;
 use crate::program::{Call, Data, Form};
 use crate::values::{Sample, elements, object, op, samples, with_type, zeros};
-use crate::{families, messages, persistent, topologies};
+use crate::{communicators, families, messages, persistent, topologies};
 
 /// What a call gives, piece by piece, as the model says it.
 pub type Pieces = Result<Vec<Vec<u8>>, Error>;
@@ -48,8 +49,9 @@ pub async fn perform(comm: Comm, view: View<'_>, pace: &impl Pace) -> Pieces {
 async fn barrier(comm: &Comm, view: &View<'_>) -> Pieces {
     match view.call {
         Call::Barrier { form: Form::Persistent } => return persistent::barrier(comm, view).await,
-        Call::Barrier { form: Form::Borrowed } => Communicator::barrier(comm).await.map(drop)?,
-        Call::Barrier { .. } => comm.barrier().await?,
+        Call::Barrier { form: Form::Borrowed } => played!(Communicator::barrier(comm)).await.map(drop)?,
+        Call::Barrier { .. } => played!(Comm, comm, barrier()).await?,
+        Call::Split { by, seed } => communicators::briefly(comm, view, *by, *seed).await?,
         // The player makes these himself.
         _ => {}
     }
@@ -59,8 +61,12 @@ async fn barrier(comm: &Comm, view: &View<'_>) -> Pieces {
 /// In a world of one rank; there is none beside a simulation.
 async fn alone<T: Sample>(view: &View<'_>, number: usize) -> Pieces {
     let data = samples::<T>(view.at, view.own, view.part.len);
-    match comm_self() {
-        Ok(comm) => Ok(vec![as_bytes(&comm.allreduce(data, op::<T>(number)).await?)]),
+    let (mut twice, op_of_both) = (data.clone(), op::<T>(number));
+    played!(reduce_local(&mut twice, &data, op_of_both))?;
+    let by_hand: Vec<T> = data.iter().map(|value| value.combine(op_of_both, *value)).collect();
+    assert!(as_bytes(&twice) == as_bytes(&by_hand), "combined here");
+    match played!(comm_self()) {
+        Ok(comm) => Ok(vec![as_bytes(&played!(Comm, comm, allreduce(data, op::<T>(number))).await?)]),
         Err(Error::InvalidArgument { .. }) if view.setting.is_simulated => Ok(vec![as_bytes(&data)]),
         Err(error) => Err(error),
     }
@@ -88,26 +94,45 @@ async fn owned<T: Sample>(comm: &Comm, view: &View<'_>) -> Pieces {
     let View { at, own, .. } = *view;
     let (size, len) = (view.size(), view.part.len);
     let data = || elements::<T>(at, own, 0, len);
+    // A vector that has done its service, too short for some results and too long for others.
+    let reuses = at.is_multiple_of(3);
+    let memory = || zeros::<T>(100);
     Ok(match *view.call {
+        Call::Gather { root, .. } if reuses => {
+            let all = played!(Comm, comm, gather_reusing(memory(), view.rank(root), data())).await?;
+            all.map_or_else(Vec::new, |all| pieces(&all, size))
+        }
+        Call::Scatter { root, .. } if reuses => {
+            let root = view.rank(root);
+            let all = (root == own).then(|| to_all::<T>(view));
+            vec![as_bytes(&played!(Comm, comm, scatter_reusing(memory(), root, all)).await?)]
+        }
+        Call::Allgather { .. } if reuses => {
+            pieces(&played!(Comm, comm, allgather_reusing(memory(), data())).await?, size)
+        }
+        Call::Alltoall { .. } if reuses => {
+            pieces(&played!(Comm, comm, alltoall_reusing(memory(), to_all::<T>(view))).await?, size)
+        }
         Call::Bcast { root, .. } => {
             let root = view.rank(root);
-            vec![as_bytes(&comm.bcast(root, for_bcast::<T>(view, root)).await?)]
+            vec![as_bytes(&played!(Comm, comm, bcast(root, for_bcast::<T>(view, root))).await?)]
         }
         Call::Gather { root, .. } => {
-            comm.gather(view.rank(root), data()).await?.map_or_else(Vec::new, |all| pieces(&all, size))
+            played!(Comm, comm, gather(view.rank(root), data())).await?.map_or_else(Vec::new, |all| pieces(&all, size))
         }
         Call::Scatter { root, .. } => {
             let root = view.rank(root);
-            vec![as_bytes(&comm.scatter(root, (root == own).then(|| to_all::<T>(view))).await?)]
+            vec![as_bytes(&played!(Comm, comm, scatter(root, (root == own).then(|| to_all::<T>(view)))).await?)]
         }
-        Call::Allgather { .. } => pieces(&comm.allgather(data()).await?, size),
-        Call::Alltoall { .. } => pieces(&comm.alltoall(to_all::<T>(view)).await?, size),
+        Call::Allgather { .. } => pieces(&played!(Comm, comm, allgather(data())).await?, size),
+        Call::Alltoall { .. } => pieces(&played!(Comm, comm, alltoall(to_all::<T>(view))).await?, size),
         Call::Reduce { root, op: number, .. } => {
-            let reduced = comm.reduce(view.rank(root), samples::<T>(at, own, len), op::<T>(number)).await?;
+            let reduced =
+                played!(Comm, comm, reduce(view.rank(root), samples::<T>(at, own, len), op::<T>(number))).await?;
             reduced.iter().map(|data| as_bytes(data)).collect()
         }
         Call::Allreduce { op: number, .. } => {
-            vec![as_bytes(&comm.allreduce(samples::<T>(at, own, len), op::<T>(number)).await?)]
+            vec![as_bytes(&played!(Comm, comm, allreduce(samples::<T>(at, own, len), op::<T>(number))).await?)]
         }
         // Elsewhere.
         _ => Vec::new(),
@@ -124,45 +149,45 @@ async fn borrowed<T: Sample>(comm: &Comm, view: &View<'_>) -> Pieces {
         Call::Bcast { root, .. } => {
             let root = view.rank(root);
             let mut data = for_bcast::<T>(view, root);
-            Communicator::bcast(comm, root, &mut data).await?;
+            played!(Communicator::bcast(comm, root, &mut data)).await?;
             vec![as_bytes(&data)]
         }
         Call::Gather { root, .. } => {
             let root = view.rank(root);
             let mut blocks = zeros::<T>(if root == own { all } else { 0 });
-            Communicator::gather(comm, root, &data, &mut blocks).await?;
+            played!(Communicator::gather(comm, root, &data, &mut blocks)).await?;
             if root == own { pieces(&blocks, size) } else { Vec::new() }
         }
         Call::Scatter { root, .. } => {
             let root = view.rank(root);
             let (blocks, mut block) = (if root == own { to_all::<T>(view) } else { Vec::new() }, zeros::<T>(len));
-            Communicator::scatter(comm, root, &blocks, &mut block).await?;
+            played!(Communicator::scatter(comm, root, &blocks, &mut block)).await?;
             vec![as_bytes(&block)]
         }
         Call::Allgather { .. } => {
             let mut blocks = zeros::<T>(all);
-            Communicator::allgather(comm, &data, &mut blocks).await?;
+            played!(Communicator::allgather(comm, &data, &mut blocks)).await?;
             pieces(&blocks, size)
         }
         Call::Alltoall { .. } => {
-            let mut blocks = zeros::<T>(all);
-            Communicator::alltoall(comm, &to_all::<T>(view), &mut blocks).await?;
+            let (given, mut blocks) = (to_all::<T>(view), zeros::<T>(all));
+            played!(Communicator::alltoall(comm, &given, &mut blocks)).await?;
             pieces(&blocks, size)
         }
         Call::Reduce { root, op: number, .. } => {
             let (root, given) = (view.rank(root), samples::<T>(at, own, len));
             let mut data = given.clone();
-            Communicator::reduce_in_place(comm, root, &mut data, op::<T>(number)).await?;
+            played!(Communicator::reduce_in_place(comm, root, &mut data, op::<T>(number))).await?;
             assert!(root == own || as_bytes(&data) == as_bytes(&given), "memory changed that only gave");
             if root == own { vec![as_bytes(&data)] } else { Vec::new() }
         }
         Call::Allreduce { op: number, .. } => {
             let mut data = samples::<T>(at, own, len);
             if number % 2 == 0 {
-                Communicator::allreduce_in_place(comm, &mut data, op::<T>(number)).await?;
+                played!(Communicator::allreduce_in_place(comm, &mut data, op::<T>(number))).await?;
             } else {
                 let given = data.clone();
-                Communicator::allreduce(comm, &given, &mut data, op::<T>(number)).await?;
+                played!(Communicator::allreduce(comm, &given, &mut data, op::<T>(number))).await?;
             }
             vec![as_bytes(&data)]
         }
@@ -186,43 +211,43 @@ async fn in_place<T: Sample>(comm: &Comm, view: &View<'_>) -> Pieces {
         Call::Bcast { root, .. } => {
             let root = view.rank(root);
             let mut data = for_bcast::<T>(view, root);
-            comm.bcast_in_place(root, &mut data).await?;
+            played!(Comm, comm, bcast_in_place(root, &mut data)).await?;
             vec![as_bytes(&data)]
         }
         Call::Gather { root, .. } => {
             let root = view.rank(root);
             let mut data = if root == own { own_among_all() } else { block.clone() };
-            comm.gather_in_place(root, &mut data).await?;
+            played!(Comm, comm, gather_in_place(root, &mut data)).await?;
             assert!(root == own || as_bytes(&data) == as_bytes(&block), "memory changed that only gave");
             if root == own { pieces(&data, size) } else { Vec::new() }
         }
         Call::Scatter { root, .. } => {
             let root = view.rank(root);
             let mut data = if root == own { to_all::<T>(view) } else { zeros(len) };
-            comm.scatter_in_place(root, &mut data).await?;
+            played!(Comm, comm, scatter_in_place(root, &mut data)).await?;
             assert!(root != own || as_bytes(&data) == as_bytes(&to_all::<T>(view)), "memory changed that only gave");
             vec![as_bytes(if root == own { &data[own as usize * len..][..len] } else { &data })]
         }
         Call::Allgather { .. } => {
             let mut data = own_among_all();
-            comm.allgather_in_place(&mut data).await?;
+            played!(Comm, comm, allgather_in_place(&mut data)).await?;
             pieces(&data, size)
         }
         Call::Alltoall { .. } => {
             let mut data = to_all::<T>(view);
-            comm.alltoall_in_place(&mut data).await?;
+            played!(Comm, comm, alltoall_in_place(&mut data)).await?;
             pieces(&data, size)
         }
         Call::Reduce { root, op: number, .. } => {
             let (root, given) = (view.rank(root), samples::<T>(at, own, len));
             let mut data = given.clone();
-            comm.reduce_in_place(root, &mut data, op::<T>(number)).await?;
+            played!(Comm, comm, reduce_in_place(root, &mut data, op::<T>(number))).await?;
             assert!(root == own || as_bytes(&data) == as_bytes(&given), "memory changed that only gave");
             if root == own { vec![as_bytes(&data)] } else { Vec::new() }
         }
         Call::Allreduce { op: number, .. } => {
             let mut data = samples::<T>(at, own, len);
-            comm.allreduce_in_place(&mut data, op::<T>(number)).await?;
+            played!(Comm, comm, allreduce_in_place(&mut data, op::<T>(number))).await?;
             vec![as_bytes(&data)]
         }
         // Elsewhere.
@@ -240,26 +265,30 @@ async fn objects(comm: &Comm, view: &View<'_>) -> Pieces {
     Ok(match *view.call {
         Call::Bcast { root, .. } => {
             let root = view.rank(root);
-            vec![objects.bcast(root, (root == own).then(|| value(0))).await?]
+            vec![played!(Objects, objects, bcast(root, (root == own).then(|| value(0)))).await?]
         }
-        Call::Gather { root, .. } => objects.gather(view.rank(root), &value(0)).await?.unwrap_or_default(),
+        Call::Gather { root, .. } => {
+            played!(Objects, objects, gather(view.rank(root), &value(0))).await?.unwrap_or_default()
+        }
         Call::Scatter { root, .. } => {
             let root = view.rank(root);
-            vec![objects.scatter(root, (root == own).then(for_all)).await?]
+            vec![played!(Objects, objects, scatter(root, (root == own).then(for_all))).await?]
         }
-        Call::Allgather { .. } => objects.allgather(&value(0)).await?,
-        Call::Alltoall { .. } => objects.alltoall(&for_all()).await?,
+        Call::Allgather { .. } => played!(Objects, objects, allgather(&value(0))).await?,
+        Call::Alltoall { .. } => played!(Objects, objects, alltoall(&for_all())).await?,
         // At the hub, or by a closure at the ranks.
         Call::Reduce { root, op, .. } => {
             let (root, value) = (view.rank(root), value(0));
             let reduced = match op % 2 {
-                0 => objects.reduce(root, value, Named::new("merged")).await?,
-                _ => objects.reduce(root, value, merged).await?,
+                0 => played!(Objects, objects, reduce(root, value, Named::new("merged"))).await?,
+                _ => played!(Objects, objects, reduce(root, value, merged)).await?,
             };
             reduced.into_iter().collect()
         }
-        Call::Allreduce { op, .. } if op % 2 == 0 => vec![objects.allreduce(value(0), Named::new("merged")).await?],
-        Call::Allreduce { .. } => vec![objects.allreduce(value(0), merged).await?],
+        Call::Allreduce { op, .. } if op % 2 == 0 => {
+            vec![played!(Objects, objects, allreduce(value(0), Named::new("merged"))).await?]
+        }
+        Call::Allreduce { .. } => vec![played!(Objects, objects, allreduce(value(0), merged)).await?],
         // Elsewhere.
         _ => Vec::new(),
     })
@@ -309,5 +338,5 @@ async fn apply(comm: &Comm, view: &View<'_>, sources: u32, destinations: u32) ->
     if !operation.group().contains(comm.rank()) {
         return Ok(Vec::new());
     }
-    Ok(comm.apply(&operation, input.as_ref()).await?.into_iter().collect())
+    Ok(played!(Comm, comm, apply(&operation, input.as_ref())).await?.into_iter().collect())
 }

@@ -3,6 +3,7 @@
 use edgempi::{Comm, Comparison, Error, SplitType};
 
 use crate::plan::View;
+use crate::played::played;
 use crate::program::By;
 use crate::values::hash;
 
@@ -68,23 +69,27 @@ pub fn chosen(size: u32, bits: u32) -> Vec<u32> {
 pub async fn perform(comm: &Comm, view: &View<'_>, by: By, seed: u32) -> Result<Option<Comm>, Error> {
     let old = &view.part.members;
     let new = match by {
-        By::Copy => Some(comm.dup().await?),
+        By::Copy => Some(played!(Comm, comm, dup()).await?),
         By::Color(colors) => {
             let (color, key) = said(colors, seed, view.own);
-            comm.split(color, key).await?
+            played!(Comm, comm, split(color, key)).await?
         }
         By::Kind | By::Machine => {
             let (color, key) = said(1, seed, view.own);
             let by = if matches!(by, By::Kind) { SplitType::Kind } else { SplitType::Machine };
-            comm.split_type(color.map(|_| by), key).await?
+            played!(Comm, comm, split_type(color.map(|_| by), key)).await?
         }
         By::Group => {
-            let group = comm.group().await?.include(&chosen(view.size(), seed))?;
-            comm.create(&group).await?
+            let group = played!(Comm, comm, group()).await?.include(&chosen(view.size(), seed))?;
+            played!(Comm, comm, create(&group)).await?
         }
         By::GroupAlone => {
             let ranks = chosen(view.size(), seed);
-            if ranks.contains(&view.own) { Some(comm.create_group(&ranks, view.tag(0)).await?) } else { None }
+            if ranks.contains(&view.own) {
+                Some(played!(Comm, comm, create_group(&ranks, view.tag(0))).await?)
+            } else {
+                None
+            }
         }
     };
     let parts = split(std::slice::from_ref(old), by, seed, view.setting.is_simulated);
@@ -92,14 +97,36 @@ pub async fn perform(comm: &Comm, view: &View<'_>, by: By, seed: u32) -> Result<
     let expected = parts.into_iter().find(|part| part.contains(&own));
     assert_eq!(new.is_some(), expected.is_some(), "who is in a new communicator");
     if let Some((new, expected)) = new.as_ref().zip(expected) {
-        let group = new.group().await?;
+        let group = played!(Comm, new, group()).await?;
         assert!(
             group.ranks().iter().map(|rank| rank.get()).eq(expected.iter().copied()),
             "{group:?}, not {expected:?}"
         );
-        assert_eq!(comm.compare(new).await?, compared(old, &expected));
+        assert_eq!(played!(Comm, comm, compare(new)).await?, compared(old, &expected));
     }
     Ok(new)
+}
+
+/// Makes a communicator that nobody keeps.
+pub async fn briefly(comm: &Comm, view: &View<'_>, by: By, seed: u32) -> Result<(), Error> {
+    match by {
+        By::Copy | By::Group => drop(played!(Comm, comm, dup()).await?),
+        By::Color(colors) => {
+            let (color, key) = said(colors, seed, view.own);
+            drop(played!(Comm, comm, split(color, key)).await?);
+        }
+        By::Kind | By::Machine => {
+            let (color, key) = said(1, seed, view.own);
+            drop(played!(Comm, comm, split_type(color.map(|_| SplitType::Kind), key)).await?);
+        }
+        By::GroupAlone => {
+            let ranks = chosen(view.size(), seed);
+            if ranks.contains(&view.own) {
+                drop(played!(Comm, comm, create_group(&ranks, view.tag(0))).await?);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// How two communicators of these ranks of the world relate.

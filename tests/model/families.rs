@@ -7,6 +7,7 @@ use edgempi::{Comm, Communicator, Error, Group, Named, Persistent};
 use crate::calls::Pieces;
 use crate::model::{as_bytes, merged, tree};
 use crate::plan::View;
+use crate::played::played;
 use crate::program::{Call, Data, Form, Pattern};
 use crate::values::{Sample, bytes, elements, hash, object, op, samples, with_type, zeros};
 
@@ -27,7 +28,10 @@ pub fn expected(view: &View<'_>) -> Vec<Vec<u8>> {
             prefix.into_iter().collect()
         }
         Call::ReduceScatter { data: Data { form: Form::Object, .. }, .. } => {
-            vec![tree((0..size).map(|from| object(at, from, own, len)).collect(), &merged)]
+            let result = |place| tree((0..size).map(|from| object(at, from, place, len)).collect(), &merged);
+            let counts = object_counts(view);
+            let start: usize = counts[..own as usize].iter().sum();
+            (start..start + counts[own as usize]).map(|place| result(place as u32)).collect()
         }
         Call::ReduceScatter { even, op: number, data } => with_type!(data.kind, T => {
             let counts = counts(view, even);
@@ -48,6 +52,7 @@ pub fn expected(view: &View<'_>) -> Vec<Vec<u8>> {
             }
         }
         Call::Fold { groups: Some((_, destinations)), .. } if !view.chosen(destinations).contains(&own) => Vec::new(),
+        Call::Fold { groups: None, .. } if folds_to(view).is_some_and(|root| root != own) => Vec::new(),
         Call::Fold { columns, groups, .. } => {
             // In the order of the group.
             let sources = groups.map_or_else(|| (0..size).collect(), |(sources, _)| view.chosen(sources));
@@ -89,6 +94,17 @@ pub fn counts(view: &View<'_>, even: bool) -> Vec<usize> {
     }
     counts.push(left);
     counts
+}
+
+/// The same of objects.
+fn object_counts(view: &View<'_>) -> Vec<usize> {
+    let Call::ReduceScatter { even: false, .. } = *view.call else { return vec![1; view.size() as usize] };
+    (0..view.size()).map(|rank| (hash(&[view.at as u64, rank.into()]) % 3) as usize).collect()
+}
+
+/// The only rank that gets what all have given to a fold, if it is one.
+fn folds_to(view: &View<'_>) -> Option<u32> {
+    view.at.is_multiple_of(3).then(|| view.rank(view.at as u32))
 }
 
 fn block_len(view: &View<'_>, from: u32, to: u32) -> usize {
@@ -140,7 +156,17 @@ pub async fn perform(comm: &Comm, view: &View<'_>) -> Pieces {
             let named = Named::new(if columns { "columns" } else { "pairs" });
             let given: Vec<u32> = elements(at, own, 0, 2 * view.part.len);
             let Some((sources, destinations)) = groups else {
-                return Ok(vec![as_bytes(&comm.fold_all(named, given).await?)]);
+                if let Some(root) = folds_to(view) {
+                    let folded = played!(Comm, comm, fold_to(named, root, given)).await?;
+                    return Ok(folded.iter().map(|folded| as_bytes(folded)).collect());
+                }
+                if view.call.form() == Form::Persistent {
+                    let comm = comm.clone();
+                    let call =
+                        played!(Persistent::calling(given, move |given| played!(Comm, comm, fold_all(named, &*given))));
+                    return Ok(vec![as_bytes(&once(call).await?)]);
+                }
+                return Ok(vec![as_bytes(&played!(Comm, comm, fold_all(named, given)).await?)]);
             };
             let [sources, destinations] = [sources, destinations].map(|bits| view.group(bits));
             let group = Group::new(&sources, &destinations);
@@ -148,7 +174,7 @@ pub async fn perform(comm: &Comm, view: &View<'_>) -> Pieces {
                 return Ok(Vec::new());
             }
             let given = sources.contains(&comm.rank()).then_some(given);
-            Ok(comm.fold(named, group, given).await?.iter().map(|folded| as_bytes(folded)).collect())
+            Ok(played!(Comm, comm, fold(named, group, given)).await?.iter().map(|folded| as_bytes(folded)).collect())
         }
         _ => Ok(Vec::new()),
     }
@@ -158,11 +184,22 @@ async fn objects(comm: &Comm, view: &View<'_>) -> Pieces {
     let View { at, own, .. } = *view;
     let (objects, len) = (comm.objects(), view.part.len);
     Ok(match *view.call {
-        Call::Scan { exclusive: false, .. } => vec![objects.scan(object(at, own, 0, len), merged).await?],
-        Call::Scan { .. } => objects.exscan(object(at, own, 0, len), merged).await?.into_iter().collect(),
+        Call::Scan { exclusive: false, .. } => {
+            vec![played!(Objects, objects, scan(object(at, own, 0, len), merged)).await?]
+        }
+        Call::Scan { .. } => {
+            played!(Objects, objects, exscan(object(at, own, 0, len), merged)).await?.into_iter().collect()
+        }
         _ => {
-            let values = (0..view.size()).map(|to| object(at, own, to, len)).collect();
-            vec![objects.reduce_scatter_block(values, merged).await?]
+            let counts = object_counts(view);
+            let count: usize = counts.iter().sum();
+            let values = (0..count as u32).map(|place| object(at, own, place, len)).collect();
+            match *view.call {
+                Call::ReduceScatter { even: true, .. } => {
+                    vec![played!(Objects, objects, reduce_scatter_block(values, merged)).await?]
+                }
+                _ => played!(Objects, objects, reduce_scatter(values, &counts, merged)).await?,
+            }
         }
     })
 }
@@ -173,26 +210,26 @@ async fn scan<T: Sample>(comm: &Comm, view: &View<'_>, exclusive: bool, number: 
     Ok(match (view.call.form(), exclusive) {
         (Form::Borrowed, false) => {
             let mut prefix = zeros::<T>(data.len());
-            Communicator::scan(comm, &data, &mut prefix, op).await?;
+            played!(Communicator::scan(comm, &data, &mut prefix, op)).await?;
             vec![as_bytes(&prefix)]
         }
         (Form::Borrowed, true) => {
             let mut prefix = zeros::<T>(data.len());
-            Communicator::exscan(comm, &data, &mut prefix, op).await?;
+            played!(Communicator::exscan(comm, &data, &mut prefix, op)).await?;
             if view.own == 0 { Vec::new() } else { vec![as_bytes(&prefix)] }
         }
         (Form::InPlace, false) => {
-            comm.scan_in_place(&mut data, op).await?;
+            played!(Comm, comm, scan_in_place(&mut data, op)).await?;
             vec![as_bytes(&data)]
         }
         (Form::InPlace, true) => {
             let given = as_bytes(&data);
-            comm.exscan_in_place(&mut data, op).await?;
+            played!(Comm, comm, exscan_in_place(&mut data, op)).await?;
             assert!(view.own > 0 || as_bytes(&data) == given, "memory changed of the rank that gets nothing");
             if view.own == 0 { Vec::new() } else { vec![as_bytes(&data)] }
         }
-        (_, false) => vec![as_bytes(&comm.scan(data, op).await?)],
-        (_, true) => comm.exscan(data, op).await?.iter().map(|data| as_bytes(data)).collect(),
+        (_, false) => vec![as_bytes(&played!(Comm, comm, scan(data, op)).await?)],
+        (_, true) => played!(Comm, comm, exscan(data, op)).await?.iter().map(|data| as_bytes(data)).collect(),
     })
 }
 
@@ -203,18 +240,18 @@ async fn reduce_scatter<T: Sample>(comm: &Comm, view: &View<'_>, even: bool, num
     Ok(match view.call.form() {
         Form::Borrowed if even => {
             let mut block = zeros::<T>(own);
-            Communicator::reduce_scatter_block(comm, &data, &mut block, op).await?;
+            played!(Communicator::reduce_scatter_block(comm, &data, &mut block, op)).await?;
             vec![as_bytes(&block)]
         }
         Form::Borrowed | Form::InPlace => {
             match even {
-                true => comm.reduce_scatter_block_in_place(&mut data, op).await?,
-                false => comm.reduce_scatter_in_place(&mut data, &counts, op).await?,
+                true => played!(Comm, comm, reduce_scatter_block_in_place(&mut data, op)).await?,
+                false => played!(Comm, comm, reduce_scatter_in_place(&mut data, &counts, op)).await?,
             }
             vec![as_bytes(&data[..own])]
         }
-        _ if even => vec![as_bytes(&comm.reduce_scatter_block(data, op).await?)],
-        _ => vec![as_bytes(&comm.reduce_scatter(data, &counts, op).await?)],
+        _ if even => vec![as_bytes(&played!(Comm, comm, reduce_scatter_block(data, op)).await?)],
+        _ => vec![as_bytes(&played!(Comm, comm, reduce_scatter(data, &counts, op)).await?)],
     })
 }
 
@@ -229,26 +266,39 @@ async fn varied<T: Sample>(comm: &Comm, view: &View<'_>, pattern: Pattern, root:
         let comm = comm.clone();
         return Ok(match pattern {
             Pattern::Gather => {
-                let call = Persistent::calling(own_block, move |block| comm.gatherv(root, &*block));
+                let call =
+                    played!(Persistent::calling(own_block, move |block| played!(Comm, comm, gatherv(root, &*block))));
                 once(call).await?.map_or_else(Vec::new, pieces)
             }
             Pattern::Scatter => {
-                vec![as_bytes(&once(Persistent::calling(all, move |all| comm.scatterv(root, all.clone()))).await?)]
+                vec![as_bytes(
+                    &once(played!(Persistent::calling(all, move |all| played!(
+                        Comm,
+                        comm,
+                        scatterv(root, all.clone())
+                    ))))
+                    .await?,
+                )]
             }
-            Pattern::Allgather => {
-                pieces(once(Persistent::calling(own_block, move |block| comm.allgatherv(&*block))).await?)
-            }
+            Pattern::Allgather => pieces(
+                once(played!(Persistent::calling(own_block, move |block| played!(Comm, comm, allgatherv(&*block)))))
+                    .await?,
+            ),
             Pattern::Alltoall => {
-                let call = Persistent::calling(all.unwrap_or_default(), move |all| comm.alltoallv(all.clone()));
+                let call = played!(Persistent::calling(all.unwrap_or_default(), move |all| played!(
+                    Comm,
+                    comm,
+                    alltoallv(all.clone())
+                )));
                 pieces(once(call).await?)
             }
         });
     }
     Ok::<_, Error>(match pattern {
-        Pattern::Gather => comm.gatherv(root, own_block).await?.map_or_else(Vec::new, pieces),
-        Pattern::Scatter => vec![as_bytes(&comm.scatterv(root, all).await?)],
-        Pattern::Allgather => pieces(comm.allgatherv(own_block).await?),
-        Pattern::Alltoall => pieces(comm.alltoallv(all.unwrap_or_default()).await?),
+        Pattern::Gather => played!(Comm, comm, gatherv(root, own_block)).await?.map_or_else(Vec::new, pieces),
+        Pattern::Scatter => vec![as_bytes(&played!(Comm, comm, scatterv(root, all)).await?)],
+        Pattern::Allgather => pieces(played!(Comm, comm, allgatherv(own_block)).await?),
+        Pattern::Alltoall => pieces(played!(Comm, comm, alltoallv(all.unwrap_or_default())).await?),
     })
 }
 
@@ -263,6 +313,6 @@ fn gives_all(pattern: Pattern, own: u32, root: u32) -> bool {
 
 /// One round of it.
 async fn once<B: Send + 'static, T: Send + 'static>(mut call: Persistent<B, T>) -> Result<T, Error> {
-    call.start()?;
-    call.request().await
+    played!(Persistent, call, start())?;
+    played!(Persistent, call, request()).await
 }

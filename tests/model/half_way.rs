@@ -9,6 +9,7 @@ use edgempi::{Comm, Communicator, Error, Rank, Status};
 use crate::model::{as_bytes, received};
 use crate::plan::View;
 use crate::play::{Outcome, Pace};
+use crate::played::played;
 use crate::program::GivenUp;
 use crate::values::{Sample, bytes, elements};
 
@@ -96,19 +97,19 @@ impl<P: Pace> TwoMessages<'_, P> {
         let first = elements::<T>(self.view.at, self.from, 0, self.first_len());
         let second = |known| elements::<T>(self.view.at, self.from, 1, Self::second_len(known));
         let (first, second) = if self.sender_gives_up() && self.given_up.cancels {
-            let request = comm.send(to, tag, first);
+            let request = played!(Comm, comm, send(to, tag, first));
             self.pause().await;
-            let first = request.cancel().await;
+            let first = played!(Request, request, cancel()).await;
             let known = if matches!(first, Ok(None)) { First::Withdrawn } else { First::Sent };
-            (first.map(drop), comm.send(to, tag, second(known)).await)
+            (first.map(drop), played!(Comm, comm, send(to, tag, second(known))).await)
         } else if self.sender_gives_up() {
-            let lent = Box::pin(async { Communicator::send(comm, to, tag, &first).await.map(drop) });
+            let lent = Box::pin(async { played!(Communicator::send(comm, to, tag, &first)).await.map(drop) });
             let first = give_up(lent, self.given_up.after, self.pace).await.unwrap_or(Ok(()));
-            (first, comm.send(to, tag, second(First::Unknown)).await)
+            (first, played!(Comm, comm, send(to, tag, second(First::Unknown))).await)
         } else {
             // Both are under way before one is waited for.
             let known = if self.given_up.cancels { First::Sent } else { First::Unknown };
-            let [first, second] = [first, second(known)].map(|data| comm.send(to, tag, data));
+            let [first, second] = [first, second(known)].map(|data| played!(Comm, comm, send(to, tag, data)));
             (first.await, second.await)
         };
         match (first, second) {
@@ -133,11 +134,13 @@ impl<P: Pace> TwoMessages<'_, P> {
         if !self.sender_gives_up() {
             let came = match self.given_up.cancels {
                 true => {
-                    let receive = comm.recv::<T>(from, tag);
+                    let receive = played!(Comm, comm, recv::<T>(from, tag));
                     self.pause().await;
-                    receive.cancel().await.transpose()
+                    played!(Request, receive, cancel()).await.transpose()
                 }
-                false => give_up(Box::pin(comm.recv::<T>(from, tag)), self.given_up.after, self.pace).await,
+                false => {
+                    give_up(Box::pin(played!(Comm, comm, recv::<T>(from, tag))), self.given_up.after, self.pace).await
+                }
             };
             match came.map(|came| came.map(as_sent)) {
                 None => {}
@@ -147,7 +150,7 @@ impl<P: Pace> TwoMessages<'_, P> {
             }
         }
         loop {
-            let came = match comm.recv::<T>(from, tag).await.map(as_sent) {
+            let came = match played!(Comm, comm, recv::<T>(from, tag)).await.map(as_sent) {
                 Ok(came) => came,
                 // Its sender took it back in the middle.
                 Err(Error::Cancelled { rank, .. }) if !is_lost && !first_came && self.is_dropped_by(rank, from) => {

@@ -11,6 +11,7 @@ use crate::calls::Pieces;
 use crate::model::{as_bytes, received};
 use crate::plan::View;
 use crate::play::Pace;
+use crate::played::played;
 use crate::program::{Call, Data, Form, Mode, Probed, Selector};
 use crate::values::{Sample, elements, object, with_type, zeros};
 use crate::waiting::all_of;
@@ -103,13 +104,13 @@ impl Messages {
     /// Says that the receives are posted.
     fn give_word(&self, comm: &Comm, view: &View<'_>) -> Option<Request<'static, ()>> {
         let (from, to) = self.word?;
-        (to == view.own).then(|| comm.send(from, view.word_tag(), [0_u8; 0]))
+        (to == view.own).then(|| played!(Comm, comm, send(from, view.word_tag(), [0_u8; 0])))
     }
 
     /// Waits until the other side has said so.
     async fn take_word(&self, comm: &Comm, view: &View<'_>) -> Result<(), Error> {
         if let Some((_, to)) = self.word.filter(|(from, _)| *from == view.own) {
-            comm.recv::<u8>(to, view.word_tag()).await?;
+            played!(Comm, comm, recv::<u8>(to, view.word_tag())).await?;
         }
         Ok(())
     }
@@ -152,19 +153,23 @@ impl<T: Sample> Calls for Vectors<'_, T> {
     fn send(&self, mode: Mode, to: u32, tag: u32, number: u32) -> Request<'static, ()> {
         let data = elements::<T>(self.view.at, self.view.own, number, self.view.part.len);
         match mode {
-            Mode::Standard => self.comm.send(to, tag, data),
-            Mode::Synchronous => self.comm.ssend(to, tag, data),
-            Mode::Buffered => self.comm.bsend(to, tag, data),
-            Mode::Ready => self.comm.rsend(to, tag, data),
+            Mode::Standard => played!(Comm, self.comm, send(to, tag, data)),
+            Mode::Synchronous => played!(Comm, self.comm, ssend(to, tag, data)),
+            Mode::Buffered => played!(Comm, self.comm, bsend(to, tag, data)),
+            Mode::Ready => played!(Comm, self.comm, rsend(to, tag, data)),
         }
     }
 
     fn recv(&self, source: Source, tag: TagSelector) -> Request<'static, (Vec<u8>, Status)> {
-        self.comm.recv::<T>(source, tag).map(|(data, status)| (as_bytes(&data), status))
+        let came = match self.view.at.is_multiple_of(3) {
+            true => played!(Comm, self.comm, recv_reusing(zeros::<T>(100), source, tag)),
+            false => played!(Comm, self.comm, recv::<T>(source, tag)),
+        };
+        came.map(|(data, status)| (as_bytes(&data), status))
     }
 
     fn take(&self, message: Message) -> Request<'static, (Vec<u8>, Status)> {
-        message.recv::<T>().map(|(data, status)| (as_bytes(&data), status))
+        played!(Message, message, recv::<T>()).map(|(data, status)| (as_bytes(&data), status))
     }
 }
 
@@ -177,19 +182,25 @@ impl Calls for Values<'_> {
     fn send(&self, mode: Mode, to: u32, tag: u32, number: u32) -> Request<'static, ()> {
         let (objects, value) = (self.comm.objects(), object(self.view.at, self.view.own, number, self.view.part.len));
         match mode {
-            Mode::Standard => objects.send(to, tag, &value),
-            Mode::Synchronous => objects.ssend(to, tag, &value),
-            Mode::Buffered => objects.bsend(to, tag, &value),
-            Mode::Ready => objects.rsend(to, tag, &value),
+            Mode::Standard => played!(Objects, objects, send(to, tag, &value)),
+            Mode::Synchronous => played!(Objects, objects, ssend(to, tag, &value)),
+            Mode::Buffered => played!(Objects, objects, bsend(to, tag, &value)),
+            Mode::Ready => played!(Objects, objects, rsend(to, tag, &value)),
         }
     }
 
     fn recv(&self, source: Source, tag: TagSelector) -> Request<'static, (Vec<u8>, Status)> {
-        self.comm.objects().recv::<Vec<u8>>(source, tag)
+        let objects = self.comm.objects();
+        match self.view.at.is_multiple_of(3) {
+            true => played!(Objects, objects, recv_or_none::<Vec<u8>>(source, tag))
+                .map(|(value, status)| (value.expect("it has a sender"), status)),
+            false => played!(Objects, objects, recv::<Vec<u8>>(source, tag)),
+        }
     }
 
     fn take(&self, message: Message) -> Request<'static, (Vec<u8>, Status)> {
-        message.recv_object::<Vec<u8>>().map(|(value, status)| (value.expect("it has a sender"), status))
+        played!(Message, message, recv_object::<Vec<u8>>())
+            .map(|(value, status)| (value.expect("it has a sender"), status))
     }
 }
 
@@ -244,10 +255,10 @@ enum Found {
 async fn look(comm: &Comm, probed: Probed, source: Source, tag: TagSelector, pace: &impl Pace) -> Result<Found, Error> {
     loop {
         let found = match probed {
-            Probed::Never | Probed::Probe => Some(Found::Seen(comm.probe(source, tag).await?)),
-            Probed::Mprobe => Some(Found::Kept(comm.mprobe(source, tag).await?)),
-            Probed::Iprobe => comm.iprobe(source, tag).await?.map(Found::Seen),
-            Probed::Improbe => comm.improbe(source, tag).await?.map(Found::Kept),
+            Probed::Never | Probed::Probe => Some(Found::Seen(played!(Comm, comm, probe(source, tag)).await?)),
+            Probed::Mprobe => Some(Found::Kept(played!(Comm, comm, mprobe(source, tag)).await?)),
+            Probed::Iprobe => played!(Comm, comm, iprobe(source, tag)).await?.map(Found::Seen),
+            Probed::Improbe => played!(Comm, comm, improbe(source, tag)).await?.map(Found::Kept),
         };
         match found {
             Some(found) => return Ok(found),
@@ -275,10 +286,10 @@ async fn borrowed<T: Sample>(comm: &Comm, view: &View<'_>, pace: &impl Pace) -> 
     let messages = Messages::of(view);
     let given = messages.sends.iter().map(|(_, _, number)| elements::<T>(view.at, view.own, *number, view.part.len));
     let given: Vec<Vec<T>> = given.collect();
-    let send = |((to, tag, _), data)| Communicator::send(comm, to, tag, data).map(drop);
+    let send = |((to, tag, _), data)| played!(Communicator::send(comm, to, tag, data)).map(drop);
     let sends = messages.sends.iter().copied().zip(given.iter().map(Vec::as_slice)).map(send).collect();
     let mut places = places::<T>(view, messages.receives.len());
-    let receive = |(&(source, tag), place)| Communicator::recv(comm, source, tag, place);
+    let receive = |(&(source, tag), place)| played!(Communicator::recv(comm, source, tag, place));
     let receives = messages.receives.iter().zip(places.iter_mut().map(Vec::as_mut_slice)).map(receive).collect();
     let statuses = finish(receives, sends, view, pace).await?;
     Ok(messages.sorted(in_places(statuses, &places)))
@@ -292,7 +303,8 @@ async fn into_places<T: Sample>(comm: &Comm, view: &View<'_>, pace: &impl Pace) 
     let send = || messages.sends.iter().map(|(to, tag, number)| calls.send(messages.mode, *to, *tag, *number));
     let statuses = if view.probed() == Probed::Never {
         // Receives come first: a ready send may be to oneself.
-        let receives = targets.map(|((source, tag), place)| comm.recv_into(*source, *tag, place)).collect();
+        let receives =
+            targets.map(|((source, tag), place)| played!(Comm, comm, recv_into(*source, *tag, place))).collect();
         let word = messages.give_word(comm, view);
         messages.take_word(comm, view).await?;
         finish(receives, send().chain(word).collect(), view, pace).await?
@@ -301,8 +313,8 @@ async fn into_places<T: Sample>(comm: &Comm, view: &View<'_>, pace: &impl Pace) 
         let mut statuses = Vec::new();
         for ((source, tag), place) in targets {
             statuses.push(match look(comm, view.probed(), *source, *tag, pace).await? {
-                Found::Seen(status) => comm.recv_into(status.source, status.tag, place).await?,
-                Found::Kept(message) => message.recv_into(place).await?,
+                Found::Seen(status) => played!(Comm, comm, recv_into(status.source, status.tag, place)).await?,
+                Found::Kept(message) => played!(Message, message, recv_into(place)).await?,
             });
         }
         finish::<()>(Vec::new(), sends, view, pace).await?;
@@ -315,14 +327,15 @@ async fn into_places<T: Sample>(comm: &Comm, view: &View<'_>, pace: &impl Pace) 
 async fn persistent<T: Sample>(comm: &Comm, view: &View<'_>, pace: &impl Pace) -> Pieces {
     let messages = Messages::of(view);
     let init = |(to, tag, _): &(u32, u32, u32)| match messages.mode {
-        Mode::Standard => comm.send_init(*to, *tag, Vec::<T>::new()),
-        Mode::Synchronous => comm.ssend_init(*to, *tag, Vec::<T>::new()),
-        Mode::Buffered => comm.bsend_init(*to, *tag, Vec::<T>::new()),
-        Mode::Ready => comm.rsend_init(*to, *tag, Vec::<T>::new()),
+        Mode::Standard => played!(Comm, comm, send_init(*to, *tag, Vec::<T>::new())),
+        Mode::Synchronous => played!(Comm, comm, ssend_init(*to, *tag, Vec::<T>::new())),
+        Mode::Buffered => played!(Comm, comm, bsend_init(*to, *tag, Vec::<T>::new())),
+        Mode::Ready => played!(Comm, comm, rsend_init(*to, *tag, Vec::<T>::new())),
     };
     let mut sends: Vec<Persistent<Vec<T>>> = messages.sends.iter().map(init).collect();
     let places = places::<T>(view, messages.receives.len());
-    let receive = |((source, tag), place): (&(Source, TagSelector), _)| comm.recv_init(*source, *tag, place);
+    let receive =
+        |((source, tag), place): (&(Source, TagSelector), _)| played!(Comm, comm, recv_init(*source, *tag, place));
     let mut receives: Vec<_> = messages.receives.iter().zip(places).map(receive).collect();
     let mut pieces = Vec::new();
     for view in view.rounds() {
@@ -333,15 +346,22 @@ async fn persistent<T: Sample>(comm: &Comm, view: &View<'_>, pace: &impl Pace) -
             let place = receive.buffer_mut().expect("no round is under way");
             place.resize(view.part.len + 3, zeros::<T>(1)[0]);
         }
-        start_all(&mut receives)?;
+        played!(start_all(&mut receives))?;
         let word = messages.give_word(comm, &view);
         messages.take_word(comm, &view).await?;
-        start_all(&mut sends)?;
+        played!(start_all(&mut sends))?;
         let requests = sends.iter_mut().map(Persistent::request).chain(word).collect();
         let statuses = finish(receives.iter_mut().map(Persistent::request).collect(), requests, &view, pace).await?;
         let places: Vec<Vec<T>> =
             receives.iter().map(|receive| receive.buffer().cloned().unwrap_or_default()).collect();
         pieces.extend(messages.sorted(in_places(statuses, &places)));
+    }
+    if !messages.receives.is_empty() {
+        // Nobody says so much to himself. Not before the others have what they wait for.
+        let mut vain = played!(Comm, comm, recv_init(view.own, view.word_tag(), zeros::<T>(1)));
+        vain.start()?;
+        assert!(played!(Persistent, vain, cancel()).await?.is_none(), "nobody had sent it");
+        assert!(vain.buffer().is_some(), "it is back");
     }
     Ok(pieces)
 }
@@ -357,11 +377,11 @@ pub async fn unready<T: Sample>(comm: &Comm, view: &View<'_>, from: u32, to: u32
             Ok(()) => return Ok(vec![b"it was sent".to_vec()]),
             Err(error) => return Err(error),
         }
-        word = Some(comm.send(to, view.word_tag(), [0_u8; 0]));
+        word = Some(played!(Comm, comm, send(to, view.word_tag(), [0_u8; 0])));
     }
     if to == view.own {
         // It posts no other receive before the ready send has been refused.
-        comm.recv::<u8>(from, view.word_tag()).await?;
+        played!(Comm, comm, recv::<u8>(from, view.word_tag())).await?;
     }
     if let Some(word) = word {
         word.await?;
@@ -378,7 +398,7 @@ pub async fn shift<T: Sample>(comm: &Comm, view: &View<'_>, form: Form) -> Piece
     let (data, status) = match (form, dest, source) {
         (Form::Object, ..) if view.at.is_multiple_of(2) => {
             let mut value = object(at, own, 0, len);
-            let status = comm.objects().sendrecv_replace(dest, tag, source, tag, &mut value).await?;
+            let status = played!(Objects, comm.objects(), sendrecv_replace(dest, tag, source, tag, &mut value)).await?;
             if source.is_none() {
                 assert!(value == object(at, own, 0, len), "nobody's message changed memory");
                 value.clear();
@@ -386,14 +406,18 @@ pub async fn shift<T: Sample>(comm: &Comm, view: &View<'_>, form: Form) -> Piece
             (value, status)
         }
         (Form::Object, ..) => {
-            let (value, status) =
-                comm.objects().sendrecv::<Vec<u8>, Vec<u8>>(dest, tag, &object(at, own, 0, len), source, tag).await?;
+            let (value, status) = played!(
+                Objects,
+                comm.objects(),
+                sendrecv::<Vec<u8>, Vec<u8>>(dest, tag, &object(at, own, 0, len), source, tag)
+            )
+            .await?;
             assert_eq!(value.is_some(), source.is_some(), "a value comes from somebody");
             (value.unwrap_or_default(), status)
         }
         (Form::InPlace, ..) => {
             let mut data = given();
-            let status = comm.sendrecv_replace(dest, tag, source, tag, &mut data).await?;
+            let status = played!(Comm, comm, sendrecv_replace(dest, tag, source, tag, &mut data)).await?;
             if source.is_none() {
                 assert!(as_bytes(&data) == as_bytes(&given()), "nobody's message changed memory");
                 data.clear();
@@ -402,11 +426,11 @@ pub async fn shift<T: Sample>(comm: &Comm, view: &View<'_>, form: Form) -> Piece
         }
         (Form::Borrowed, Some(dest), Some(source)) => {
             let (given, mut data) = (given(), zeros::<T>(len));
-            let status = Communicator::sendrecv(comm, dest, tag, &given, source, tag, &mut data).await?;
+            let status = played!(Communicator::sendrecv(comm, dest, tag, &given, source, tag, &mut data)).await?;
             (as_bytes(&data), status)
         }
         _ => {
-            let (data, status) = comm.sendrecv::<T, T>(dest, tag, given(), source, tag).await?;
+            let (data, status) = played!(Comm, comm, sendrecv::<T, T>(dest, tag, given(), source, tag)).await?;
             (as_bytes(&data), status)
         }
     };

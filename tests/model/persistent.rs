@@ -6,6 +6,7 @@ use crate::calls::{Pieces, for_bcast, pieces, to_all};
 use crate::families::counts;
 use crate::model::as_bytes;
 use crate::plan::View;
+use crate::played::played;
 use crate::program::Call;
 use crate::values::{Sample, elements, op, samples};
 
@@ -19,15 +20,15 @@ async fn rounds<B: Send + 'static>(
     let mut pieces = Vec::new();
     for view in view.rounds() {
         fill(call.buffer_mut().expect("no round is under way"), &view);
-        call.start()?;
-        call.request().await?;
+        played!(Persistent, call, start())?;
+        played!(Persistent, call, request()).await?;
         pieces.extend(taken(call.buffer().expect("the round is over")));
     }
     Ok(pieces)
 }
 
 pub async fn barrier(comm: &Comm, view: &View<'_>) -> Pieces {
-    rounds(view, comm.barrier_init(), |(), _| {}, |()| Vec::new()).await
+    rounds(view, played!(Comm, comm, barrier_init()), |(), _| {}, |()| Vec::new()).await
 }
 
 /// Makes one rank's call; the first round is started at the first poll.
@@ -39,18 +40,18 @@ pub async fn perform<T: Sample>(comm: &Comm, view: &View<'_>) -> Pieces {
     match *view.call {
         Call::Bcast { root, .. } => {
             let root = view.rank(root);
-            let call = comm.bcast_init(root, Vec::<T>::new());
+            let call = played!(Comm, comm, bcast_init(root, Vec::<T>::new()));
             rounds(view, call, |data, view| *data = for_bcast(view, root), whole).await
         }
         Call::Gather { root, .. } => {
             let root = view.rank(root);
-            let call = comm.gather_init(root, Vec::new());
+            let call = played!(Comm, comm, gather_init(root, Vec::new()));
             let taken = |receive: &[T]| if root == own { pieces(receive, size) } else { Vec::new() };
             rounds(view, call, |both, view| both.send = block(view), |both| taken(&both.receive)).await
         }
         Call::Scatter { root, .. } => {
             let root = view.rank(root);
-            let call = comm.scatter_init(root, (root == own).then(Vec::new));
+            let call = played!(Comm, comm, scatter_init(root, (root == own).then(Vec::new)));
             let fill = |send: &mut Vec<T>, view: &View<'_>| {
                 if root == own {
                     *send = to_all(view);
@@ -59,26 +60,30 @@ pub async fn perform<T: Sample>(comm: &Comm, view: &View<'_>) -> Pieces {
             rounds(view, call, |both, view| fill(&mut both.send, view), |both| whole(&both.receive)).await
         }
         Call::Allgather { .. } => {
-            let call = comm.allgather_init(Vec::new());
+            let call = played!(Comm, comm, allgather_init(Vec::new()));
             rounds(view, call, |both, view| both.send = block(view), |both| pieces(&both.receive, size)).await
         }
         Call::Alltoall { .. } => {
-            let call = comm.alltoall_init(Vec::<T>::new());
+            let call = played!(Comm, comm, alltoall_init(Vec::<T>::new()));
             rounds(view, call, |both, view| both.send = to_all(view), |both| pieces(&both.receive, size)).await
         }
         Call::Reduce { root, op: number, .. } => {
             let root = view.rank(root);
-            let call = comm.reduce_init(root, Vec::new(), op::<T>(number));
+            let call = played!(Comm, comm, reduce_init(root, Vec::new(), op::<T>(number)));
             let taken = |data: &Vec<T>| if root == own { whole(data) } else { Vec::new() };
             rounds(view, call, |data, view| *data = given(view), taken).await
         }
         Call::Allreduce { op: number, .. } => {
-            let call = comm.allreduce_init(Vec::new(), op::<T>(number));
+            let call = played!(Comm, comm, allreduce_init(Vec::new(), op::<T>(number)));
             rounds(view, call, |data, view| *data = given(view), whole).await
         }
         Call::Scan { exclusive, op: number, .. } => {
             let op = op::<T>(number);
-            let call = if exclusive { comm.exscan_init(Vec::new(), op) } else { comm.scan_init(Vec::new(), op) };
+            let call = if exclusive {
+                played!(Comm, comm, exscan_init(Vec::new(), op))
+            } else {
+                played!(Comm, comm, scan_init(Vec::new(), op))
+            };
             // Before the first rank there is nobody.
             let taken = |data: &Vec<T>| if exclusive && own == 0 { Vec::new() } else { whole(data) };
             rounds(view, call, |data, view| *data = given(view), taken).await
@@ -86,8 +91,8 @@ pub async fn perform<T: Sample>(comm: &Comm, view: &View<'_>) -> Pieces {
         Call::ReduceScatter { even, op: number, .. } => {
             let (op, counts) = (op::<T>(number), counts(view, even));
             let call = match even {
-                true => comm.reduce_scatter_block_init(Vec::new(), op),
-                false => comm.reduce_scatter_init(Vec::new(), &counts, op),
+                true => played!(Comm, comm, reduce_scatter_block_init(Vec::new(), op)),
+                false => played!(Comm, comm, reduce_scatter_init(Vec::new(), &counts, op)),
             };
             let all = view.part.len * size as usize;
             let fill = |view: &View<'_>| samples::<T>(view.at, own, all);

@@ -81,6 +81,8 @@ impl Plan {
             let members = families[family].clone().unwrap_or_default();
             let makes = families.len();
             match step.call {
+                // What somebody gives up nobody keeps.
+                Call::Split { .. } if step.given_up.is_some() => families.push(None),
                 Call::Split { by, seed } => families.push(Some(split(&members, by, seed, setting.is_simulated))),
                 // The world is there for ever.
                 Call::Free if family > 0 => families[family] = None,
@@ -235,8 +237,7 @@ fn who_gives_up(call: &Call, given_up: GivenUp, size: u32) -> Option<GivenUp> {
     // What is made of several calls by hand can not be given up as one.
     let can = !matches!(
         call,
-        Call::Split { .. }
-            | Call::Free
+        Call::Free
             | Call::Funnel { .. }
             | Call::Shift { .. }
             | Call::Unready { .. }
@@ -312,6 +313,8 @@ impl Call {
             Self::Barrier { form } => *form == Form::Borrowed,
             // These own their buffers, whatever the form.
             Self::Apply { .. } | Self::Varied { .. } | Self::Fold { .. } => false,
+            // A communicator without one of its ranks would be none.
+            Self::Split { .. } => true,
             _ => matches!(self.form(), Form::Borrowed | Form::InPlace),
         }
     }

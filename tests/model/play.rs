@@ -85,7 +85,7 @@ impl<P: Pace, J: Journal> Player<'_, P, J> {
             let comm = table.families.get(step.family).cloned().flatten();
             if let Some((comm, view)) = comm.zip(plan.view(at, own)) {
                 table.begin(comm, view, step).await?;
-            } else if matches!(step.call, Call::Split { .. }) {
+            } else if matches!(step.call, Call::Split { .. }) && step.given_up.is_none() {
                 table.families.resize(step.makes + 1, None);
             }
             while table.open.len() > IN_FLIGHT || (!table.open.is_empty() && dice.below(laziness) == 0) {
@@ -112,7 +112,7 @@ impl<'a, P: Pace, J: Journal> Table<'a, P, J> {
     async fn begin(&mut self, comm: Comm, view: View<'a>, step: &Planned) -> Result<(), Error> {
         assert_eq!((comm.rank().get(), comm.size()), (view.own, view.size()), "another communicator");
         match *view.call {
-            Call::Split { by, seed } => {
+            Call::Split { by, seed } if step.given_up.is_none() => {
                 let new = communicators::perform(&comm, &view, by, seed).await;
                 let outcome = new.as_ref().map_or_else(|error| Outcome::Failed(error.clone()), |_| Outcome::Right);
                 self.journal.write(view.at, outcome);

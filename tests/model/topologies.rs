@@ -1,10 +1,11 @@
 //! Neighbours in grids and graphs: who they are by the model, what they get of each other, and how a rank makes the calls.
 
-use edgempi::{Comm, Neighborhood, dims_create};
+use edgempi::{Cartesian, Comm, Neighborhood, Rank, dims_create};
 
 use crate::calls::Pieces;
 use crate::model::as_bytes;
 use crate::plan::View;
+use crate::played::played;
 use crate::program::{Data, Form, Topology};
 use crate::values::{Sample, bytes, elements, hash, object};
 
@@ -55,22 +56,30 @@ impl Neighbours {
     pub async fn perform<T: Sample>(self, comm: &Comm, view: &View<'_>, form: Form) -> Pieces {
         match self.topology {
             Topology::Grid { dimensions, rings } => {
-                let Grid { lens, periods } = Grid::new(view.size(), dimensions, rings);
-                match comm.cart(&lens, &periods).await? {
-                    Some(grid) => self.exchange::<T>(&grid, view, form).await,
+                let model = Grid::new(view.size(), dimensions, rings);
+                match played!(Comm, comm, cart(&model.lens, &model.periods)).await? {
+                    Some(grid) => {
+                        model.compare(&grid, view.own);
+                        let remain: Vec<bool> =
+                            (0..dimensions).map(|dimension| view.at >> dimension & 1 == 1).collect();
+                        let part = played!(Cartesian, grid, sub(&remain)).await?;
+                        model.compare_part(&part, &remain, view.own);
+                        self.exchange::<T>(&grid, view, form).await
+                    }
                     None => Ok(vec![b"the grid has a place for every rank".to_vec()]),
                 }
             }
             Topology::Graph { seed } => {
                 let graph = Graph::new(view.size(), seed);
                 let sources: Vec<u32> = graph.sources(view.own).iter().map(|source| source.rank).collect();
-                let graph = comm.dist_graph_adjacent(&sources, &graph.destinations(view.own)).await?;
+                let graph = played!(Comm, comm, dist_graph_adjacent(&sources, &graph.destinations(view.own))).await?;
                 self.exchange::<T>(&graph, view, form).await
             }
             Topology::Told { seed } => {
                 let graph = Graph::new(view.size(), seed);
                 let said = graph.edges.iter().filter(|edge| edge.sayer == view.own);
-                let graph = comm.dist_graph(&said.map(|edge| (edge.from, edge.to)).collect::<Vec<_>>()).await?;
+                let graph =
+                    played!(Comm, comm, dist_graph(&said.map(|edge| (edge.from, edge.to)).collect::<Vec<_>>())).await?;
                 self.exchange::<T>(&graph, view, form).await
             }
         }
@@ -85,16 +94,19 @@ impl Neighbours {
         if form == Form::Object {
             let objects = neighbours.objects();
             let came = match self.alltoall {
-                true => objects.neighbor_alltoall(&(0..count).map(value).collect::<Vec<_>>()).await?,
-                false => objects.neighbor_allgather(&value(0)).await?,
+                true => {
+                    played!(NeighborObjects, objects, neighbor_alltoall(&(0..count).map(value).collect::<Vec<_>>()))
+                        .await?
+                }
+                false => played!(NeighborObjects, objects, neighbor_allgather(&value(0))).await?,
             };
             return Ok(came.into_iter().map(|piece| piece.map_or_else(Vec::new, marked)).collect());
         }
         let came = match (self.alltoall, self.varied) {
-            (false, false) => neighbours.neighbor_allgather(block(0)).await?,
-            (false, true) => neighbours.neighbor_allgatherv(block(0)).await?,
-            (true, false) => neighbours.neighbor_alltoall(blocks().concat()).await?,
-            (true, true) => neighbours.neighbor_alltoallv(blocks()).await?,
+            (false, false) => played!(Neighborhood, neighbours, neighbor_allgather(block(0))).await?,
+            (false, true) => played!(Neighborhood, neighbours, neighbor_allgatherv(block(0))).await?,
+            (true, false) => played!(Neighborhood, neighbours, neighbor_alltoall(blocks().concat())).await?,
+            (true, true) => played!(Neighborhood, neighbours, neighbor_alltoallv(blocks())).await?,
         };
         Ok(came.into_iter().map(|piece| piece.map_or_else(Vec::new, |data| marked(as_bytes(&data)))).collect())
     }
@@ -113,9 +125,47 @@ struct Grid {
 
 impl Grid {
     fn new(size: u32, dimensions: usize, rings: u32) -> Self {
-        let lens = dims_create(size, dimensions).expect("any number of ranks fits a grid");
+        let lens = played!(dims_create(size, dimensions)).expect("any number of ranks fits a grid");
         assert_eq!(lens.iter().product::<u32>(), size, "{lens:?} ranks");
         Self { lens, periods: (0..dimensions).map(|dimension| rings >> dimension & 1 == 1).collect() }
+    }
+
+    /// Where a rank is.
+    fn coords(&self, rank: u32) -> Vec<u32> {
+        let stride = |dimension: usize| self.lens[dimension + 1..].iter().product::<u32>();
+        self.lens.iter().enumerate().map(|(dimension, len)| rank / stride(dimension) % len).collect()
+    }
+
+    /// Whether a grid says of itself what is so.
+    fn compare(&self, grid: &Cartesian, own: u32) {
+        assert_eq!((grid.dims(), grid.periods()), (&self.lens[..], &self.periods[..]));
+        let place: Vec<i64> = self.coords(own).into_iter().map(i64::from).collect();
+        assert_eq!(played!(Cartesian, grid, coords(own)), Some(self.coords(own)));
+        assert_eq!(played!(Cartesian, grid, rank_at(&place)), Some(Rank::new(own)));
+        let number = |rank: Option<Rank>| rank.map(|rank| rank.get());
+        for dimension in 0..self.lens.len() {
+            let (len, by) = (i64::from(self.lens[dimension]), i64::from(own % 3) - 1);
+            let beside = |by: i64| {
+                let there = place[dimension] + by;
+                let is_there = self.periods[dimension] || (0..len).contains(&there);
+                let mut place = place.clone();
+                place[dimension] = there.rem_euclid(len);
+                is_there
+                    .then(|| (0..).find(|rank| self.coords(*rank).into_iter().map(i64::from).eq(place.iter().copied())))
+            };
+            let (source, dest) =
+                played!(Cartesian, grid, shift(dimension, by as i32)).expect("there is such a dimension");
+            assert_eq!((number(source), number(dest)), (beside(-by).flatten(), beside(by).flatten()), "by {by}");
+        }
+    }
+
+    /// The same of a part of it, in which some dimensions remain.
+    fn compare_part(&self, part: &Cartesian, remain: &[bool], own: u32) {
+        let lens: Vec<u32> =
+            self.lens.iter().zip(remain).filter(|(_, remains)| **remains).map(|(len, _)| *len).collect();
+        let kept = self.coords(own).into_iter().zip(remain).filter(|(_, remains)| **remains).map(|(place, _)| place);
+        assert_eq!((part.dims(), part.comm().size()), (&lens[..], lens.iter().product()));
+        assert_eq!(played!(Cartesian, part, coords(part.comm().rank())), Some(kept.collect()));
     }
 
     /// In each dimension first the neighbour below, whose block for its upper one this rank gets, then the one above.

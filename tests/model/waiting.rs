@@ -3,6 +3,7 @@
 use edgempi::{Error, Request, test_all, test_any, test_some, wait_all, wait_any, wait_some};
 
 use crate::play::Pace;
+use crate::played::played;
 use crate::program::{Call, Waiting};
 
 impl Call {
@@ -26,28 +27,28 @@ pub async fn all_of<T>(mut requests: Vec<Request<'_, T>>, waiting: Waiting, pace
                 note((index, request.await));
             }
         }
-        Waiting::All => return together(wait_all(requests).await),
+        Waiting::All => return together(played!(wait_all(requests)).await),
         Waiting::Any => {
-            while let Some(ended) = wait_any(&mut requests).await {
+            while let Some(ended) = played!(wait_any(&mut requests)).await {
                 note(ended);
             }
         }
         Waiting::Some => loop {
-            let ended = wait_some(&mut requests).await;
+            let ended = played!(wait_some(&mut requests)).await;
             if ended.is_empty() {
                 break;
             }
             ended.into_iter().for_each(&mut note);
         },
         Waiting::TestAll => loop {
-            if let Some(results) = test_all(&mut requests) {
+            if let Some(results) = played!(test_all(&mut requests)) {
                 return together(results);
             }
             pace.pause(1).await;
         },
         Waiting::TestAny => {
             while requests.iter().any(Request::is_active) {
-                match test_any(&mut requests) {
+                match played!(test_any(&mut requests)) {
                     Some(ended) => note(ended),
                     None => pace.pause(1).await,
                 }
@@ -55,7 +56,7 @@ pub async fn all_of<T>(mut requests: Vec<Request<'_, T>>, waiting: Waiting, pace
         }
         Waiting::TestSome => {
             while requests.iter().any(Request::is_active) {
-                let ended = test_some(&mut requests);
+                let ended = played!(test_some(&mut requests));
                 if ended.is_empty() {
                     pace.pause(1).await;
                 }
