@@ -1,6 +1,7 @@
 //! Mistakes that are answered: calls that do not fit each other, and ranks that wait for each other. The world goes on.
 
 use std::thread;
+use std::time::Duration;
 
 use edgempi::config::Threads;
 use edgempi::hub::Registry;
@@ -82,6 +83,9 @@ pub fn ranks_that_wait_for_each_other_are_told_who_and_where(link: Link) {
     });
 }
 
+/// The hub looks a moment after a rank has told it that it waits, which takes a rank a moment, too.
+const SEVERAL_LOOKS: Duration = Duration::from_millis(400);
+
 /// The same waits, which another thread of each rank then ends.
 pub fn ranks_of_several_threads_that_wait_are_left_alone(link: Link) {
     on_ranks(link(SIZE, &Config::new().threads(Threads::Multiple), &Registry::new()), |world| {
@@ -89,9 +93,12 @@ pub fn ranks_of_several_threads_that_wait_are_left_alone(link: Link) {
         let (next, previous) = neighbours(world);
         for len in LENS {
             thread::scope(|scope| {
-                let waiting = scope.spawn(|| comm.recv::<u32>(previous, 5).wait());
-                // All of them are blocked at the hub, or will be.
                 comm.barrier().wait().unwrap();
+                let waiting = scope.spawn(|| comm.recv::<u32>(previous, 5).wait());
+                if len == LENS[0] {
+                    // Long enough for ranks of one thread to be told.
+                    thread::sleep(SEVERAL_LOOKS);
+                }
                 comm.send(next, 5, vec![rank; len]).wait().unwrap();
                 assert_eq!(waiting.join().expect("it does not panic").unwrap().0, vec![previous; len]);
             });

@@ -47,7 +47,7 @@ macro_rules! links {
                     results_come_without_anybody_waiting, a_receive_that_is_cancelled_takes_its_message_or_leaves_it,
                     a_send_that_is_cancelled_arrives_or_never_was;
                 persistent: messages_again_and_again, a_round_that_fails_does_not_end_the_others,
-                    a_round_whose_request_is_dropped, blocks_again_and_again, any_call_again_and_again,
+                    a_round_whose_request_is_dropped, a_round_that_is_taken_back, blocks_again_and_again, any_call_again_and_again,
                     folds_again_and_again;
                 communicators: a_communicator_of_oneself_needs_nobody, communicators_side_by_side_do_not_meet,
                     a_communicator_is_freed_with_its_last_clone, names_and_attributes_stay_with_their_communicator,

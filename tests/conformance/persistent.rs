@@ -85,6 +85,37 @@ pub fn a_round_that_fails_does_not_end_the_others(link: Link) {
     });
 }
 
+/// A round that nothing has met is as if it had never been; one that something has met is over.
+pub fn a_round_that_is_taken_back(link: Link) {
+    on_ranks(plain(link, SIZE), |world| {
+        let (comm, rank) = (world.comm(), world.rank().get());
+        let (next, previous) = neighbours(world);
+        for len in LENS {
+            let mut receive = comm.recv_init(previous, 1, vec![0u32; len]);
+            let mut send = comm.ssend_init(next, 1, elements::<u32>(rank, 1, len));
+            assert!(receive.test() && receive.cancel().wait().is_err(), "none is under way");
+            receive.start().unwrap();
+            assert!(!receive.test(), "nobody has sent");
+            assert_eq!(receive.cancel().wait().unwrap(), None);
+            comm.barrier().wait().unwrap();
+            send.start().unwrap();
+            // Nobody receives it, so that is taken back, too.
+            assert_eq!(send.cancel().wait().unwrap(), None);
+            comm.barrier().wait().unwrap();
+            receive.start().unwrap();
+            send.start().unwrap();
+            send.wait().unwrap();
+            // All have been received.
+            comm.barrier().wait().unwrap();
+            let late = receive.cancel().wait().unwrap().expect("the message has met it");
+            assert_eq!(late.count::<u32>(), Some(len));
+            assert!(receive.test() && are_from(previous, 1, receive.buffer().expect("it is back")));
+            comm.barrier().wait().unwrap();
+        }
+        assert_usable(world);
+    });
+}
+
 /// One of them under way is taken back when its persistent request is dropped, if it is a receive; else it goes on alone.
 pub fn a_round_whose_request_is_dropped(link: Link) {
     on_ranks(plain(link, SIZE), |world| {
