@@ -4,6 +4,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
 
 use crate::edgempi;
 
@@ -42,12 +45,17 @@ pub fn lone_hub(size: u32, settings: &[(&str, &str)]) -> (Process, SocketAddr) {
     (hub, address)
 }
 
+/// No test needs a process for longer.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// A process that takes lines and answers with lines. It is killed when this is dropped.
 pub struct Process {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     errors: BufReader<ChildStderr>,
+    /// As long as it is there, the process may run.
+    _watch: Sender<()>,
 }
 
 impl Process {
@@ -57,7 +65,15 @@ impl Process {
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
         let errors = BufReader::new(child.stderr.take().expect("it is piped"));
-        Self { input: child.stdin.take(), child, output, errors }
+        let (watch, ended) = channel::<()>();
+        let id = child.id().to_string();
+        thread::spawn(move || {
+            if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                // Whoever waits for its next line sees that there is none.
+                let _ = Command::new("kill").args(["-s", "KILL", &id]).status();
+            }
+        });
+        Self { input: child.stdin.take(), child, output, errors, _watch: watch }
     }
 
     /// Its number.
