@@ -378,7 +378,7 @@ fn a_hub_that_talks_for_ever_and_never_answers_is_not_listened_to_for_ever() {
         let frames = [0x7f, 0, 0, 0, 0, 0].repeat(1000);
         while std::io::Write::write_all(&mut stream, &frames).is_ok() {}
     });
-    let (said, answer) = std::sync::mpsc::channel();
+    let (said, answer) = channel();
     let config = Config::new().addr(&address).size(1).rank(0).wait(Duration::from_millis(300));
     thread::spawn(move || {
         // Nobody listens any more if the test has failed.
