@@ -3,9 +3,13 @@
 use std::thread;
 
 use edgempi::hub::{Applied, Registry};
-use edgempi::{Builder, Comm, Error, Group, Named, Operation, Rank, SplitType, Sum, World};
+use edgempi::{
+    Buffers, Builder, Call, Comm, Communicator, Datatype, Error, Group, Named, Operation, Persistent, Rank, SplitType,
+    Sum, World,
+};
+use edgempi_core::{Color, SplitRequest, SplitResult};
 
-type Call = fn(&Comm) -> Result<(), Error>;
+type Told = fn(&Comm) -> Result<(), Error>;
 
 fn registry() -> Registry {
     let mut operations = Registry::new();
@@ -58,7 +62,7 @@ fn tell<R: Send>(worlds: &[World], first: fn(&Comm) -> R, second: fn(&Comm) -> R
     })
 }
 
-fn assert_told(worlds: &[World], (one, first): (&str, Call), (other, second): (&str, Call)) {
+fn assert_told(worlds: &[World], (one, first): (&str, Told), (other, second): (&str, Told)) {
     for result in tell(worlds, first, second) {
         let Err(Error::Mismatch { reason }) = &result else { panic!("{one} beside {other}: {result:?}") };
         let line = " at transport-std/tests/lookalikes.rs:";
@@ -77,7 +81,7 @@ const ADD: fn(u32, u32) -> u32 = |a, b| a + b;
 #[test]
 fn reductions_by_closures_are_told_apart() {
     let worlds = Builder::new().operations(registry()).local(3).unwrap();
-    let calls: [(&str, Call); 8] = [
+    let calls: [(&str, Told); 8] = [
         ("allreduce(objects, by a closure)", |comm| comm.objects().allreduce(5, ADD).wait().map(drop)),
         ("scan(objects, by a closure)", |comm| comm.objects().scan(7, ADD).wait().map(drop)),
         ("exscan(objects, by a closure)", |comm| comm.objects().exscan(7, ADD).wait().map(drop)),
@@ -97,8 +101,8 @@ fn reductions_by_closures_are_told_apart() {
         }
     }
     // By a closure here, by the hub's function there; and a value for what takes buffers.
-    let named: Call = |comm| comm.objects().allreduce(String::new(), Named::new("longest")).wait().map(drop);
-    let closure: Call = |comm| comm.objects().allreduce(String::new(), |a: String, b: String| a + &b).wait().map(drop);
+    let named: Told = |comm| comm.objects().allreduce(String::new(), Named::new("longest")).wait().map(drop);
+    let closure: Told = |comm| comm.objects().allreduce(String::new(), |a: String, b: String| a + &b).wait().map(drop);
     let names = ("allreduce(objects, by a closure)", "operation \"longest\" version 1");
     assert_told(&worlds, (names.0, closure), (names.1, named));
     let value: fn(&Comm) -> Result<(), Error> =
@@ -120,7 +124,7 @@ fn reductions_by_closures_are_told_apart() {
 #[test]
 fn calls_that_make_communicators_are_told_apart() {
     let worlds = edgempi::local(3).unwrap();
-    let calls: [(&str, Call); 8] = [
+    let calls: [(&str, Told); 8] = [
         ("dup", |comm| comm.dup().wait().map(drop)),
         ("split", |comm| comm.split(Some(1), 0).wait().map(drop)),
         ("split_type", |comm| comm.split_type(SplitType::Kind, 0).wait().map(drop)),
@@ -238,7 +242,7 @@ fn counts_that_add_up_by_chance_are_told() {
 #[test]
 fn parameters_that_differ_are_a_mismatch_with_both_places() {
     let worlds = Builder::new().operations(registry()).local(3).unwrap();
-    let all: [Call; 2] = [|comm| scaled(comm, 2.0, &[0, 1, 2]), |comm| scaled(comm, 3.0, &[0, 1, 2])];
+    let all: [Told; 2] = [|comm| scaled(comm, 2.0, &[0, 1, 2]), |comm| scaled(comm, 3.0, &[0, 1, 2])];
     assert!(tell(&worlds, all[0], all[0]).into_iter().all(|result| result.is_ok()));
     for result in tell(&worlds, all[0], all[1]) {
         let Err(Error::Mismatch { reason }) = &result else { panic!("{result:?}") };
@@ -260,4 +264,158 @@ fn a_call_of_some_ranks_says_which() {
     let text = error.to_string();
     assert!(text.contains("rank 0 called operation \"scaled\" version 1 of ranks 0, 2 at "), "{text}");
     drop(first);
+}
+
+/// Forms of one call, as (what each rank gets): whatever form a rank takes, they meet.
+#[test]
+fn all_forms_of_one_call_meet() {
+    type Form = fn(&Comm) -> Result<Vec<f64>, Error>;
+    fn given(comm: &Comm) -> Vec<f64> {
+        vec![f64::from(comm.rank().get()) + 1.0; 3]
+    }
+    fn first(result: Vec<f64>) -> Vec<f64> {
+        result.into_iter().take(1).collect()
+    }
+    fn again<B: Send + 'static>(mut call: Persistent<B>) -> Result<B, Error> {
+        call.start()?;
+        call.wait()?;
+        call.into_buffer().ok_or(Error::Finalized)
+    }
+    let allreduce: &[Form] = &[
+        |comm| Ok(first(comm.allreduce(vec![given(comm)[0]], Sum).wait()?)),
+        |comm| {
+            let mut data = [given(comm)[0]];
+            comm.allreduce_in_place(&mut data, Sum).wait()?;
+            Ok(data.to_vec())
+        },
+        |comm| again(comm.allreduce_init(vec![given(comm)[0]], Sum)),
+        |comm| Ok(vec![comm.objects().allreduce(given(comm)[0], Sum).wait()?]),
+        |comm| {
+            let mut data = [given(comm)[0]];
+            Communicator::allreduce_in_place(comm, &mut data, Sum).wait()?;
+            Ok(data.to_vec())
+        },
+        |comm| {
+            let call = Persistent::calling(given(comm)[0], {
+                let comm = comm.clone();
+                move |value| comm.allreduce([*value], Sum)
+            });
+            let mut call = call;
+            call.start()?;
+            call.wait()
+        },
+    ];
+    let scan: &[Form] = &[
+        |comm| comm.scan(vec![given(comm)[0]], Sum).wait(),
+        |comm| Ok(vec![comm.objects().scan(given(comm)[0], Sum).wait()?]),
+        |comm| again(comm.scan_init(vec![given(comm)[0]], Sum)),
+        |comm| {
+            let mut prefix = [0.0];
+            Communicator::scan(comm, &given(comm)[..1], &mut prefix, Sum).wait()?;
+            Ok(prefix.to_vec())
+        },
+    ];
+    let scattered: &[Form] = &[
+        |comm| comm.reduce_scatter(given(comm), &[1, 1, 1], Sum).wait(),
+        |comm| {
+            let mut data = given(comm);
+            comm.reduce_scatter_in_place(&mut data, &[1, 1, 1], Sum).wait()?;
+            Ok(first(data))
+        },
+        |comm| Ok(again(comm.reduce_scatter_init(given(comm), &[1, 1, 1], Sum))?.receive),
+        |comm| comm.objects().reduce_scatter(given(comm), &[1, 1, 1], Sum).wait(),
+        // Who says no counts, as a board does not, takes what the others say.
+        |comm| {
+            let (data, mut block) = (given(comm), [0.0f64]);
+            let bytes: Vec<u8> = data.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let mut place = [0; 8];
+            let buffers = Buffers::Both { send: &bytes, receive: &mut place };
+            Communicator::transfer(comm, Call::ReduceScatter { op: Sum }, Datatype::F64, buffers).wait()?;
+            block[0] = f64::from_le_bytes(place);
+            Ok(block.to_vec())
+        },
+    ];
+    let blocks: &[Form] = &[
+        |comm| comm.reduce_scatter_block(given(comm), Sum).wait(),
+        |comm| Ok(vec![comm.objects().reduce_scatter_block(given(comm), Sum).wait()?]),
+        |comm| Ok(again(comm.reduce_scatter_block_init(given(comm), Sum))?.receive),
+        |comm| {
+            let mut block = [0.0];
+            Communicator::reduce_scatter_block(comm, &given(comm), &mut block, Sum).wait()?;
+            Ok(block.to_vec())
+        },
+    ];
+    let barrier: &[Form] = &[
+        |comm| comm.barrier().wait().map(|()| Vec::new()),
+        |comm| Communicator::barrier(comm).wait().map(|_| Vec::new()),
+        |comm| again(comm.barrier_init()).map(|()| Vec::new()),
+    ];
+    let folds: &[Form] = &[
+        |comm| comm.fold_all(Named::new("totals"), given(comm)).wait(),
+        |comm| comm.fold(Named::new("totals"), Group::ALL, Some(given(comm))).wait().map(Option::unwrap_or_default),
+        |comm| {
+            let all = [0, 1, 2].map(Rank::new);
+            let group = Group::new(&all, &all);
+            comm.fold(Named::new("totals"), group, Some(given(comm))).wait().map(Option::unwrap_or_default)
+        },
+    ];
+    let halves: &[Form] = &[
+        |comm| {
+            let half = comm.split(Some(comm.rank().get() % 2), 0).wait()?.expect("it said a colour");
+            half.allreduce(vec![1.0], Sum).wait()
+        },
+        // As a board does.
+        |comm| {
+            let color = Some(Color::Number(comm.rank().get() % 2));
+            let (send, mut receive) = (SplitRequest { color, key: 0 }.to_bytes(), [0; SplitResult::LEN]);
+            let buffers = Buffers::Both { send: &send, receive: &mut receive };
+            Communicator::transfer(comm, Call::Split, Datatype::Object, buffers).wait()?;
+            Ok(vec![f64::from(SplitResult::from_bytes(receive).size)])
+        },
+    ];
+    let ring: &[Form] = &[
+        |comm| {
+            let (rank, size) = (comm.rank().get(), comm.size());
+            let (next, before) = ((rank + 1) % size, (rank + size - 1) % size);
+            Ok(comm.sendrecv::<f64, f64>(next, 1, given(comm), before, 1).wait()?.0)
+        },
+        |comm| {
+            let (rank, size) = (comm.rank().get(), comm.size());
+            let (next, before) = ((rank + 1) % size, (rank + size - 1) % size);
+            let (send, receive) = (comm.send(next, 1, given(comm)), comm.recv::<f64>(before, 1));
+            send.wait()?;
+            Ok(receive.wait()?.0)
+        },
+        |comm| {
+            let (rank, size) = (comm.rank().get(), comm.size());
+            let mut data = given(comm);
+            let (next, before) = ((rank + 1) % size, (rank + size - 1) % size);
+            comm.sendrecv_replace(next, 1, before, 1, &mut data).wait()?;
+            Ok(data)
+        },
+    ];
+    let mut operations = registry();
+    operations.insert_fold_fn("totals", 1, |[a]: [f64; 1], [b]: [f64; 1]| [a + b], |sum| sum);
+    let worlds = Builder::new().operations(operations).local(3).unwrap();
+    for forms in [allreduce, scan, scattered, blocks, barrier, folds, halves, ring] {
+        let expected: Vec<_> = tell(&worlds, forms[0], forms[0]).into_iter().map(Result::unwrap).collect();
+        for (at, one) in forms.iter().enumerate() {
+            for (other_at, other) in forms.iter().enumerate() {
+                let results: Vec<_> = thread::scope(|scope| {
+                    let ranks: Vec<_> = worlds
+                        .iter()
+                        .map(|world| {
+                            let form = if world.rank() == 1 { one } else { other };
+                            scope.spawn(move || form(&world.comm()))
+                        })
+                        .collect();
+                    ranks.into_iter().map(|rank| rank.join().expect("no rank panics")).collect()
+                });
+                for (result, expected) in results.into_iter().zip(&expected) {
+                    let result = result.unwrap_or_else(|error| panic!("form {at} beside {other_at}: {error}"));
+                    assert_eq!(&result, expected, "form {at} beside {other_at}");
+                }
+            }
+        }
+    }
 }
