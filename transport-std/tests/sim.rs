@@ -82,6 +82,43 @@ fn calls_of_every_kind(seed: u64) -> Outcome<Option<i64>> {
     outcome.expect("it runs")
 }
 
+/// Wherever in its life a split is dropped, the others either have no communicator, or are told that this rank is not in
+/// it: nobody waits for it.
+#[test]
+fn a_split_that_is_dropped_at_any_moment_leaves_nobody_waiting() {
+    let (mut given_up, mut freed) = (0, 0);
+    for moment in (0..45).map(millis) {
+        let simulation = Simulation::new(1).ranks(2, Class::ideal().latency(millis(10)));
+        let outcome = simulation.run(move |rank| async move {
+            if rank.rank() == 1 {
+                rank.sleep(millis(12)).await;
+            }
+            let split = rank.comm().split(Some(0), 0);
+            if rank.rank() == 0 {
+                rank.sleep(moment).await;
+                drop(split);
+                // It is there for long after that.
+                rank.sleep(millis(1000)).await;
+                return Ok(None);
+            }
+            match split.await {
+                Ok(half) => Ok(Some(half.expect("it said a colour").barrier().await)),
+                Err(error) => Ok(Some(Err(error))),
+            }
+        });
+        let results = outcome.expect("it runs").into_values().expect("nobody fails");
+        match &results[1] {
+            Some(Err(Error::Cancelled { rank, .. })) if *rank == 0 => given_up += 1,
+            Some(Err(Error::RankFinished { rank, reason })) if *rank == 0 => {
+                assert!(reason.contains("rank 0 has freed the communicator"), "{reason}");
+                freed += 1;
+            }
+            other => panic!("after {moment:?}: {other:?}"),
+        }
+    }
+    assert!(given_up > 5 && freed > 20, "{given_up} and {freed}");
+}
+
 #[test]
 fn programs_make_the_same_calls_as_on_hosts() {
     assert_eq!(calls_of_every_kind(1).into_values().expect("every rank has it"), [Some(15); 6]);

@@ -3,11 +3,12 @@
 
 use alloc::format;
 
+use super::operation::Phase;
 use super::peer::Place;
 use super::{Hub, Refusal};
 use crate::error::{Category, Fault};
 use crate::rank::Rank;
-use crate::request::RequestId;
+use crate::request::{CallCode, RequestId};
 use crate::wire::Submit;
 
 impl Hub {
@@ -66,10 +67,16 @@ impl Hub {
     }
 
     /// What has not been matched is answered with `Cancelled`; what has goes on, whole, for both sides (MPI 4.1, chapter
-    /// 3.8.4).
+    /// 3.8.4). So does a split: whoever takes it back can free what comes of it.
     pub(super) fn on_withdraw(&mut self, rank: Rank, request: RequestId) {
-        let place = self.session(rank).and_then(|session| session.requests.get(&request));
-        let is_unmatched = place.is_some_and(|place| !matches!(place, Place::Operation { .. } | Place::Kept));
+        let place = self.session(rank).and_then(|session| session.requests.get(&request)).copied();
+        let is_unmatched = place.is_some_and(|place| match place {
+            Place::Unexpected { .. } | Place::Posted { .. } => true,
+            Place::Kept => false,
+            Place::Operation { id, .. } => self.operations.get(&id).is_some_and(|operation| {
+                operation.signature.call == CallCode::Split && operation.phase != Phase::Running
+            }),
+        });
         if is_unmatched {
             self.on_cancel(rank, request);
         }

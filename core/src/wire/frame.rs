@@ -306,8 +306,8 @@ header! {
 }
 
 header! {
-    /// The rank takes back a send or a receive that nobody has matched. The hub answers it with Fail, or as ever if that
-    /// was too late.
+    /// The rank takes back a send or a receive that nobody has matched, or a split that not all have come to. The hub answers
+    /// it with Fail, or as ever if that was too late.
     Withdraw {
         /// The request.
         request: RequestId,

@@ -1,8 +1,8 @@
 //! New communicators: how ranks part into them, and what happens when nobody uses one any more.
 
 use std::panic::Location;
-use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 
 use edgempi_core::request::{CommunicatorId, Receive, Sent};
 use edgempi_core::{Call, Color, Datatype, Intent, Purpose, Rank, SplitRequest, SplitResult, Tag};
@@ -43,12 +43,34 @@ impl Unclaimed {
 
 impl Drop for Unclaimed {
     fn drop(&mut self) {
-        if let (Some(parent), Some(pending)) = (self.parent.take(), self.pending.get())
-            && pending.is_resolved()
-            && let Poll::Ready(Ok(completion)) = pending.poll(&mut Context::from_waker(Waker::noop()))
-        {
-            drop(parent.split_off(completion));
+        if let (Some(parent), Some(pending)) = (self.parent.take(), self.pending.get()) {
+            let late = Arc::new(Late { parent: Mutex::new(Some(parent)), pending: pending.clone() });
+            late.free_in(&mut Context::from_waker(&Waker::from(late.clone())));
         }
+    }
+}
+
+/// A new communicator that may come, and will not be taken.
+struct Late {
+    parent: Mutex<Option<Comm>>,
+    pending: Arc<Pending>,
+}
+
+impl Late {
+    /// Frees it if it has come; else, if it comes, the waker has that done.
+    fn free_in(&self, context: &mut Context<'_>) {
+        if let Poll::Ready(result) = self.pending.poll(context) {
+            let parent = self.parent.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let (Some(parent), Ok(completion)) = (parent, result) {
+                drop(parent.split_off(completion));
+            }
+        }
+    }
+}
+
+impl Wake for Late {
+    fn wake(self: Arc<Self>) {
+        self.free_in(&mut Context::from_waker(Waker::noop()));
     }
 }
 
@@ -94,7 +116,7 @@ impl Comm {
         };
         let pending = Arc::new(OnceLock::new());
         let unclaimed = Unclaimed { parent: Some(self.clone()), pending: pending.clone() };
-        let request = self.start(started, OnDrop::Cancel, move |completion| unclaimed.claim(completion));
+        let request = self.start(started, OnDrop::GiveBack, move |completion| unclaimed.claim(completion));
         if let Some(started) = request.pending() {
             // Nobody else sets it.
             let _ = pending.set(started);

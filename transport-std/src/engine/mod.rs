@@ -310,6 +310,8 @@ pub(crate) trait Drive: Send + Sync {
     fn submit(&self, asked: Asked) -> Result<RequestId, Error>;
     /// Gives a request up.
     fn cancel(&self, request: RequestId);
+    /// Takes a call back if it has not begun at the hub; if it has, it ends as it would have.
+    fn take_back(&self, request: RequestId);
     /// Takes a send or a receive back if nobody has matched it; returns this rank in the world, whom the failure names then.
     fn withdraw(&self, request: RequestId) -> Result<Rank, Error>;
     /// Moves frames on this thread until `done`, or for as long as is worth it: then the caller sleeps.
@@ -338,6 +340,11 @@ impl Drive for Engine {
 
     fn cancel(&self, request: RequestId) {
         self.state().cancel(request);
+        self.kick();
+    }
+
+    fn take_back(&self, request: RequestId) {
+        self.state().take_back(request);
         self.kick();
     }
 

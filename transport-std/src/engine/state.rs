@@ -289,6 +289,11 @@ impl State {
         self.endpoint.cancel(id);
     }
 
+    /// Takes a call back if it has not begun at the hub.
+    pub(crate) fn take_back(&mut self, id: RequestId) {
+        self.endpoint.withdraw(id);
+    }
+
     /// Takes a send or a receive back if nobody has matched it; returns this rank.
     ///
     /// # Errors
@@ -303,7 +308,7 @@ impl State {
                 "a collective can not be cancelled: drop its request, and where it borrows its buffer it fails on all";
             return Err(Error::invalid(text));
         }
-        self.endpoint.withdraw(id);
+        self.take_back(id);
         Ok(self.own)
     }
 

@@ -40,6 +40,8 @@ pub(crate) enum OnDrop {
     Detach,
     /// It is cancelled: its result could go nowhere.
     Cancel,
+    /// It is taken back, or, if that is too late, its result is given back.
+    GiveBack,
 }
 
 enum State<'a, T> {
@@ -83,7 +85,8 @@ struct Started<'a, T> {
 ///
 /// - A request that owns its buffers goes on alone when it is dropped; its result, or its failure, is lost.
 /// - One that borrows a buffer is cancelled: a collective then fails on every participant with [`Error::Cancelled`].
-/// - So is a call that makes a communicator. Once it has ended, the communicator is freed.
+/// - A call that makes a communicator is cancelled, too, as long as not all have come; once they have, this rank frees what
+///   comes of it.
 /// - A receive is cancelled even if it owns its buffer: it is taken back, or, if a message had matched it, that message
 ///   is lost. [`cancel`](Self::cancel) loses none.
 ///
@@ -386,8 +389,10 @@ impl<T> Drop for Request<'_, T> {
     fn drop(&mut self) {
         let State::Started(Started { pending, engine, id, on_drop, .. }) = &self.state else { return };
         pending.abandon();
-        if *on_drop == OnDrop::Cancel && !pending.is_resolved() {
-            engine.cancel(*id);
+        match on_drop {
+            OnDrop::Cancel if !pending.is_resolved() => engine.cancel(*id),
+            OnDrop::GiveBack if !pending.is_resolved() => engine.take_back(*id),
+            OnDrop::Detach | OnDrop::Cancel | OnDrop::GiveBack => {}
         }
     }
 }

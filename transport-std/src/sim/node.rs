@@ -125,6 +125,11 @@ impl Drive for Node {
         self.desk.order(Order::Transmit(self.number));
     }
 
+    fn take_back(&self, request: RequestId) {
+        self.state().take_back(request);
+        self.desk.order(Order::Transmit(self.number));
+    }
+
     fn withdraw(&self, request: RequestId) -> Result<Rank, Error> {
         let own = self.state().withdraw(request)?;
         self.desk.order(Order::Transmit(self.number));
