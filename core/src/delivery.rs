@@ -90,7 +90,7 @@
 //!
 //! A send or a receive can also be [withdrawn](crate::Endpoint::withdraw), as `MPI_Cancel` does. Then it ends in one of two
 //! ways, and its rank hears which: with `Cancelled`, if nobody had matched it, and it is as if it had never been; or as
-//! ever, with the whole message, on both sides.
+//! ever, with the whole message, on both sides. So can a split, until all have come to it.
 //!
 //! A request that owns its buffers need not be cancelled when somebody drops it; crate `edgempi` lets it go on alone,
 //! unless it makes a communicator, which nobody would have.
@@ -98,7 +98,9 @@
 //! # When ranks disagree
 //!
 //! The hub compares what the participants of a collective say: the call, its root, datatype, count, reduce op, or the
-//! operation's name and version. The first that says something else fails it with `Mismatch` for everybody, with both
+//! operation's name and version; and its [`Intent`](crate::Intent), which is what the program called where another call
+//! travels for it, and a fingerprint of arguments that do not travel: counts of blocks, parameters. A driver that says no
+//! intent, or no fingerprint, disagrees with nobody on arguments. The first that says something else fails it with `Mismatch` for everybody, with both
 //! sides in the text; with `Truncated`, and both sides as well, where all they differ in is how much the root of a bcast or
 //! scatter gives, or that of a gather receives. A rank that was done already, a root that gave and went on, say, is told by the next collective
 //! or receive that it starts; a collective then fails for all of its participants. The communicator is usable
