@@ -29,9 +29,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::collective::list;
 use super::cycles::{Cycles, describe_cycle};
 use super::peer::Place;
+use super::sides::list;
 use super::waits::Wait;
 use super::{Hub, Timer};
 use crate::error::{Category, Fault};

@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::collective::list;
+use super::sides::list;
 use crate::rank::Rank;
 
 /// The ranks of one kind of operation, known to the hub under a number of its own.

@@ -40,6 +40,7 @@ mod peer;
 mod point_to_point;
 mod registry;
 mod session;
+mod sides;
 mod signature;
 mod slow;
 mod snapshot;

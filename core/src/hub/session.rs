@@ -6,9 +6,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::collective::list;
 use super::operation::{Operation, Presence};
 use super::peer::{Life, Peer, Place, Who};
+use super::sides::list;
 use super::{Event, Hub, PeerId, Refusal, Timer, broken};
 use crate::error::{Category, Fault};
 use crate::rank::{Rank, Source};

@@ -3,11 +3,11 @@
 use alloc::format;
 use alloc::string::String;
 
-use super::collective::list;
 use super::group::GroupInfo;
 use super::mail::Message;
 use super::operation::{Operation, Participant, Phase, Presence};
 use super::peer::Place;
+use super::sides::list;
 use super::signature::{Signature, name_of, purpose_of};
 use super::{Hub, WORLD};
 use crate::call::Purpose;
