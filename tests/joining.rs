@@ -64,14 +64,14 @@ fn the_environment_says_how_long_a_process_waits_for_its_hub() {
     assert!(start.elapsed() >= Duration::from_millis(300) && start.elapsed() < Duration::from_secs(20));
     assert_eq!(status.code(), Some(1));
     assert!(said.starts_with(&format!("Error: Connect: no hub at {hub} after ")), "{said}");
-    assert!(said.contains("tries in 0.3 s: Connection refused"), "{said}");
+    assert!(said.contains(" tries in ") && said.contains(" s: Connection refused"), "{said}");
 }
 
 #[test]
 fn a_rank_without_patience_tries_once() {
     let error = refused(joining(free_address(), 2, 1).wait(Duration::ZERO));
     assert!(matches!(error, Error::Connect { tries: 1, .. }), "{error:?}");
-    assert!(error.to_string().contains(" after 1 try in 0.0 s: "), "{error}");
+    assert!(error.to_string().contains(" after 1 try in "), "{error}");
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn a_server_that_never_answers_is_no_hub() {
     });
     let expected = "something accepted the connection there and does not answer like a hub";
     assert!(matches!(&error, Error::Connect { reason, .. } if reason == expected), "{error:?}");
-    assert!(error.to_string().starts_with(&format!("no hub at {address} after 1 try in 0.5 s: ")), "{error}");
+    assert!(error.to_string().starts_with(&format!("no hub at {address} after 1 try in ")), "{error}");
     assert!(over.load(Ordering::SeqCst), "the rank hangs up");
 }
 

@@ -3,6 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use edgempi_tests::say;
 
 /// The page with the table.
 const PAGE: &str = include_str!("../transport-std/src/mpi.rs");
@@ -46,18 +50,15 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// What tests say, and examples, which tests run; file by file.
-fn tests() -> Vec<String> {
-    let mut said = said_in(&["tests", "transport-std/tests", "examples"]);
-    said.push(said_by(&workspace().join("transport-std/src/request/tests.rs")));
-    said
-}
-
-/// What each of the Rust files of these folders says; without comments, imports, texts and white space.
-fn said_in(folders: &[&str]) -> Vec<String> {
+/// What each of the Rust files at these places says; without comments, imports, texts and white space.
+fn said_in(places: &[&str]) -> Vec<String> {
     let mut files = Vec::new();
-    for folder in folders {
-        sources(&workspace().join(folder), &mut files);
+    for place in places.iter().map(|place| workspace().join(place)) {
+        if place.is_dir() {
+            sources(&place, &mut files);
+        } else {
+            files.push(place);
+        }
     }
     files.iter().map(|file| said_by(file)).collect()
 }
@@ -94,83 +95,123 @@ fn has(text: &str, name: &str, fits: impl Fn(&str, &str) -> bool) -> bool {
     })
 }
 
-/// The names of what is bound to a persistent call.
-fn persistent_names(text: &str) -> BTreeSet<&str> {
-    let bound = text.match_indices("letmut").filter_map(|(at, _)| {
-        let (name, value) = text[at + "letmut".len()..].split_once('=')?;
-        let value = value.split(';').next()?;
-        (value.contains("_init(") || value.contains("_init::<") || value.contains("Persistent::")).then_some(name)
-    });
-    let names = bound.filter_map(|name| name.split(':').next());
-    // Of an array, one after the other.
-    names.chain(["each", "call"]).filter(|name| name.chars().all(is_word)).collect()
+/// What a row names that is no function and begins with a small letter, too.
+const FIELDS: [&str; 3] = ["Status::source", "Status::tag", "Status::bytes"];
+
+fn is_function(link: &str) -> bool {
+    !FIELDS.contains(&link) && link.rsplit("::").next().is_some_and(|name| name.starts_with(char::is_lowercase))
 }
 
-/// Names that others than communicators have for methods of theirs: of texts, channels, iterators and threads.
-const COMMON: [&str; 6] = ["split", "reduce", "scan", "send", "recv", "name"];
-
-/// Whether a test uses what a link leads to.
-fn is_tested(tests: &[String], link: &str) -> bool {
-    tests.iter().any(|text| uses(text, link))
-}
-
-fn uses(tests: &str, link: &str) -> bool {
+/// Whether a text uses a type, a constant or a field.
+fn mentions(text: &str, link: &str) -> bool {
     let Some((owner, name)) = link.split_once("::") else {
-        return has(tests, link, |_, _| true);
+        return has(text, link, |_, _| true);
     };
-    let is_called = |behind: &str| behind.starts_with('(') || behind.starts_with("::<");
-    // A method of these is called on what `objects` gives, or on a variable of that name.
-    let on_objects = |before: &str| before.ends_with("objects().") || before.ends_with("objects.");
-    let on_one_of = |before: &str, names: &[&str]| {
-        let ends = |name: &&str| before.strip_suffix('.').and_then(|rest| rest.strip_suffix(*name));
-        names.iter().filter_map(ends).any(|rest| !rest.ends_with(is_word))
+    let of_a_status = |before: &str| {
+        let mut rests = ["status.", "status()."].into_iter().filter_map(|ends| before.strip_suffix(ends));
+        rests.any(|rest| !rest.ends_with(is_word))
     };
-    let on_communicator = |before: &str| {
-        let of_a_list =
-            || before.ends_with("].") && before.rfind('[').is_some_and(|at| before[..at].ends_with("comms"));
-        // In the model's macro the receiver stands beside the call.
-        on_one_of(before, &["comm", "comm()"]) || before.ends_with("played!(Comm,comm,") || of_a_list()
+    let of_the_owner = |before: &str| before.ends_with(&format!("{owner}::"));
+    has(text, name, |before, _| if FIELDS.contains(&link) { of_a_status(before) } else { of_the_owner(before) })
+}
+
+/// A file that calls a function of ours, and that function, by the name that links have.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Call {
+    file: String,
+    function: String,
+}
+
+impl Call {
+    /// The call that clippy tells of in a line.
+    fn in_line(line: &str) -> Option<Self> {
+        let (place, told) = line.split_once(": warning: use of a disallowed method `edgempi::")?;
+        let file = place.split(':').next()?.replace('\\', "/");
+        Some(Self { file, function: told.split('`').next()?.to_owned() })
+    }
+}
+
+/// The calls of all functions in the table. Texts, channels, iterators, threads and requests have methods of the same
+/// names, so that only the compiler can tell whose is called: a lint of clippy finds the calls of what it is given a list
+/// of. None where there is no clippy.
+fn calls() -> Option<&'static BTreeSet<Call>> {
+    static CALLS: OnceLock<Option<BTreeSet<Call>>> = OnceLock::new();
+    CALLS.get_or_init(find_calls).as_ref()
+}
+
+fn find_calls() -> Option<BTreeSet<Call>> {
+    let clippy = || {
+        let mut command = Command::new(env!("CARGO"));
+        command.arg("clippy").current_dir(workspace());
+        command
     };
-    // They are told apart by what they are called on.
-    let on_owner = |before: &str| match owner {
-        "Objects" | "NeighborObjects" => on_objects(before),
-        "Comm" if COMMON.contains(&name) => on_communicator(before),
-        "Comm" | "Neighborhood" => !on_objects(before),
-        "Message" => on_one_of(before, &["message"]),
-        "Persistent" => on_one_of(before, &persistent_names(tests).into_iter().collect::<Vec<_>>()),
-        _ => true,
+    if !clippy().arg("--version").output().is_ok_and(|output| output.status.success()) {
+        say("\nSKIPPED: who calls what the table for MPI names: there is no clippy (rustup component add clippy)");
+        return None;
+    }
+    let rows = rows();
+    let functions: BTreeSet<_> = rows.iter().flat_map(|row| links(row.ours)).filter(|link| is_function(link)).collect();
+    let list: Vec<_> = functions.iter().map(|function| format!("\"edgempi::{function}\"")).collect();
+    let list = format!("disallowed-methods = [{}]\n", list.join(", "));
+    let settings = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mpi_table");
+    let file = settings.join("clippy.toml");
+    // A new file would have everything looked at again.
+    if fs::read_to_string(&file).ok().as_ref() != Some(&list) {
+        fs::create_dir_all(&settings).unwrap();
+        fs::write(&file, list).unwrap();
+    }
+    let mut command = clippy();
+    command.args(["--locked", "--all-targets", "--message-format=short"]);
+    command.args(["edgempi", "edgempi-tests", "edgempi-examples"].map(|package| format!("--package={package}")));
+    // Whatever else is an error in this environment, or allowed in a file.
+    command.args(["--", "--allow=clippy::all", "--force-warn=clippy::disallowed_methods"]);
+    command.env("CLIPPY_CONF_DIR", settings).env("CARGO_TERM_COLOR", "never");
+    let output = command.output().expect("it could tell its version");
+    let told = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        let others: Vec<_> = told.lines().filter(|line| Call::in_line(line).is_none()).collect();
+        panic!("{command:?}: {others:#?}");
+    }
+    Some(told.lines().filter_map(Call::in_line).collect())
+}
+
+/// Tests and examples, which tests run.
+const TESTED: [&str; 3] = ["tests/", "transport-std/tests/", "examples/"];
+/// Tests of all links; worlds over each link are made in the second one.
+const OF_LINKS: [&str; 2] = ["tests/conformance/", "tests/links.rs"];
+/// Those within the library.
+const WITHIN: &str = "transport-std/src/request/tests.rs";
+
+/// The rows' links that nothing uses in these folders and files, each with MPI's name.
+fn unused(places: &[&str]) -> Vec<(&'static str, &'static str)> {
+    let texts = said_in(places);
+    let is_used = |link: &str| match (is_function(link), calls()) {
+        (true, Some(calls)) => {
+            let mut calls = calls.iter().filter(|call| call.function == link && call.file != file!());
+            calls.any(|call| places.iter().any(|place| call.file.starts_with(place)))
+        }
+        (true, None) => true,
+        (false, _) => texts.iter().any(|text| mentions(text, link)),
     };
-    let by_path = |before: &str| before.ends_with(&format!("{owner}::"));
-    has(tests, name, |before, behind| match () {
-        () if by_path(before) => true,
-        // A field.
-        () if owner == "Status" => on_one_of(before, &["status", "status()"]),
-        () => before.ends_with(['.', ',']) && is_called(behind) && on_owner(before),
-    })
+    let rows = rows();
+    let named = rows.iter().flat_map(|row| links(row.ours).map(|link| (row.mpi, link)));
+    named.filter(|(_, link)| !is_used(link)).collect()
 }
 
 #[test]
 fn every_call_in_the_table_is_made_by_a_test() {
-    let tests = tests();
     let rows = rows();
     assert!(rows.len() > 90, "the table has {} rows", rows.len());
-    let mut untested = Vec::new();
-    for row in &rows {
-        untested.extend(links(row.ours).filter(|link| !is_tested(&tests, link)).map(|link| (row.mpi, link)));
-    }
-    assert!(untested.is_empty(), "no test makes these calls: {untested:#?}");
+    let unused = unused(&[&TESTED[..], &[WITHIN]].concat());
+    assert!(unused.is_empty(), "no test makes these calls: {unused:#?}");
 }
 
 #[test]
 fn every_call_in_the_table_is_made_over_every_link() {
-    // Worlds over each link are made in that file.
-    let mut conformance = said_in(&["tests/conformance"]);
-    conformance.push(said_by(&workspace().join("tests/links.rs")));
-    let mut missing = Vec::new();
-    for row in &rows() {
-        missing.extend(links(row.ours).filter(|link| !is_tested(&conformance, link)).map(|link| (row.mpi, link)));
-    }
-    assert!(missing.is_empty(), "the conformance suite of the links does not make these calls: {missing:#?}");
+    let mut unused = unused(&OF_LINKS);
+    // It takes its settings from the environment, which a process has one of.
+    unused.retain(|(_, link)| *link != "init");
+    assert!(unused.is_empty(), "the conformance suite of the links does not make these calls: {unused:#?}");
 }
 
 #[test]
@@ -270,22 +311,30 @@ fn the_readme_names_calls_that_are_in_the_table() {
 }
 
 #[test]
+fn names_are_found_where_they_are_used_and_nowhere_else() {
+    let source = "use a::{\n    Min,\n};\nlet x = comm // Max\n    .probe(1, 2).wait()?\n    .status()\n    .tag;\n\
+                  say(\"Sum\");\nSplitType::Kind;\nrow.source;\nThreads::Machine;\nfold(Prod)";
+    let text = bare(source);
+    for link in ["Status::tag", "SplitType::Kind", "Prod"] {
+        assert!(mentions(&text, link), "{link}: {text}");
+    }
+    for link in ["Min", "Max", "Sum", "Status::source", "SplitType::Machine", "Pro"] {
+        assert!(!mentions(&text, link), "{link}: {text}");
+    }
+}
+
+#[test]
 fn calls_are_found_where_they_are_made_and_nowhere_else() {
-    let source = "use a::{\n    b_send,\n};\nlet x = comm // comm.recv()\n    .objects()\n    .send::<u8>(1);\nsay(\".ssend(\");\ncomm.bsend(1);";
-    let tests = bare(source);
-    assert!(uses(&tests, "Objects::send") && uses(&tests, "Comm::bsend"), "{tests}");
-    for link in ["Comm::send", "Objects::bsend", "Comm::recv", "Comm::ssend", "b_send"] {
-        assert!(!uses(&tests, link), "{link}: {tests}");
+    let Some(calls) = calls() else { return };
+    let made =
+        |function: &str| calls.contains(&Call { file: "tests/mpi_table.rs".to_owned(), function: function.to_owned() });
+    let comm = edgempi::comm_self().unwrap();
+    assert_eq!("a b".split(' ').count(), 2);
+    assert_eq!(comm.rank(), 0);
+    for function in ["comm_self", "Comm::rank"] {
+        assert!(made(function), "{function}: {calls:#?}");
     }
-    // What others call so is no call of ours.
-    let source = "let mut sum = comm.allreduce_init(data, Sum);\nsum.start()?;\nlet mut sent = comm.send(1);\nsent.wait();\n\
-                  text.split(' ');\ntx.send(1);\nrow.source;\nstatus.tag;\nclass.set_buffer();\ncomm.scan(1);\nbox.recv_object();";
-    let tests = bare(source);
-    for link in ["Persistent::start", "Status::tag", "Comm::send", "Comm::scan"] {
-        assert!(uses(&tests, link), "{link}: {tests}");
-    }
-    for link in ["Persistent::wait", "Persistent::set_buffer", "Comm::split", "Status::source", "Message::recv_object"]
-    {
-        assert!(!uses(&tests, link), "{link}: {tests}");
+    for function in ["Comm::split", "Status::count", "ProcessGroup::rank"] {
+        assert!(!made(function), "{function}");
     }
 }

@@ -1,11 +1,11 @@
 //! One call to the system carries many frames: a hub's calls are counted by strace, on Linux, where that may be used.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use edgempi::hub::Registry;
 use edgempi::{Comm, Error, World};
+use edgempi_tests::job::HubProcess;
 use edgempi_tests::process::command;
 use edgempi_tests::{edgempi, join, joining};
 
@@ -41,17 +41,15 @@ fn a_hub_reads_and_writes_many_frames_at_a_time() {
     let mut hub = command("strace".as_ref());
     hub.args(["-f", "-e", "trace=recvfrom,sendto,writev", "-o"]).arg(&trace).arg(edgempi());
     hub.args(["hub", "--size", "2", "--listen", "127.0.0.1:0"]).env("EDGEMPI_PROTO", "tcp");
-    let mut hub = hub.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the hub starts");
-    let mut line = String::new();
-    BufReader::new(hub.stderr.take().expect("it is piped")).read_line(&mut line).expect("it speaks text");
-    let address = line.trim_end().rsplit(' ').next().and_then(|address| address.parse().ok());
-    let address = address.unwrap_or_else(|| panic!("the hub does not say where it is: {line}"));
+    hub.stdin(Stdio::null());
+    let hub = HubProcess::of(hub);
+    let address = hub.address.parse().expect("it says where it is");
     let worlds = join((0..2).map(|rank| joining(address, 2, rank)), &Registry::new()).expect("a world");
     flood(&worlds).expect("nothing is wrong with this world");
     let traffic = worlds.iter().map(World::traffic).collect::<Vec<_>>();
     let leaving: Vec<_> = worlds.into_iter().map(World::finalize).collect();
     leaving.into_iter().for_each(|request| request.wait().expect("both have finished"));
-    assert!(hub.wait().expect("it was started here").success());
+    hub.process.end().succeeded();
 
     let text = fs::read_to_string(&trace).expect("strace wrote it");
     let moved = |call: &str| {

@@ -6,9 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use edgempi::{Builder, Comm, Config, Error, Request, World};
-use edgempi_tests::{edgempi, on_ranks, say, tcp_worlds};
+use edgempi_tests::job::HubProcess;
+use edgempi_tests::{on_ranks, say, tcp_worlds};
 
-use super::{HubProcess, alone, assert_usable};
+use super::{alone, assert_usable, most_memory};
 
 /// Queue bytes of a rank by default, and what a message costs there beside its own.
 const QUEUE: u64 = 4 << 20;
@@ -178,8 +179,9 @@ fn a_sender_of_larger_messages_waits_until_somebody_receives() {
 #[test]
 fn a_flood_leaves_the_hubs_memory_within_its_limits() {
     let _alone = alone();
-    let hub = HubProcess::start(edgempi(), 3);
-    let Some(before) = hub.most_memory() else {
+    let hub = HubProcess::start(3, &[]);
+    let process = hub.process.id();
+    let Some(before) = most_memory(process) else {
         say("SKIPPED: the memory of the hub in a flood: this system does not say how much a process has");
         return;
     };
@@ -203,7 +205,7 @@ fn a_flood_leaves_the_hubs_memory_within_its_limits() {
         }
         assert_usable(&comm);
         // The hub lives until the last rank has finalized.
-        hub.most_memory().expect("it has said so before")
+        most_memory(process).expect("it has said so before")
     });
     println!("the hub had {before} bytes before the flood and {most:?} at most");
     assert!(most[2] - before < 40 << 20, "the hub had {} bytes for two floods", most[2] - before);

@@ -1,12 +1,11 @@
 //! A message as long as memory allows, through a hub that holds little of it.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
-
 use edgempi::Sum;
+use edgempi_tests::job::HubProcess;
+use edgempi_tests::process::{Process, command};
 use edgempi_tests::{on_ranks, released, say, tcp_worlds};
 
-use super::{HubProcess, alone, bytes_in};
+use super::{alone, bytes_in, most_memory};
 
 const GIB: u64 = 1 << 30;
 
@@ -19,31 +18,29 @@ fn a_gibibyte_is_reduced_over_four_ranks_by_a_hub_of_less_than_64_mebibytes() {
         say("SKIPPED: an allreduce of 1 GiB: it needs 10 GiB of available memory, on Linux");
         return;
     }
-    let hub = HubProcess::start(released("edgempi"), SIZE);
+    let mut hub = command(released("edgempi"));
+    hub.args(["hub", "--listen", "127.0.0.1:0", "--size", &SIZE.to_string()]);
+    let hub = HubProcess::of(hub);
     let program = released("large_allreduce");
-    let mut ranks: Vec<_> = (0..SIZE)
-        .map(|rank| {
-            let mut command = Command::new(program);
-            command.arg((GIB / 4).to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
-            command.env("EDGEMPI_ADDR", &hub.address).env("EDGEMPI_SIZE", SIZE.to_string());
-            command.env("EDGEMPI_RANK", rank.to_string()).spawn().expect("the rank starts")
-        })
-        .collect();
+    let start = |rank: u32| {
+        let mut command = command(program);
+        command.arg((GIB / 4).to_string()).env("EDGEMPI_ADDR", &hub.address);
+        command.env("EDGEMPI_SIZE", SIZE.to_string()).env("EDGEMPI_RANK", rank.to_string());
+        Process::start(command)
+    };
+    let mut ranks: Vec<_> = (0..SIZE).map(start).collect();
     for (rank, process) in ranks.iter_mut().enumerate() {
-        let mut line = String::new();
-        let stdout = process.stdout.as_mut().expect("its stdout is a pipe");
-        BufReader::new(stdout).read_line(&mut line).expect("it speaks text");
-        print!("rank {rank}: {line}");
+        let line = process.hear();
+        println!("rank {rank}: {line}");
         assert!(line.contains("right"), "rank {rank} says {line:?}");
     }
-    let most = hub.most_memory().expect("Linux says so");
+    let most = most_memory(hub.process.id()).expect("Linux says so");
     println!("the hub had {} MiB at most", most >> 20);
-    for process in &mut ranks {
-        // They finalize when their input ends.
-        drop(process.stdin.take());
-    }
-    for (rank, mut process) in ranks.into_iter().enumerate() {
-        assert!(process.wait().expect("the rank ends").success(), "rank {rank} failed");
+    // They finalize when their input ends.
+    ranks.iter_mut().for_each(Process::close_input);
+    for (rank, process) in ranks.iter_mut().enumerate() {
+        let (status, errors) = process.end();
+        assert!(status.success(), "rank {rank} failed: {errors}");
     }
     assert!(most < 64 << 20, "the hub had {most} bytes");
 }

@@ -5,8 +5,6 @@ mod long;
 mod too_large;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use edgempi::{Comm, Sum};
@@ -28,36 +26,9 @@ fn assert_usable(comm: &Comm) {
     sent.wait().unwrap();
 }
 
-/// The command `edgempi hub` at work, for one world.
-struct HubProcess {
-    process: Child,
-    address: String,
-}
-
-impl HubProcess {
-    fn start(program: &std::path::Path, size: u32) -> Self {
-        let mut command = Command::new(program);
-        command.args(["hub", "--listen", "127.0.0.1:0", "--size", &size.to_string()]);
-        let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the hub starts");
-        let mut line = String::new();
-        let stderr = process.stderr.take().expect("its stderr is a pipe");
-        BufReader::new(stderr).read_line(&mut line).expect("it speaks text");
-        let address = line.trim().rsplit(' ').next().filter(|_| line.contains("hub of a world")).map(str::to_owned);
-        Self { process, address: address.unwrap_or_else(|| panic!("no address of the hub in {line:?}")) }
-    }
-
-    /// The most memory that it has had so far, in bytes; `None` where the system does not say.
-    fn most_memory(&self) -> Option<u64> {
-        bytes_in(&format!("/proc/{}/status", self.process.id()), "VmHWM:")
-    }
-}
-
-impl Drop for HubProcess {
-    fn drop(&mut self) {
-        // It ends by itself where the test does not fail.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// The most memory that a process has had so far, in bytes; `None` where the system does not say.
+fn most_memory(process: u32) -> Option<u64> {
+    bytes_in(&format!("/proc/{process}/status"), "VmHWM:")
 }
 
 /// A number of kilobytes in a file of Linux's /proc.

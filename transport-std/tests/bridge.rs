@@ -1,6 +1,9 @@
 //! The bridge between boards that are serial links of this test, and hubs that are its sockets.
 #![cfg(feature = "bridge")]
 
+#[cfg(all(unix, feature = "command"))]
+mod lines;
+
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
@@ -406,10 +409,20 @@ mod device {
 
 #[cfg(all(unix, feature = "command"))]
 mod command {
-    use std::io::{BufRead, BufReader};
-    use std::process::{Command, Stdio};
+    use std::process::{Child, Command, Stdio};
 
     use super::*;
+    use crate::lines::Lines;
+
+    /// It does not outlive a test that fails.
+    struct Process(Child);
+
+    impl Drop for Process {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
 
     #[test]
     fn the_command_says_its_port_and_serves_until_it_is_told_to_stop() {
@@ -420,9 +433,9 @@ mod command {
         }
         let hub_address = address.to_string();
         command.args(["bridge", "--serial", "listen:127.0.0.1:0", "--hub", &hub_address]).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        let mut child = Process(command.spawn().unwrap());
+        let mut said = Lines::of(child.0.stderr.take().unwrap());
+        let line = said.with("listen:");
         let (_, rest) = line.split_once("listen:").unwrap();
         let port = rest.split_whitespace().next().unwrap();
         let mut board = Board::new(TcpStream::connect(port).unwrap());
@@ -430,10 +443,10 @@ mod command {
         let mut stream = accept(&hub);
         board.send(b"hello");
         expect(&mut stream, b"hello");
-        let told = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
+        let told = Command::new("kill").args(["-s", "TERM", &child.0.id().to_string()]).status().unwrap();
         assert!(told.success());
         board.expect_reset(Reason::Closed);
         expect_closed(&mut stream);
-        assert_eq!(child.wait().unwrap().code(), Some(143));
+        assert_eq!(child.0.wait().unwrap().code(), Some(143));
     }
 }

@@ -1,11 +1,15 @@
 //! The command `edgempi` from outside: `run`, `config` and what `bench` refuses, with shell scripts as programs.
 #![cfg(unix)]
 
-use std::io::{BufRead, BufReader, Read, Write};
+mod lines;
+
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use lines::Lines;
 
 /// Nothing here takes longer, unless something hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,11 +43,11 @@ fn run(ranks: u32, options: &[&str], text: &str) -> Output {
 }
 
 /// Starts ranks that each print a line when they are ready, and waits for those lines.
-fn start(ranks: u32, options: &[&str], text: &str) -> (Child, BufReader<ChildStdout>) {
+fn start(ranks: u32, options: &[&str], text: &str) -> (Child, Lines) {
     let mut child = script(ranks, options, text).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut lines = Lines::of(child.stdout.take().unwrap());
     for _ in 0..ranks {
-        lines.read_line(&mut String::new()).unwrap();
+        lines.with("");
     }
     (child, lines)
 }
@@ -56,10 +60,11 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn rest(mut from: impl Read) -> String {
-    let mut text = String::new();
-    from.read_to_string(&mut text).unwrap();
-    text
+/// What else is said, until the end.
+#[track_caller]
+fn rest(mut lines: Lines) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    std::iter::from_fn(|| lines.next(deadline, "the end")).map(|line| line + "\n").collect()
 }
 
 fn sorted_lines(text: &str) -> Vec<&str> {
@@ -206,10 +211,8 @@ fn a_rank_that_fails_by_a_signal() {
 fn ranks_may_end_by_themselves_within_the_grace_time() {
     let mut command = script(2, &["--grace", "1h"], "[ $EDGEMPI_RANK = 1 ] && exit 1; read line; echo noticed");
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    said.read_line(&mut line).unwrap();
-    assert_eq!(line, "edgempi: rank 1 exited with code 1; stopping the others\n");
+    let mut said = Lines::of(child.stderr.take().unwrap());
+    assert_eq!(said.with(""), "edgempi: rank 1 exited with code 1; stopping the others");
     drop(child.stdin.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), "[0] noticed\n"));
@@ -275,8 +278,8 @@ fn nohup_is_respected() {
     let text = format!("trap '' HUP; exec '{launcher}' run -n 1 sh -c 'echo ready; read line; echo done'");
     let mut command = Command::new("sh");
     let mut child = command.args(["-c", &text]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap());
-    lines.read_line(&mut String::new()).unwrap();
+    let mut lines = Lines::of(child.stdout.take().unwrap());
+    lines.with("ready");
     signal(child.id(), "HUP");
     drop(child.stdin.take());
     assert_eq!((rest(lines).as_str(), child.wait().unwrap().code()), ("[0] done\n", Some(0)));
