@@ -148,21 +148,45 @@ fn who_receives_from_anybody_and_is_alone_can_not_be_helped() {
     );
 }
 
+/// Where each rank is after all have split.
+fn split(world: &mut World, color: impl Fn(u32) -> Option<u32>) -> Vec<CommunicatorId> {
+    let ask = |rank| {
+        let request = SplitRequest { color: color(rank).map(Color::Number), key: 0 }.to_bytes().to_vec();
+        Ask { datatype: Datatype::Object, ..ask(Call::Split, request, SplitResult::LEN) }
+    };
+    let place = |bytes: Vec<u8>| SplitResult::from_bytes(bytes.try_into().expect("16 bytes"));
+    let places = world.all(ask).iter().map(|outcome| place(outcome.bytes().to_vec())).collect::<Vec<_>>();
+    places.into_iter().map(|SplitResult { id, rank, size }| CommunicatorId { id, rank, size }).collect()
+}
+
+/// Rank 3 goes on, so rank 2 will, who may then send to rank 1, whom rank 0 waits for.
+#[test]
+fn who_waits_in_a_collective_for_one_that_goes_on_may_still_help_others() {
+    let mut world = world(4);
+    let pairs = split(&mut world, |rank| Some(rank / 2));
+    let three = split(&mut world, |rank| (rank < 3).then_some(0));
+    let waits =
+        [(0, pairs[0], barrier()), (2, pairs[2], barrier()), (1, three[1], recv(Source::Any, TagSelector::Any, 8))];
+    let waits = waits.map(|(rank, place, ask)| {
+        let request = world.ask_on(rank, place, ask);
+        world.nodes[rank].endpoint.blocked(request);
+        world.settle();
+        (rank, request)
+    });
+    world.wait(MOMENT);
+    assert!(waits.iter().all(|(rank, request)| !world.is_done(*rank, *request)), "none of them is stuck");
+    world.ask_on(3, pairs[3], barrier());
+    world.ask_on(2, three[2], send(1, 7, [5]));
+    world.ask_on(1, pairs[1], barrier());
+    world.settle();
+    assert!(waits.iter().all(|(rank, request)| world.is_done(*rank, *request)));
+    world.assert_usable();
+}
+
 #[test]
 fn who_waits_for_anybody_is_stuck_once_the_last_who_could_help_has_freed_the_communicator() {
     let mut world = world(3);
-    let split = || {
-        let request = SplitRequest { color: Some(Color::Number(0)), key: 0 }.to_bytes().to_vec();
-        Ask { datatype: Datatype::Object, ..ask(Call::Split, request, SplitResult::LEN) }
-    };
-    let places: Vec<CommunicatorId> = world
-        .all(|_| split())
-        .iter()
-        .map(|outcome| {
-            let SplitResult { id, rank, size } = SplitResult::from_bytes(outcome.bytes().try_into().expect("16 bytes"));
-            CommunicatorId { id, rank, size }
-        })
-        .collect();
+    let places = split(&mut world, |_| Some(0));
     let requests = [0, 1].map(|rank| {
         let request = world.ask_on(rank, places[rank], recv(Source::Any, TagSelector::Any, 8));
         world.nodes[rank].endpoint.blocked(request);
