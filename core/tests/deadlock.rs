@@ -159,6 +159,21 @@ fn split(world: &mut World, color: impl Fn(u32) -> Option<u32>) -> Vec<Communica
     places.into_iter().map(|SplitResult { id, rank, size }| CommunicatorId { id, rank, size }).collect()
 }
 
+/// What a rank drops may be given back while its thread waits: that is no call of the thread's.
+#[test]
+fn a_communicator_given_back_beside_a_blocked_thread_hides_no_deadlock() {
+    let mut world = world(2);
+    let places = split(&mut world, |_| Some(0));
+    let first = block(&mut world, 0, recv(1, 1, 8));
+    world.ask_on(0, places[0], without_bytes(Call::Free));
+    world.settle();
+    let second = block(&mut world, 1, recv(0, 2, 8));
+    world.wait(MOMENT);
+    for (rank, request) in [first, second].into_iter().enumerate() {
+        told(&world, rank, request);
+    }
+}
+
 /// Rank 3 goes on, so rank 2 will, who may then send to rank 1, whom rank 0 waits for.
 #[test]
 fn who_waits_in_a_collective_for_one_that_goes_on_may_still_help_others() {

@@ -422,6 +422,13 @@ fn a_rank_may_look_whether_a_message_is_left_of_one_that_has_finished_but_not_of
         ],
         "once"
     );
+    // Whatever it asks for in turn.
+    world.wait(Duration::from_secs(2));
+    for source in [from_1, ANY_SOURCE].into_iter().cycle().take(8) {
+        ask(&mut world, source);
+        world.wait(Duration::from_millis(400));
+    }
+    assert_eq!(world.lines().len(), 1, "once more");
     world.kill(2);
     world.settle();
     for source in [Source::Rank(Rank::new(2)), ANY_SOURCE] {

@@ -186,6 +186,25 @@ fn an_error_of_the_users_own_reaches_whoever_has_room_for_it_and_its_text_everyb
     }
 }
 
+/// Where both do not fit, the error is worth more than the places of the calls.
+#[test]
+fn an_error_of_the_users_own_is_not_given_up_for_lines() {
+    let mut world = refusing();
+    for node in &mut world.nodes {
+        node.site = Some("a_file_with_a_long_name.rs:100:20");
+    }
+    for (len, rank, with_places) in [(3u16, 0, true), (3, 1, true), (100, 0, true), (100, 1, false), (4000, 0, false)] {
+        let requests = [0, 1, 2].map(|rank| world.ask(rank, call("refuse", 1, ALL, len, ())));
+        world.settle();
+        let (_, said) = world.outcome(rank, requests[rank]).fault();
+        let own = format!("operation \"refuse\" failed: {len} bytes are too many");
+        let places = "; ranks 0, 1, 2 call it at a_file_with_a_long_name.rs:100:20";
+        assert_eq!(said, if with_places { own + places } else { own }, "rank {rank}, {len} bytes");
+        let error = &world.nodes[rank].errors[&requests[rank]];
+        assert_eq!(postcard::from_bytes::<Refusal>(error).unwrap(), Refusal(vec![0xff; len.into()]), "rank {rank}");
+    }
+}
+
 #[test]
 fn a_late_participant_gets_the_error_of_the_users_own_too() {
     const TO_ALL: Group<'static> = Group::new(&[R0], &[R0, R1, R2]);

@@ -216,6 +216,8 @@ impl<'e> Comm<'e> {
     /// The ranks that say the same `color` form a new communicator, ordered by `key` and among equal keys by rank here
     /// (MPI 4.1, chapter 7.4.2). `None` instead of a colour, MPI's `UNDEFINED`, gives `None`.
     ///
+    /// It meets the `split` of hosts, and no other of their calls that make communicators: in a `dup` a board has no part.
+    ///
     /// A communicator is freed when it is dropped on every rank; if a board has no request to spare at that moment, when
     /// the world ends.
     #[track_caller]

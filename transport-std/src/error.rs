@@ -388,3 +388,14 @@ impl Error {
         Self::Disconnected { reason: reason.into() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Error;
+
+    #[test]
+    fn a_defect_says_the_line_that_found_it() {
+        let found = None::<u8>.ok_or_else(|| Error::defect()).expect_err("there is none");
+        assert!(found.to_string().contains("transport-std/src/error.rs:"), "{found}");
+    }
+}

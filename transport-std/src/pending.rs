@@ -84,17 +84,21 @@ impl Pending {
                 Poll::Pending
             }
             Some(Ok(status)) => {
-                let buffers = inner.buffers.take().ok_or_else(Error::defect);
+                let buffers = inner.buffers.take().ok_or_else(|| Error::defect());
                 Poll::Ready(buffers.map(|buffers| Completion { status, buffers }))
             }
             // A frame may still be leaving from the buffers.
-            Some(Err(error)) => Poll::Ready(Err(error)),
+            Some(Err(error)) => {
+                // A failure stays: whoever still asks waits for nothing.
+                inner.outcome = Some(Err(error.clone()));
+                Poll::Ready(Err(error))
+            }
         }
     }
 
     /// The buffers, as they were, of a request that was taken back before anything met it: no frame leaves from them.
     pub(crate) fn untouched(&self) -> Result<Completion, Error> {
-        let mut buffers = self.lock().buffers.take().ok_or_else(Error::defect)?;
+        let mut buffers = self.lock().buffers.take().ok_or_else(|| Error::defect())?;
         buffers.keep();
         Ok(Completion { status: Status::default(), buffers })
     }

@@ -446,6 +446,21 @@ fn what_waits_on_a_communicator_ends_although_its_handles_are_gone() -> Result<(
 }
 
 /// Others may wait for this rank there.
+/// What failed on a communicator does not keep it: the others are told when this rank has let go of it.
+#[test]
+fn a_communicator_on_which_a_split_failed_is_freed_all_the_same() {
+    let worlds = edgempi::local(2).unwrap();
+    let copies: Vec<_> = worlds.iter().map(|world| world.comm().dup()).collect();
+    let [one, other]: [Comm; 2] =
+        copies.into_iter().map(|copy| copy.wait().unwrap()).collect::<Vec<_>>().try_into().unwrap();
+    let (split, barrier) = (one.split(Some(0), 0), other.barrier());
+    assert!(matches!(split.wait(), Err(Error::Mismatch { .. })));
+    assert!(matches!(barrier.wait(), Err(Error::Mismatch { .. })));
+    drop(one);
+    let error = other.barrier().wait().expect_err("rank 0 is not there");
+    assert!(error.to_string().contains("rank 0 has freed the communicator"), "{error}");
+}
+
 #[test]
 fn a_communicator_that_nobody_takes_is_freed() {
     let worlds = edgempi::local(2).unwrap();

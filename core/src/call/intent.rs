@@ -52,7 +52,7 @@ macro_rules! purposes {
 
 purposes! {
     /// What a program called, where another call travels for it: an allreduce with a closure is an allgather on the way.
-    /// The numbers are chapters of MPI 4.1.
+    /// In parentheses are chapters of MPI 4.1.
     Purpose {
         /// The barrier in which a world begins (11.2.1).
         Init = 1, "init";
@@ -134,5 +134,24 @@ impl Purpose {
     /// Whether it is about messages between neighbours.
     pub(crate) const fn is_of_neighbours(self) -> bool {
         matches!(self.code(), 34..=37)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Purpose;
+
+    /// As they travel: a number that means another purpose tomorrow is a new version of the protocol.
+    const CODES: [u8; 21] = [1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23, 32, 33, 34, 35, 36, 37];
+
+    #[test]
+    fn every_code_is_that_of_the_purpose_it_is_read_as() {
+        assert!((0..=u8::MAX).filter(|code| Purpose::from_code(*code).is_some()).eq(CODES));
+        for (purpose, code) in Purpose::ALL.iter().zip(CODES) {
+            assert_eq!((purpose.code(), Purpose::from_code(code)), (code, Some(*purpose)));
+        }
+        assert_eq!(Purpose::from_code(3).map(Purpose::as_str), Some("allreduce"));
+        assert_eq!(Purpose::from_code(16).map(Purpose::as_str), Some("dup"));
+        assert_eq!(Purpose::from_code(36).map(Purpose::as_str), Some("neighbor_alltoall"));
     }
 }

@@ -39,10 +39,6 @@ impl Default for LastCall {
 impl LastCall {
     /// A call has come, with so many bytes of what it sends.
     pub(super) fn note(&mut self, submit: &Submit, inline: usize, now: Instant) {
-        if matches!(CallCode::from_code(submit.call), Some(CallCode::Free | CallCode::Discard)) {
-            // What a program drops is no call of its own, and nobody waits for that.
-            return;
-        }
         // Of a send that comes whole its rank has been done since it left.
         let is_whole = submit.flags.has(SubmitFlags::EAGER) && inline as u64 == submit.send;
         let is_done = submit.call == CallCode::Send as u8 && is_whole;

@@ -3,6 +3,7 @@
 use alloc::format;
 
 use super::Hub;
+use super::operation::UserError;
 use super::peer::{Sent, Session};
 use crate::error::Fault;
 use crate::payload::Payload;
@@ -27,7 +28,7 @@ impl Hub {
 
     /// Answers a request with a failure.
     pub(super) fn fail_request(&mut self, rank: Rank, request: RequestId, fault: Fault, text: &str) {
-        self.fail_request_with(rank, request, fault, text, &Payload::new());
+        self.fail_request_with(rank, request, fault, text, &UserError::default());
     }
 
     /// Answers a call that is no collective with a failure, whose text goes on with the call and its place.
@@ -44,16 +45,20 @@ impl Hub {
         request: RequestId,
         fault: Fault,
         text: &str,
-        error: &Payload,
+        error: &UserError,
     ) {
         let Some(session) = self.answered(rank, request) else { return };
         let sequence = session.sequence;
         let max = session.hello.map_or(64, |hello| hello.max_payload as usize);
         let Fault { category, rank: first, count, mut len, max: limit } = fault;
+        let UserError { encoded, own_text } = error;
+        let fits = |text: usize| !encoded.is_empty() && text + encoded.len() <= max.min(MAX_REASON_LEN);
+        // The error is worth more than the places of the calls.
+        let text = text.get(..*own_text).filter(|own| !fits(text.len()) && fits(own.len())).unwrap_or(text);
         let mut payload = super::reason(text, max);
-        if !error.is_empty() && payload.len() == text.len() && text.len() + error.len() <= max.min(MAX_REASON_LEN) {
+        if fits(text.len()) {
             len = text.len() as u64;
-            payload = Payload::concat(&[payload, error.clone()]);
+            payload = Payload::concat(&[payload, encoded.clone()]);
         }
         let fail =
             Fail { request, sequence, acknowledged: 0, category, rank: first, count, len, max: limit, queue_limit: 0 };

@@ -10,11 +10,11 @@ use alloc::vec::Vec;
 use crate::payload::Payload;
 
 use super::group::GroupInfo;
-use super::operation::{Folding, Key, Operation, Participant, Phase, Plan, Presence};
+use super::operation::{Folding, Key, Operation, Participant, Phase, Plan, Presence, UserError};
 use super::pattern::{Pattern, Results, Shape};
 use super::peer::Place;
 use super::registry::{Combine, Registered};
-use super::signature::Signature;
+use super::signature::{Signature, purpose_of};
 use super::stream::Stream;
 use super::{Hub, Refusal, WORLD, broken};
 use crate::error::{Category, Fault};
@@ -39,8 +39,11 @@ impl Hub {
             return Err(broken("a submit out of order"));
         }
         session.received = submit.sequence;
-        session.blocked = None;
-        session.last.note(&submit, payload.len(), now);
+        // What a program drops may be given back while its thread waits: that is no call of the thread's.
+        if !matches!(CallCode::from_code(submit.call), Some(CallCode::Free | CallCode::Discard)) {
+            session.blocked = None;
+            session.last.note(&submit, payload.len(), now);
+        }
         // An answer that has not left counts: its rank can not know that the request is over.
         let open = session.requests.len() + session.unsent_answers;
         if session.requests.contains_key(&submit.request) || submit.request == RequestId::NONE {
@@ -251,7 +254,7 @@ impl Hub {
             drained: 0,
             unopened: VecDeque::new(),
             plan,
-            error: Payload::new(),
+            error: UserError::default(),
             at_work: false,
             window: 0,
             reserved: 0,
@@ -273,6 +276,7 @@ impl Hub {
             rank,
             request: Some(submit.request),
             site: submit.site,
+            purpose: purpose_of(submit),
             max_payload: hello.max_payload.into(),
             window: if unlimited || hello.receive_window == u32::MAX { u64::MAX } else { hello.receive_window.into() },
             receive: submit.receive,
@@ -409,7 +413,7 @@ impl Hub {
         participant.presence = Presence::Done;
         operation.unanswered -= 1;
         let rank = participant.rank;
-        let error = if fault.category == Category::Remote { operation.error.clone() } else { Payload::new() };
+        let error = if fault.category == Category::Remote { operation.error.clone() } else { UserError::default() };
         if !says_calls(fault.category) {
             let text = format!("{text}; rank {rank} called {}", self.describe_part(operation, position));
             return self.fail_request_with(rank, request, fault, &text, &error);

@@ -2,7 +2,6 @@
 //! nobody can send it any more. It could still send to itself, from another thread, say. So a correct program may do
 //! either, and is only told of; unless somebody has died: then nothing may wait for ever.
 
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
@@ -29,8 +28,6 @@ pub(super) enum Lonely {
 /// A rank that asks, and asks again, for what nobody can send it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Asking {
-    communicator: u64,
-    source: Source,
     since: Instant,
     last: Instant,
     is_told: bool,
@@ -85,16 +82,15 @@ impl Hub {
         if fault.category == Category::RankFailed || (source == Source::Any && self.failed > 0) {
             return Some((fault, text));
         }
-        let (now, communicator) = (self.now, submit.communicator);
-        let known = &mut self.session_mut(rank)?.asking;
-        // Who asks now and then, or for something else, does not go on asking.
-        let goes_on = |asking: &Asking| {
-            (asking.communicator, asking.source) == (communicator, source) && now.since(asking.last) < ALONE_WAIT
-        };
-        let new = Asking { communicator, source, since: now, last: now, is_told: false };
-        let asking = Asking { last: now, ..known.as_deref().copied().filter(goes_on).unwrap_or(new) };
+        let now = self.now;
+        let asking = self.session_mut(rank)?.asking.get_or_insert(Asking { since: now, last: now, is_told: false });
+        // Who asks now and then does not go on asking.
+        if now.since(asking.last) >= ALONE_WAIT {
+            *asking = Asking { since: now, last: now, is_told: false };
+        }
+        asking.last = now;
         let is_due = !asking.is_told && now.since(asking.since) >= ALONE_WAIT;
-        *known = Some(Box::new(Asking { is_told: asking.is_told || is_due, ..asking }));
+        asking.is_told |= is_due;
         if is_due {
             self.tell_people(|hub| {
                 format!("rank {rank} goes on asking in {}: {text}", hub.describe_call(rank, submit))

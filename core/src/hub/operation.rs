@@ -12,6 +12,7 @@ use super::pattern::{Pattern, Results, Shape};
 use super::registry::{Apply, Combine};
 use super::signature::Signature;
 use super::stream::Stream;
+use crate::call::Purpose;
 use crate::rank::{Rank, Tag};
 use crate::request::{CallCode, RequestId};
 use crate::time::Instant;
@@ -43,6 +44,8 @@ pub(super) struct Participant {
     pub(super) rank: Rank,
     pub(super) request: Option<RequestId>,
     pub(super) site: u16,
+    /// What the program called, where that is not the call.
+    pub(super) purpose: Option<Purpose>,
     /// Largest payload that its link takes.
     pub(super) max_payload: u64,
     /// Bytes that it takes before it gives credit.
@@ -67,6 +70,14 @@ pub(super) struct Participant {
     /// Whether it got its answer before all had come, or has to wait until they have.
     pub(super) ahead: bool,
     pub(super) postponed: bool,
+}
+
+/// What the user's code at the hub returned as its error; of nothing else there is one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct UserError {
+    pub(super) encoded: Payload,
+    /// How many bytes its own text has, before the places of the calls.
+    pub(super) own_text: usize,
 }
 
 /// How far an operation has come.
@@ -177,7 +188,7 @@ pub(super) struct Operation {
     pub(super) unopened: VecDeque<usize>,
     pub(super) plan: Plan,
     /// What the user's code has returned as its error, encoded.
-    pub(super) error: Payload,
+    pub(super) error: UserError,
     /// Work of it has been handed out and has not come back: what that reads takes memory, whatever happens here.
     pub(super) at_work: bool,
     pub(super) window: u64,

@@ -146,7 +146,7 @@ pub(super) struct Session {
     /// The request that the rank's one thread has said it waits for. It may have been answered since.
     pub(super) blocked: Option<RequestId>,
     /// What it asks for again and again, although nobody can send it.
-    pub(super) asking: Option<Box<Asking>>,
+    pub(super) asking: Option<Asking>,
     /// What it did last.
     pub(super) last: LastCall,
 }

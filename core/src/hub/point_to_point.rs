@@ -10,7 +10,7 @@ use super::answer::blank;
 use crate::payload::Payload;
 
 use super::mail::{Mailbox, Message, Posted};
-use super::operation::{Operation, Participant, Phase, Plan, Presence};
+use super::operation::{Operation, Participant, Phase, Plan, Presence, UserError};
 use super::pattern::Results;
 use super::peer::{Place, Sent, Session};
 use super::signature::{Signature, purpose_of};
@@ -258,7 +258,7 @@ impl Hub {
             drained: 0,
             unopened: VecDeque::new(),
             plan: Plan::Route,
-            error: Payload::new(),
+            error: UserError::default(),
             at_work: false,
             window: 0,
             reserved: 0,

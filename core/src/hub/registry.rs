@@ -27,12 +27,18 @@ use crate::rank::Rank;
 pub trait Apply: Send + Sync {
     /// Turns the `inputs`, one for each source in the group's order, into one output for each of `destinations`, in any
     /// order. An input is what the rank's driver sent: of crate `edgempi` the call's parameters, then the input, both
-    /// postcard (see [`TypedInput`]).
+    /// postcard (see [`TypedInput`]). Calls of buffers are refused: those are for folds and columns.
     ///
     /// # Errors
     ///
     /// It reaches every participant, whose request fails with `Remote`. A text will do.
     fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Payload)>) -> Result<Vec<(Rank, Payload)>, ApplyError>;
+}
+
+impl<A: Apply + ?Sized> Apply for Arc<A> {
+    fn apply(&self, destinations: &[Rank], inputs: Vec<(Rank, Payload)>) -> Result<Vec<(Rank, Payload)>, ApplyError> {
+        (**self).apply(destinations, inputs)
+    }
 }
 
 /// Why a user's operation failed: a text for people, and what a program can make of it.

@@ -99,14 +99,13 @@ impl Hub {
                 return self.describe_collective(rank(position), signature, group, key.communicator, site);
             }
             (None, position) => {
-                let Signature { call, purpose, .. } = operation.signature;
+                let call = if position == 0 { operation.signature.call } else { CallCode::Recv };
+                let purpose = operation.participants.get(position).and_then(|one| one.purpose);
                 let (way, other) = if position == 0 { ("to", rank(1)) } else { ("from", rank(0)) };
-                match purpose.filter(|purpose| purpose.is_shared()) {
-                    Some(purpose) => format!("{}({way} rank {other})", purpose.as_str()),
-                    None if position == 0 => {
-                        format!("{}(to rank {other}, tag {})", name_of(call, purpose), operation.tag)
-                    }
-                    None => format!("recv(from rank {other}, tag {})", operation.tag),
+                let name = name_of(call, purpose);
+                match purpose.is_some_and(Purpose::is_of_neighbours) {
+                    true => format!("{name}({way} rank {other})"),
+                    false => format!("{name}({way} rank {other}, tag {})", operation.tag),
                 }
             }
         };

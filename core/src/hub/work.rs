@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use crate::payload::Payload;
 
 use super::job::{Done, Job, Output, Work};
-use super::operation::{Folding, Operation, Phase, Plan};
+use super::operation::{Folding, Operation, Phase, Plan, UserError};
 use super::pattern::Shape;
 use super::registry::{ApplyError, MAX_ELEMENT};
 use super::signature::Signature;
@@ -169,7 +169,7 @@ impl Hub {
                 }
                 Ok(Output::Applied(outputs)) => self.applied(&mut operation, outputs),
                 Err(ApplyError { text, encoded }) => {
-                    operation.error = encoded;
+                    operation.error = UserError { encoded, own_text: text.len() };
                     // Without places it says nothing new.
                     let text = match operation.participants.iter().any(|one| one.site != 0) {
                         true => format!("{text}; {}", self.describe_sides(&operation, 0, |_| (String::from("it"), ""))),

@@ -37,7 +37,7 @@ struct Unclaimed {
 
 impl Unclaimed {
     fn claim(mut self, completion: Completion) -> Result<Option<Comm>, Error> {
-        self.parent.take().ok_or_else(Error::defect)?.split_off(completion)
+        self.parent.take().ok_or_else(|| Error::defect())?.split_off(completion)
     }
 }
 
@@ -116,7 +116,7 @@ impl Comm {
         };
         let pending = Arc::new(OnceLock::new());
         let unclaimed = Unclaimed { parent: Some(self.clone()), pending: pending.clone() };
-        let request = self.start(started, OnDrop::GiveBack, move |completion| unclaimed.claim(completion));
+        let request = self.start(started, OnDrop::Withdraw, move |completion| unclaimed.claim(completion));
         if let Some(started) = request.pending() {
             // Nobody else sets it.
             let _ = pending.set(started);
@@ -136,7 +136,8 @@ impl Comm {
     }
 
     /// A new communicator of the same ranks (MPI 4.1, chapter 7.4.2): for a task or a library that must not meet the
-    /// calls of others.
+    /// calls of others. Boards have no part in it, nor in what is made of groups, grids and graphs: their
+    /// [`split`](Self::split) meets that of hosts alone.
     #[track_caller]
     pub fn dup(&self) -> Request<'static, Comm> {
         self.dup_for(Purpose::Dup)

@@ -11,7 +11,7 @@ use super::{Comm, Started, given_beside_root, whole};
 use crate::buffers::{Inbound, Outbound, Storage};
 use crate::error::Error;
 use crate::pending::Completion;
-use crate::request::{OnDrop, Persistent, Request};
+use crate::request::{BufferFrom, OnDrop, Persistent, Request};
 
 /// The two buffers of a [`Persistent`] call that gives and receives different lengths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,8 +100,8 @@ impl Comm {
         let (comm, site) = (self.clone(), Location::caller());
         let (source, tag) = (source.into_source(), tag.into());
         let mut most = 0;
-        Persistent::receiving(data, move |data: Vec<T>, is_new| {
-            if is_new {
+        Persistent::receiving(data, move |data: Vec<T>, from| {
+            if from == BufferFrom::Program {
                 most = size_of_val(data.as_slice());
             }
             // Nobody's message leaves the memory as it is.

@@ -77,7 +77,7 @@ impl Comm {
         let Some(source) = source.into_source() else { return Request::ready(Ok(Message::nobodys(self))) };
         let (message, tag) = (self.number_message(), tag.into());
         self.look_and_keep(message, Call::Mprobe { source, tag, message })
-            .and_then(|message| message.ok_or_else(Error::defect))
+            .and_then(|message| message.ok_or_else(|| Error::defect()))
     }
 
     /// As [`mprobe`](Self::mprobe) if there is a message, otherwise `None` (MPI 4.1, chapter 3.8.2). Does not wait for one,

@@ -169,6 +169,6 @@ fn both<'a, T: Send + 'a>(send: Request<'a, ()>, receive: Request<'a, T>) -> Req
             Half::Sent => None,
             Half::Received(received) => Some(received),
         });
-        received.ok_or_else(Error::defect)
+        received.ok_or_else(|| Error::defect())
     })
 }

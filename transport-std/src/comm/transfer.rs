@@ -83,10 +83,10 @@ fn start<'a>(comm: &Comm, call: Call<'a>, datatype: Datatype, buffers: Buffers<'
         let Some(place) = receive else { return Ok(status) };
         if receives {
             let received = whole::<u8>(completion)?;
-            let part = place.get_mut(..received.len()).ok_or_else(Error::defect)?;
+            let part = place.get_mut(..received.len()).ok_or_else(|| Error::defect())?;
             part.copy_from_slice(&received);
         } else if let Some(own) = own {
-            place.get_mut(..own.len()).ok_or_else(Error::defect)?.copy_from_slice(&own);
+            place.get_mut(..own.len()).ok_or_else(|| Error::defect())?.copy_from_slice(&own);
         }
         Ok(status)
     })
@@ -133,6 +133,6 @@ fn own_block(comm: &Comm, call: &Call<'_>, send: &[u8]) -> Option<Vec<u8>> {
 fn owned(comm: &Comm, call: Call<'_>) -> Result<OwnedCall, Error> {
     match call {
         Call::User { name, version, group } => OwnedCall::user(group, comm.size(), name, version),
-        _ => call.builtin().map(OwnedCall::Builtin).ok_or_else(Error::defect),
+        _ => call.builtin().map(OwnedCall::Builtin).ok_or_else(|| Error::defect()),
     }
 }

@@ -190,7 +190,7 @@ impl Comm {
     #[track_caller]
     pub fn fold_all<T: Element>(&self, named: Named, data: impl IntoBuffer<T>) -> Request<'static, Vec<T>> {
         let request = self.fold(named, Group::ALL, Some(data));
-        request.and_then(|result| result.ok_or_else(Error::defect))
+        request.and_then(|result| result.ok_or_else(|| Error::defect()))
     }
 
     /// As [`fold`](Self::fold), of every rank's buffer for one rank: a [`reduce`](Self::reduce) with an operation of one's

@@ -41,7 +41,7 @@ impl std::net::ToSocketAddrs for Address {
 pub enum Threads {
     /// Found out: [`Single`](Self::Single) while a thread waits beside which there is no other in its process, those of
     /// this crate aside; else [`Multiple`](Self::Multiple), as everywhere but on Linux. What runs on threads of this crate,
-    /// a waker or a fold at the hub, makes no calls.
+    /// a waker or a fold at the hub, makes no calls; it may drop what there is.
     #[default]
     Auto,
     /// Any number of threads and tasks, at any time (`MPI_THREAD_MULTIPLE`).

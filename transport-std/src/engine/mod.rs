@@ -311,9 +311,9 @@ pub(crate) trait Drive: Send + Sync {
     /// Gives a request up.
     fn cancel(&self, request: RequestId);
     /// Takes a call back if it has not begun at the hub; if it has, it ends as it would have.
-    fn take_back(&self, request: RequestId);
+    fn withdraw(&self, request: RequestId);
     /// Takes a send or a receive back if nobody has matched it; returns this rank in the world, whom the failure names then.
-    fn withdraw(&self, request: RequestId) -> Result<Rank, Error>;
+    fn withdraw_message(&self, request: RequestId) -> Result<Rank, Error>;
     /// Moves frames on this thread until `done`, or for as long as is worth it: then the caller sleeps.
     fn spin(&self, done: &dyn Fn() -> bool);
     /// A number of the machine that this rank is on.
@@ -343,13 +343,13 @@ impl Drive for Engine {
         self.kick();
     }
 
-    fn take_back(&self, request: RequestId) {
-        self.state().take_back(request);
+    fn withdraw(&self, request: RequestId) {
+        self.state().withdraw(request);
         self.kick();
     }
 
-    fn withdraw(&self, request: RequestId) -> Result<Rank, Error> {
-        let own = self.state().withdraw(request)?;
+    fn withdraw_message(&self, request: RequestId) -> Result<Rank, Error> {
+        let own = self.state().withdraw_message(request)?;
         self.kick();
         Ok(own)
     }

@@ -290,7 +290,7 @@ impl State {
     }
 
     /// Takes a call back if it has not begun at the hub.
-    pub(crate) fn take_back(&mut self, id: RequestId) {
+    pub(crate) fn withdraw(&mut self, id: RequestId) {
         self.endpoint.withdraw(id);
     }
 
@@ -299,7 +299,7 @@ impl State {
     /// # Errors
     ///
     /// `InvalidArgument` if it is a collective, and has not ended.
-    pub(crate) fn withdraw(&mut self, id: RequestId) -> Result<Rank, Error> {
+    pub(crate) fn withdraw_message(&mut self, id: RequestId) -> Result<Rank, Error> {
         if let Some(Some(held)) = self.requests.get(id.index())
             && held.id == id
             && held.called.is_collective()
@@ -308,7 +308,7 @@ impl State {
                 "a collective can not be cancelled: drop its request, and where it borrows its buffer it fails on all";
             return Err(Error::invalid(text));
         }
-        self.take_back(id);
+        self.withdraw(id);
         Ok(self.own)
     }
 

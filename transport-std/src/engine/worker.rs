@@ -151,6 +151,7 @@ mod tests {
         assert!(workers.pop().is_some());
         assert_eq!((woken.load(Ordering::SeqCst), workers.running), (1, 0));
     }
+
     #[test]
     fn work_that_takes_long_holds_no_other_up() {
         let mut workers = Workers::new(Arc::new(|| {}));

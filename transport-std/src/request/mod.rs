@@ -26,6 +26,7 @@ use crate::sim::forbid_testing_in_a_loop;
 use blocking::block_in_turn;
 pub use blocking::block_on;
 pub(crate) use blocking::block_until;
+pub(crate) use persistent::BufferFrom;
 pub use persistent::{Persistent, start_all};
 pub use wait::{WaitAll, WaitAny, WaitSome, test_all, test_any, test_some, wait_all, wait_any, wait_some};
 
@@ -40,8 +41,8 @@ pub(crate) enum OnDrop {
     Detach,
     /// It is cancelled: its result could go nowhere.
     Cancel,
-    /// It is taken back, or, if that is too late, its result is given back.
-    GiveBack,
+    /// It is withdrawn, or, if that is too late, whoever made it gives its result back.
+    Withdraw,
 }
 
 enum State<'a, T> {
@@ -268,7 +269,7 @@ impl<'a, T> Request<'a, T> {
     fn withdraw(&self) -> Result<Option<Rank>, Error> {
         match &self.state {
             State::Ready(_) | State::Taken => Ok(None),
-            State::Started(started) => started.engine.withdraw(started.id).map(Some),
+            State::Started(started) => started.engine.withdraw_message(started.id).map(Some),
             State::Composed(_) => {
                 Err(Error::invalid("a call that is made of several, as a sendrecv is, can not be cancelled"))
             }
@@ -391,8 +392,8 @@ impl<T> Drop for Request<'_, T> {
         pending.abandon();
         match on_drop {
             OnDrop::Cancel if !pending.is_resolved() => engine.cancel(*id),
-            OnDrop::GiveBack if !pending.is_resolved() => engine.take_back(*id),
-            OnDrop::Detach | OnDrop::Cancel | OnDrop::GiveBack => {}
+            OnDrop::Withdraw if !pending.is_resolved() => engine.withdraw(*id),
+            OnDrop::Detach | OnDrop::Cancel | OnDrop::Withdraw => {}
         }
     }
 }

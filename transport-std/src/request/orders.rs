@@ -26,9 +26,9 @@ impl Drive for Idle {
         self.cancelled.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn take_back(&self, _: RequestId) {}
+    fn withdraw(&self, _: RequestId) {}
 
-    fn withdraw(&self, _: RequestId) -> Result<Rank, Error> {
+    fn withdraw_message(&self, _: RequestId) -> Result<Rank, Error> {
         Err(Error::Finalized)
     }
 

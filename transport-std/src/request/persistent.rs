@@ -11,7 +11,7 @@ use super::composed::Composed;
 use super::{Finish, Request, State};
 use crate::error::Error;
 
-type Start<B, T> = Box<dyn FnMut(B, bool) -> Underway<B, T> + Send>;
+type Start<B, T> = Box<dyn FnMut(B, BufferFrom) -> Underway<B, T> + Send>;
 
 /// A call that is described once and made again and again (MPI 4.1, chapters 3.9, 6.12 and 8.8): what the `…_init` methods
 /// of [`Comm`](crate::Comm) return, and [`calling`](Self::calling) makes of any other call.
@@ -53,8 +53,16 @@ type Start<B, T> = Box<dyn FnMut(B, bool) -> Underway<B, T> + Send>;
 pub struct Persistent<B, T = ()> {
     start: Start<B, T>,
     round: Round<B, T>,
-    /// Whether the buffer was given by the program, and is not what a round has left.
-    is_new: bool,
+    buffer_from: BufferFrom,
+}
+
+/// Where the buffer of a round comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BufferFrom {
+    /// The program has given it.
+    Program,
+    /// The round before has left it.
+    Round,
 }
 
 enum Round<B, T> {
@@ -81,14 +89,13 @@ impl<B: Send + 'static, T: Send + 'static> Persistent<B, T> {
         Self::receiving(buffer, move |buffer, _| start(buffer))
     }
 
-    /// One whose rounds may leave a shorter buffer: `start` is told whether it is a new one.
+    /// One whose rounds may leave a shorter buffer: `start` is told where it comes from.
     pub(crate) fn receiving(
         buffer: B,
-        mut start: impl FnMut(B, bool) -> Request<'static, (B, T)> + Send + 'static,
+        mut start: impl FnMut(B, BufferFrom) -> Request<'static, (B, T)> + Send + 'static,
     ) -> Self {
-        let start =
-            move |buffer, is_new| Underway::With(start(buffer, is_new).map(|(buffer, told)| (buffer, Ok(told))));
-        Self { start: Box::new(start), round: Round::Idle(buffer), is_new: true }
+        let start = move |buffer, from| Underway::With(start(buffer, from).map(|(buffer, told)| (buffer, Ok(told))));
+        Self { start: Box::new(start), round: Round::Idle(buffer), buffer_from: BufferFrom::Program }
     }
 
     /// Any call, to be made again and again: MPI's `Gatherv_init`, `Neighbor_alltoall_init` and the like (MPI 4.1, chapters
@@ -118,7 +125,7 @@ impl<B: Send + 'static, T: Send + 'static> Persistent<B, T> {
             let request = call(&mut buffer).map(Ok);
             Underway::Beside(buffer, request)
         };
-        Self { start: Box::new(start), round: Round::Idle(buffer), is_new: true }
+        Self { start: Box::new(start), round: Round::Idle(buffer), buffer_from: BufferFrom::Program }
     }
 
     /// Makes the call (MPI 4.1, chapter 3.9), with what is in the buffer now.
@@ -136,8 +143,8 @@ impl<B: Send + 'static, T: Send + 'static> Persistent<B, T> {
 
     fn start_checked(&mut self) {
         if let Round::Idle(buffer) = std::mem::replace(&mut self.round, Round::Lost) {
-            let is_new = std::mem::take(&mut self.is_new);
-            self.round = Round::Active((self.start)(buffer, is_new));
+            let from = std::mem::replace(&mut self.buffer_from, BufferFrom::Round);
+            self.round = Round::Active((self.start)(buffer, from));
         }
     }
 
@@ -265,7 +272,8 @@ impl<B: Send + 'static, T: Send + 'static> Persistent<B, T> {
         }
     }
 
-    /// As [`buffer`](Self::buffer), to be changed.
+    /// As [`buffer`](Self::buffer), to be changed. How much a receive takes stays what the last buffer that was
+    /// [given](Self::set_buffer) has room for.
     pub fn buffer_mut(&mut self) -> Option<&mut B> {
         match &mut self.round {
             Round::Idle(buffer) => Some(buffer),
@@ -285,7 +293,7 @@ impl<B: Send + 'static, T: Send + 'static> Persistent<B, T> {
             return Err(Error::here()(Error::invalid(text)));
         }
         self.round = Round::Idle(buffer);
-        self.is_new = true;
+        self.buffer_from = BufferFrom::Program;
         Ok(())
     }
 

@@ -125,13 +125,13 @@ impl Drive for Node {
         self.desk.order(Order::Transmit(self.number));
     }
 
-    fn take_back(&self, request: RequestId) {
-        self.state().take_back(request);
+    fn withdraw(&self, request: RequestId) {
+        self.state().withdraw(request);
         self.desk.order(Order::Transmit(self.number));
     }
 
-    fn withdraw(&self, request: RequestId) -> Result<Rank, Error> {
-        let own = self.state().withdraw(request)?;
+    fn withdraw_message(&self, request: RequestId) -> Result<Rank, Error> {
+        let own = self.state().withdraw_message(request)?;
         self.desk.order(Order::Transmit(self.number));
         Ok(own)
     }

@@ -87,7 +87,7 @@ impl Comm {
     fn start_into<'a, T: Element>(&self, started: Started, data: &'a mut [T]) -> Request<'a, ()> {
         self.start(started, OnDrop::Cancel, move |completion| {
             let result = whole::<T>(completion)?;
-            let place = data.get_mut(..result.len()).ok_or_else(Error::defect)?;
+            let place = data.get_mut(..result.len()).ok_or_else(|| Error::defect())?;
             place.copy_from_slice(&result);
             Ok(())
         })
@@ -131,7 +131,7 @@ impl Comm {
         if parts.len() != size {
             return Err(Error::invalid(format!("{} blocks were given for {size} ranks", parts.len())));
         }
-        parts.get_mut(self.rank().index()).map(std::mem::take).ok_or_else(Error::defect)
+        parts.get_mut(self.rank().index()).map(std::mem::take).ok_or_else(|| Error::defect())
     }
 }
 

@@ -132,7 +132,7 @@ fn all<T: DeserializeOwned>(completion: Completion) -> Result<Vec<T>, Error> {
 }
 
 fn element<T>(completion: Completion, decode: fn(&[u8]) -> Option<T>) -> Result<T, Error> {
-    decode(&whole::<u8>(completion)?).ok_or_else(Error::defect)
+    decode(&whole::<u8>(completion)?).ok_or_else(|| Error::defect())
 }
 
 /// A function at the hub makes one value for all who receive.

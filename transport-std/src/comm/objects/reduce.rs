@@ -92,11 +92,11 @@ impl Objects<'_> {
             }
             Reduction::Named(named) => {
                 let request = self.named(named, Group::ALL, &value);
-                request.and_then(|value| value.ok_or_else(Error::defect))
+                request.and_then(|value| value.ok_or_else(|| Error::defect()))
             }
             Reduction::Function(function) => {
                 let request = self.comm.meaning(Purpose::Allreduce).objects().allgather(&value);
-                request.and_then(move |values| fold_tree(values, function).ok_or_else(Error::defect))
+                request.and_then(move |values| fold_tree(values, function).ok_or_else(|| Error::defect()))
             }
         }
     }
@@ -153,7 +153,7 @@ impl Objects<'_> {
             return Request::refused(Error::invalid(text));
         }
         let request = self.scattering(Purpose::ReduceScatterBlock, values, &counts, 1, reducer);
-        request.and_then(|mut values| values.pop().ok_or_else(Error::defect))
+        request.and_then(|mut values| values.pop().ok_or_else(|| Error::defect()))
     }
 
     /// A reduce_scatter, or one of blocks: this rank gets `own` of the `values`.
@@ -182,7 +182,7 @@ impl Objects<'_> {
                 self.comm.start(started, OnDrop::Detach, move |completion| {
                     let bytes = whole::<u8>(completion)?;
                     let elements = bytes.get(..len).unwrap_or_default().chunks_exact(datatype.size().max(1));
-                    elements.map(|element| decode(element).ok_or_else(Error::defect)).collect()
+                    elements.map(|element| decode(element).ok_or_else(|| Error::defect())).collect()
                 })
             }
             Reduction::Named(named) => Request::refused(only_reduces(named)),

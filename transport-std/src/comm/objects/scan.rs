@@ -37,12 +37,11 @@ impl Objects<'_> {
                 self.comm.start(started, OnDrop::Detach, move |completion| element(completion, decode))
             }
             Reduction::Named(named) => Request::refused(only_reduces(named)),
-            Reduction::Function(function) => self
-                .comm
-                .meaning(Purpose::Scan)
-                .objects()
-                .allgather(&value)
-                .and_then(move |values| values.into_iter().take(own + 1).reduce(function).ok_or_else(Error::defect)),
+            Reduction::Function(function) => {
+                self.comm.meaning(Purpose::Scan).objects().allgather(&value).and_then(move |values| {
+                    values.into_iter().take(own + 1).reduce(function).ok_or_else(|| Error::defect())
+                })
+            }
         }
     }
 
