@@ -7,9 +7,9 @@ use crate::model::{applied, as_bytes, merged};
 use crate::plan::View;
 use crate::play::Pace;
 use crate::played::played;
-use crate::program::{Call, Data, Form};
+use crate::program::{Call, Form};
 use crate::values::{Sample, elements, object, op, samples, with_type, zeros};
-use crate::{communicators, families, messages, persistent, topologies};
+use crate::{communicators, families, messages, persistent, shifts, topologies};
 
 /// What a call gives, piece by piece, as the model says it.
 pub type Pieces = Result<Vec<Vec<u8>>, Error>;
@@ -20,27 +20,25 @@ pub async fn perform(comm: Comm, view: View<'_>, pace: &impl Pace) -> Pieces {
     let Some(data) = view.call.data() else { return barrier(&comm, &view).await };
     match *view.call {
         Call::Messages { .. } | Call::Funnel { .. } => messages::perform(&comm, &view, data, pace).await,
-        Call::Unready { from, to, .. } => {
-            with_type!(data.kind, T => messages::unready::<T>(&comm, &view, from, to).await)
-        }
-        Call::Shift { .. } => with_type!(data.kind, T => messages::shift::<T>(&comm, &view, data.form).await),
+        Call::Unready { .. } => messages::unready(&comm, &view, data).await,
+        Call::Shift { .. } => with_type!(data.kind, T => shifts::perform::<T>(&comm, &view).await),
         Call::Neighbours { topology, alltoall, varied, .. } => {
             let call = topologies::Neighbours { topology, alltoall, varied };
-            with_type!(data.kind, T => call.perform::<T>(&comm, &view, data.form).await)
+            with_type!(data.kind, T => call.perform::<T>(&comm, &view).await)
         }
         Call::Apply { sources, destinations, .. } => apply(&comm, &view, sources, destinations).await,
         Call::Alone { op, .. } => with_type!(data.kind, T => alone::<T>(&view, op).await),
-        _ if view.call.is_persistent() => with_type!(data.kind, T => persistent::perform::<T>(&comm, &view).await),
-        Call::Scan { .. } | Call::ReduceScatter { .. } | Call::Varied { .. } | Call::Fold { .. } => {
-            families::perform(&comm, &view).await
+        Call::Varied { pattern, root, .. } => {
+            with_type!(data.kind, T => families::varied::<T>(&comm, &view, pattern, view.rank(root)).await)
         }
-        _ => match data {
-            Data { form: Form::Object, .. } => objects(&comm, &view).await,
-            Data { form: Form::Owned | Form::Persistent, kind, .. } => {
-                with_type!(kind, T => owned::<T>(&comm, &view).await)
-            }
-            Data { form: Form::Borrowed, kind, .. } => with_type!(kind, T => borrowed::<T>(&comm, &view).await),
-            Data { form: Form::InPlace, kind, .. } => with_type!(kind, T => in_place::<T>(&comm, &view).await),
+        Call::Fold { columns, ends, .. } => families::fold(&comm, &view, columns, ends).await,
+        _ if data.form == Form::Persistent => with_type!(data.kind, T => persistent::perform::<T>(&comm, &view).await),
+        Call::Scan { .. } | Call::ReduceScatter { .. } => families::perform(&comm, &view).await,
+        _ => match data.form {
+            Form::Object => objects(&comm, &view).await,
+            Form::Borrowed => with_type!(data.kind, T => borrowed::<T>(&comm, &view).await),
+            Form::InPlace => with_type!(data.kind, T => in_place::<T>(&comm, &view).await),
+            Form::Owned | Form::Persistent => with_type!(data.kind, T => owned::<T>(&comm, &view).await),
         },
     }
 }
@@ -50,10 +48,9 @@ async fn barrier(comm: &Comm, view: &View<'_>) -> Pieces {
     match view.call {
         Call::Barrier { form: Form::Persistent } => return persistent::barrier(comm, view).await,
         Call::Barrier { form: Form::Borrowed } => played!(Communicator::barrier(comm)).await.map(drop)?,
-        Call::Barrier { .. } => played!(Comm, comm, barrier()).await?,
-        Call::Split { by, seed } => communicators::briefly(comm, view, *by, *seed).await?,
-        // The player makes these himself.
-        _ => {}
+        Call::Barrier { form: Form::Owned } => played!(Comm, comm, barrier()).await?,
+        Call::Split { by, seed } => drop(communicators::make(comm, view, *by, *seed).await?),
+        call => unreachable!("{call:?} is made elsewhere"),
     }
     Ok(Vec::new())
 }
@@ -134,8 +131,7 @@ async fn owned<T: Sample>(comm: &Comm, view: &View<'_>) -> Pieces {
         Call::Allreduce { op: number, .. } => {
             vec![as_bytes(&played!(Comm, comm, allreduce(samples::<T>(at, own, len), op::<T>(number))).await?)]
         }
-        // Elsewhere.
-        _ => Vec::new(),
+        ref call => unreachable!("{call:?} is made elsewhere"),
     })
 }
 
@@ -191,8 +187,7 @@ async fn borrowed<T: Sample>(comm: &Comm, view: &View<'_>) -> Pieces {
             }
             vec![as_bytes(&data)]
         }
-        // Elsewhere.
-        _ => Vec::new(),
+        ref call => unreachable!("{call:?} is made elsewhere"),
     })
 }
 
@@ -250,8 +245,7 @@ async fn in_place<T: Sample>(comm: &Comm, view: &View<'_>) -> Pieces {
             played!(Comm, comm, allreduce_in_place(&mut data, op::<T>(number))).await?;
             vec![as_bytes(&data)]
         }
-        // Elsewhere.
-        _ => Vec::new(),
+        ref call => unreachable!("{call:?} is made elsewhere"),
     })
 }
 
@@ -289,8 +283,7 @@ async fn objects(comm: &Comm, view: &View<'_>) -> Pieces {
             vec![played!(Objects, objects, allreduce(value(0), Named::new("merged"))).await?]
         }
         Call::Allreduce { .. } => vec![played!(Objects, objects, allreduce(value(0), merged)).await?],
-        // Elsewhere.
-        _ => Vec::new(),
+        ref call => unreachable!("{call:?} is made elsewhere"),
     })
 }
 

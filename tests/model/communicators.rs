@@ -1,6 +1,6 @@
 //! Communicators that a program makes of others: who is in them by the model, and how a rank makes them.
 
-use edgempi::{Comm, Comparison, Error, SplitType};
+use edgempi::{Comm, Comparison, Error, ProcessGroup, SplitType};
 
 use crate::plan::View;
 use crate::played::played;
@@ -65,10 +65,10 @@ pub fn chosen(size: u32, bits: u32) -> Vec<u32> {
     ranks
 }
 
-/// Makes the communicator, and compares it with the old one.
-pub async fn perform(comm: &Comm, view: &View<'_>, by: By, seed: u32) -> Result<Option<Comm>, Error> {
-    let old = &view.part.members;
-    let new = match by {
+/// Makes the communicator; its call is started at the first poll.
+pub async fn make(comm: &Comm, view: &View<'_>, by: By, seed: u32) -> Result<Option<Comm>, Error> {
+    let chosen = || chosen(view.size(), seed);
+    Ok(match by {
         By::Copy => Some(played!(Comm, comm, dup()).await?),
         By::Color(colors) => {
             let (color, key) = said(colors, seed, view.own);
@@ -80,18 +80,25 @@ pub async fn perform(comm: &Comm, view: &View<'_>, by: By, seed: u32) -> Result<
             played!(Comm, comm, split_type(color.map(|_| by), key)).await?
         }
         By::Group => {
-            let group = played!(Comm, comm, group()).await?.include(&chosen(view.size(), seed))?;
+            let members = &view.part.members;
+            let group = ProcessGroup::new(chosen().into_iter().map(|own| members[own as usize]))?;
             played!(Comm, comm, create(&group)).await?
         }
         By::GroupAlone => {
-            let ranks = chosen(view.size(), seed);
+            let ranks = chosen();
             if ranks.contains(&view.own) {
                 Some(played!(Comm, comm, create_group(&ranks, view.tag(0))).await?)
             } else {
                 None
             }
         }
-    };
+    })
+}
+
+/// Makes the communicator, and compares it with the old one.
+pub async fn perform(comm: &Comm, view: &View<'_>, by: By, seed: u32) -> Result<Option<Comm>, Error> {
+    let old = &view.part.members;
+    let new = make(comm, view, by, seed).await?;
     let parts = split(std::slice::from_ref(old), by, seed, view.setting.is_simulated);
     let own = old[view.own as usize];
     let expected = parts.into_iter().find(|part| part.contains(&own));
@@ -105,28 +112,6 @@ pub async fn perform(comm: &Comm, view: &View<'_>, by: By, seed: u32) -> Result<
         assert_eq!(played!(Comm, comm, compare(new)).await?, compared(old, &expected));
     }
     Ok(new)
-}
-
-/// Makes a communicator that nobody keeps.
-pub async fn briefly(comm: &Comm, view: &View<'_>, by: By, seed: u32) -> Result<(), Error> {
-    match by {
-        By::Copy | By::Group => drop(played!(Comm, comm, dup()).await?),
-        By::Color(colors) => {
-            let (color, key) = said(colors, seed, view.own);
-            drop(played!(Comm, comm, split(color, key)).await?);
-        }
-        By::Kind | By::Machine => {
-            let (color, key) = said(1, seed, view.own);
-            drop(played!(Comm, comm, split_type(color.map(|_| SplitType::Kind), key)).await?);
-        }
-        By::GroupAlone => {
-            let ranks = chosen(view.size(), seed);
-            if ranks.contains(&view.own) {
-                drop(played!(Comm, comm, create_group(&ranks, view.tag(0))).await?);
-            }
-        }
-    }
-    Ok(())
 }
 
 /// How two communicators of these ranks of the world relate.

@@ -2,13 +2,14 @@
 //! each gives by the model, and how a rank makes it.
 
 use edgempi::hub::Registry;
-use edgempi::{Comm, Communicator, Error, Group, Named, Persistent};
+use edgempi::{Comm, Communicator, Group, Named};
 
 use crate::calls::Pieces;
 use crate::model::{as_bytes, merged, tree};
+use crate::persistent;
 use crate::plan::View;
 use crate::played::played;
-use crate::program::{Call, Data, Form, Pattern};
+use crate::program::{Call, Data, Ends, Form, Pattern};
 use crate::values::{Sample, bytes, elements, hash, object, op, samples, with_type, zeros};
 
 /// What this rank gets, piece by piece.
@@ -51,11 +52,14 @@ pub fn expected(view: &View<'_>) -> Vec<Vec<u8>> {
                 Pattern::Alltoall => (0..size).map(|from| block(from, own)).collect(),
             }
         }
-        Call::Fold { groups: Some((_, destinations)), .. } if !view.chosen(destinations).contains(&own) => Vec::new(),
-        Call::Fold { groups: None, .. } if folds_to(view).is_some_and(|root| root != own) => Vec::new(),
-        Call::Fold { columns, groups, .. } => {
-            // In the order of the group.
-            let sources = groups.map_or_else(|| (0..size).collect(), |(sources, _)| view.chosen(sources));
+        Call::Fold { ends: Ends::Some(_, destinations), .. } if !view.chosen(destinations).contains(&own) => Vec::new(),
+        Call::Fold { ends: Ends::One(root), .. } if view.rank(root) != own => Vec::new(),
+        Call::Fold { columns, ends, .. } => {
+            let sources = match ends {
+                // In the order of the group.
+                Ends::Some(sources, _) => view.chosen(sources),
+                Ends::All | Ends::One(_) => (0..size).collect(),
+            };
             let given: Vec<Vec<u32>> = sources.into_iter().map(|rank| elements(at, rank, 0, 2 * len)).collect();
             let folded: Vec<u32> = if columns {
                 (0..2 * len).map(|k| column(&mut given.iter().map(|data| data[k]).collect::<Vec<_>>())).collect()
@@ -69,7 +73,7 @@ pub fn expected(view: &View<'_>) -> Vec<Vec<u8>> {
             };
             vec![as_bytes(&folded)]
         }
-        _ => Vec::new(),
+        ref call => unreachable!("{call:?} is elsewhere"),
     }
 }
 
@@ -102,11 +106,6 @@ fn object_counts(view: &View<'_>) -> Vec<usize> {
     (0..view.size()).map(|rank| (hash(&[view.at as u64, rank.into()]) % 3) as usize).collect()
 }
 
-/// The only rank that gets what all have given to a fold, if it is one.
-fn folds_to(view: &View<'_>) -> Option<u32> {
-    view.at.is_multiple_of(3).then(|| view.rank(view.at as u32))
-}
-
 fn block_len(view: &View<'_>, from: u32, to: u32) -> usize {
     // A gather's blocks depend on the giver alone: what it gives to whom it does not say.
     let to = match *view.call {
@@ -137,47 +136,63 @@ pub fn add_folds(operations: &mut Registry) {
     operations.insert_reduce("merged", 1, merged);
 }
 
-/// Makes one rank's call; all of it is started at the first poll.
+/// Makes one rank's prefix or block of a combination.
 pub async fn perform(comm: &Comm, view: &View<'_>) -> Pieces {
-    let View { at, own, .. } = *view;
     match *view.call {
-        Call::Scan { data, .. } | Call::ReduceScatter { data, .. } if data.form == Form::Object => {
-            objects(comm, view).await
-        }
+        Call::Scan { data: Data { form: Form::Object, .. }, .. }
+        | Call::ReduceScatter { data: Data { form: Form::Object, .. }, .. } => objects(comm, view).await,
         Call::Scan { exclusive, op, data } => with_type!(data.kind, T => scan::<T>(comm, view, exclusive, op).await),
         Call::ReduceScatter { even, op, data } => {
             with_type!(data.kind, T => reduce_scatter::<T>(comm, view, even, op).await)
         }
-        Call::Varied { pattern, root, data } => {
-            let root = view.rank(root);
-            with_type!(data.kind, T => varied::<T>(comm, view, pattern, root).await)
-        }
-        Call::Fold { columns, groups, .. } => {
-            let named = Named::new(if columns { "columns" } else { "pairs" });
-            let given: Vec<u32> = elements(at, own, 0, 2 * view.part.len);
-            let Some((sources, destinations)) = groups else {
-                if let Some(root) = folds_to(view) {
-                    let folded = played!(Comm, comm, fold_to(named, root, given)).await?;
-                    return Ok(folded.iter().map(|folded| as_bytes(folded)).collect());
-                }
-                if view.call.form() == Form::Persistent {
-                    let comm = comm.clone();
-                    let call =
-                        played!(Persistent::calling(given, move |given| played!(Comm, comm, fold_all(named, &*given))));
-                    return Ok(vec![as_bytes(&once(call).await?)]);
-                }
-                return Ok(vec![as_bytes(&played!(Comm, comm, fold_all(named, given)).await?)]);
-            };
-            let [sources, destinations] = [sources, destinations].map(|bits| view.group(bits));
-            let group = Group::new(&sources, &destinations);
-            if !group.contains(comm.rank()) {
-                return Ok(Vec::new());
-            }
-            let given = sources.contains(&comm.rank()).then_some(given);
-            Ok(played!(Comm, comm, fold(named, group, given)).await?.iter().map(|folded| as_bytes(folded)).collect())
-        }
-        _ => Ok(Vec::new()),
+        ref call => unreachable!("{call:?} is made elsewhere"),
     }
+}
+
+/// Makes one rank's fold of the user's.
+pub async fn fold(comm: &Comm, view: &View<'_>, columns: bool, ends: Ends) -> Pieces {
+    let (sources, destinations) = match ends {
+        Ends::Some(sources, destinations) => (view.group(sources), view.group(destinations)),
+        Ends::All | Ends::One(_) => Default::default(),
+    };
+    if matches!(ends, Ends::Some(..)) && !Group::new(&sources, &destinations).contains(comm.rank()) {
+        return Ok(Vec::new());
+    }
+    let named = Named::new(if columns { "columns" } else { "pairs" });
+    let given = |view: &View<'_>| elements::<u32>(view.at, view.own, 0, 2 * view.part.len);
+    let (comm, size) = (comm.clone(), view.size());
+    let make = move |given| match ends {
+        Ends::All => played!(Comm, comm, fold_all(named, given)).map(Some),
+        Ends::One(root) => played!(Comm, comm, fold_to(named, root % size, given)),
+        Ends::Some(..) => {
+            let given = sources.contains(&comm.rank()).then_some(given);
+            played!(Comm, comm, fold(named, Group::new(&sources, &destinations), given))
+        }
+    };
+    persistent::own(view, given, make, |folded| folded.iter().map(|folded| as_bytes(folded)).collect()).await
+}
+
+/// Makes one rank's call on blocks whose lengths differ.
+pub async fn varied<T: Sample>(comm: &Comm, view: &View<'_>, pattern: Pattern, root: u32) -> Pieces {
+    let own = view.own;
+    let given = |view: &View<'_>| {
+        let block = |to| elements::<T>(view.at, own, to, block_len(view, own, to));
+        match pattern {
+            Pattern::Gather => vec![block(root)],
+            Pattern::Allgather => vec![block(0)],
+            Pattern::Scatter | Pattern::Alltoall => (0..view.size()).map(block).collect(),
+        }
+    };
+    let comm = comm.clone();
+    let make = move |mut blocks: Vec<Vec<T>>| match pattern {
+        Pattern::Gather => played!(Comm, comm, gatherv(root, blocks.remove(0))),
+        Pattern::Scatter => {
+            played!(Comm, comm, scatterv(root, (own == root).then_some(blocks))).map(|block| Some(vec![block]))
+        }
+        Pattern::Allgather => played!(Comm, comm, allgatherv(blocks.remove(0))).map(Some),
+        Pattern::Alltoall => played!(Comm, comm, alltoallv(blocks)).map(Some),
+    };
+    persistent::own(view, given, make, |blocks| blocks.iter().flatten().map(|block| as_bytes(block)).collect()).await
 }
 
 async fn objects(comm: &Comm, view: &View<'_>) -> Pieces {
@@ -207,7 +222,18 @@ async fn objects(comm: &Comm, view: &View<'_>) -> Pieces {
 async fn scan<T: Sample>(comm: &Comm, view: &View<'_>, exclusive: bool, number: usize) -> Pieces {
     let mut data = samples::<T>(view.at, view.own, view.part.len);
     let op = op::<T>(number);
+    let in_place = number.is_multiple_of(2);
     Ok(match (view.call.form(), exclusive) {
+        (Form::Borrowed, false) if in_place => {
+            played!(Communicator::scan_in_place(comm, &mut data, op)).await?;
+            vec![as_bytes(&data)]
+        }
+        (Form::Borrowed, true) if in_place => {
+            let given = as_bytes(&data);
+            played!(Communicator::exscan_in_place(comm, &mut data, op)).await?;
+            assert!(view.own > 0 || as_bytes(&data) == given, "memory changed of the rank that gets nothing");
+            if view.own == 0 { Vec::new() } else { vec![as_bytes(&data)] }
+        }
         (Form::Borrowed, false) => {
             let mut prefix = zeros::<T>(data.len());
             played!(Communicator::scan(comm, &data, &mut prefix, op)).await?;
@@ -228,8 +254,9 @@ async fn scan<T: Sample>(comm: &Comm, view: &View<'_>, exclusive: bool, number: 
             assert!(view.own > 0 || as_bytes(&data) == given, "memory changed of the rank that gets nothing");
             if view.own == 0 { Vec::new() } else { vec![as_bytes(&data)] }
         }
-        (_, false) => vec![as_bytes(&played!(Comm, comm, scan(data, op)).await?)],
-        (_, true) => played!(Comm, comm, exscan(data, op)).await?.iter().map(|data| as_bytes(data)).collect(),
+        (Form::Owned, false) => vec![as_bytes(&played!(Comm, comm, scan(data, op)).await?)],
+        (Form::Owned, true) => played!(Comm, comm, exscan(data, op)).await?.iter().map(|data| as_bytes(data)).collect(),
+        (form, _) => unreachable!("{form:?} is made elsewhere"),
     })
 }
 
@@ -238,81 +265,20 @@ async fn reduce_scatter<T: Sample>(comm: &Comm, view: &View<'_>, even: bool, num
     let mut data = samples::<T>(view.at, view.own, counts.iter().sum());
     let (op, own) = (op::<T>(number), counts[view.own as usize]);
     Ok(match view.call.form() {
-        Form::Borrowed if even => {
+        Form::Borrowed => {
             let mut block = zeros::<T>(own);
             played!(Communicator::reduce_scatter_block(comm, &data, &mut block, op)).await?;
             vec![as_bytes(&block)]
         }
-        Form::Borrowed | Form::InPlace => {
+        Form::InPlace => {
             match even {
                 true => played!(Comm, comm, reduce_scatter_block_in_place(&mut data, op)).await?,
                 false => played!(Comm, comm, reduce_scatter_in_place(&mut data, &counts, op)).await?,
             }
             vec![as_bytes(&data[..own])]
         }
-        _ if even => vec![as_bytes(&played!(Comm, comm, reduce_scatter_block(data, op)).await?)],
-        _ => vec![as_bytes(&played!(Comm, comm, reduce_scatter(data, &counts, op)).await?)],
+        Form::Owned if even => vec![as_bytes(&played!(Comm, comm, reduce_scatter_block(data, op)).await?)],
+        Form::Owned => vec![as_bytes(&played!(Comm, comm, reduce_scatter(data, &counts, op)).await?)],
+        form => unreachable!("{form:?} is made elsewhere"),
     })
-}
-
-async fn varied<T: Sample>(comm: &Comm, view: &View<'_>, pattern: Pattern, root: u32) -> Pieces {
-    let View { at, own, .. } = *view;
-    let block = |to| elements::<T>(at, own, to, block_len(view, own, to));
-    let for_all = || (0..view.size()).map(block).collect::<Vec<_>>();
-    let pieces = |blocks: Vec<Vec<T>>| blocks.iter().map(|block| as_bytes(block)).collect::<Vec<_>>();
-    let all = gives_all(pattern, own, root).then(for_all);
-    let own_block = block(if matches!(pattern, Pattern::Gather) { root } else { 0 });
-    if view.call.form() == Form::Persistent {
-        let comm = comm.clone();
-        return Ok(match pattern {
-            Pattern::Gather => {
-                let call =
-                    played!(Persistent::calling(own_block, move |block| played!(Comm, comm, gatherv(root, &*block))));
-                once(call).await?.map_or_else(Vec::new, pieces)
-            }
-            Pattern::Scatter => {
-                vec![as_bytes(
-                    &once(played!(Persistent::calling(all, move |all| played!(
-                        Comm,
-                        comm,
-                        scatterv(root, all.clone())
-                    ))))
-                    .await?,
-                )]
-            }
-            Pattern::Allgather => pieces(
-                once(played!(Persistent::calling(own_block, move |block| played!(Comm, comm, allgatherv(&*block)))))
-                    .await?,
-            ),
-            Pattern::Alltoall => {
-                let call = played!(Persistent::calling(all.unwrap_or_default(), move |all| played!(
-                    Comm,
-                    comm,
-                    alltoallv(all.clone())
-                )));
-                pieces(once(call).await?)
-            }
-        });
-    }
-    Ok::<_, Error>(match pattern {
-        Pattern::Gather => played!(Comm, comm, gatherv(root, own_block)).await?.map_or_else(Vec::new, pieces),
-        Pattern::Scatter => vec![as_bytes(&played!(Comm, comm, scatterv(root, all)).await?)],
-        Pattern::Allgather => pieces(played!(Comm, comm, allgatherv(own_block)).await?),
-        Pattern::Alltoall => pieces(played!(Comm, comm, alltoallv(all.unwrap_or_default())).await?),
-    })
-}
-
-/// Whether a rank has a block for each rank.
-fn gives_all(pattern: Pattern, own: u32, root: u32) -> bool {
-    match pattern {
-        Pattern::Gather | Pattern::Allgather => false,
-        Pattern::Scatter => own == root,
-        Pattern::Alltoall => true,
-    }
-}
-
-/// One round of it.
-async fn once<B: Send + 'static, T: Send + 'static>(mut call: Persistent<B, T>) -> Result<T, Error> {
-    played!(Persistent, call, start())?;
-    played!(Persistent, call, request()).await
 }

@@ -9,9 +9,9 @@ use edgempi::{Comm, Communicator, Error, Rank, Status};
 use crate::model::{as_bytes, received};
 use crate::plan::View;
 use crate::play::{Outcome, Pace};
-use crate::played::played;
-use crate::program::GivenUp;
-use crate::values::{Sample, bytes, elements};
+use crate::played::{self, played};
+use crate::program::{Call, Form, GivenUp};
+use crate::values::{Sample, bytes, elements, zeros};
 
 /// Polls a future once.
 pub async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
@@ -24,16 +24,25 @@ pub async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> 
     .await
 }
 
-/// Polls `call`, with pauses, until it is done or there were enough of them, and drops it then.
-pub async fn give_up<F: Future>(mut call: Pin<Box<F>>, pauses: u32, pace: &impl Pace) -> Option<F::Output> {
+/// Polls `making`, which makes `call`, with pauses, until it is done or there were enough of them, and drops it then.
+pub async fn give_up<F: Future>(
+    call: &Call,
+    mut making: Pin<Box<F>>,
+    pauses: u32,
+    pace: &impl Pace,
+) -> Option<F::Output> {
     for _ in 0..pauses {
-        if let Some(output) = poll_once(call.as_mut()).await {
+        if let Some(output) = poll_once(making.as_mut()).await {
             return Some(output);
         }
         pace.pause(1).await;
     }
     // Even one that is dropped at once has been started: the others count on it.
-    poll_once(call.as_mut()).await
+    let output = poll_once(making.as_mut()).await;
+    if output.is_none() {
+        played::note_as(call, "dropped");
+    }
+    output
 }
 
 /// Two messages with one tag, the first of which its sender or its receiver gives up. Whatever becomes of that one, the
@@ -91,20 +100,57 @@ impl<P: Pace> TwoMessages<'_, P> {
         }
     }
 
+    fn is_persistent(&self) -> bool {
+        self.view.call.form() == Form::Persistent
+    }
+
+    /// Sends, and takes it back if it can.
+    async fn take_back_send<T: Sample>(&self, data: Vec<T>) -> Result<Option<()>, Error> {
+        let Self { comm, to, .. } = *self;
+        let tag = self.view.tag(0);
+        if !self.is_persistent() {
+            let send = played!(Comm, comm, send(to, tag, data));
+            self.pause().await;
+            return played!(Request, send, cancel()).await;
+        }
+        let given = as_bytes(&data);
+        let mut send = played!(Comm, comm, send_init(to, tag, data));
+        send.start()?;
+        self.pause().await;
+        let sent = played!(Persistent, send, cancel()).await?;
+        assert!(send.into_buffer().is_some_and(|data| as_bytes(&data) == given), "it is back as it was");
+        Ok(sent)
+    }
+
+    /// Posts a receive, and takes it back if it can.
+    async fn take_back_receive<T: Sample>(&self) -> Result<Option<(Vec<T>, Status)>, Error> {
+        let Self { comm, from, .. } = *self;
+        let tag = self.view.tag(0);
+        if !self.is_persistent() {
+            let receive = played!(Comm, comm, recv::<T>(from, tag));
+            self.pause().await;
+            return played!(Request, receive, cancel()).await;
+        }
+        let mut receive = played!(Comm, comm, recv_init(from, tag, zeros::<T>(self.first_len())));
+        receive.start()?;
+        self.pause().await;
+        let came = played!(Persistent, receive, cancel()).await?;
+        let data = receive.into_buffer().expect("it is back");
+        Ok(came.map(|status| (data, status)))
+    }
+
     async fn send<T: Sample>(&self) -> Outcome {
         let Self { comm, to, .. } = *self;
         let tag = self.view.tag(0);
         let first = elements::<T>(self.view.at, self.from, 0, self.first_len());
         let second = |known| elements::<T>(self.view.at, self.from, 1, Self::second_len(known));
         let (first, second) = if self.sender_gives_up() && self.given_up.cancels {
-            let request = played!(Comm, comm, send(to, tag, first));
-            self.pause().await;
-            let first = played!(Request, request, cancel()).await;
+            let first = self.take_back_send(first).await;
             let known = if matches!(first, Ok(None)) { First::Withdrawn } else { First::Sent };
             (first.map(drop), played!(Comm, comm, send(to, tag, second(known))).await)
         } else if self.sender_gives_up() {
             let lent = Box::pin(async { played!(Communicator::send(comm, to, tag, &first)).await.map(drop) });
-            let first = give_up(lent, self.given_up.after, self.pace).await.unwrap_or(Ok(()));
+            let first = give_up(self.view.call, lent, self.given_up.after, self.pace).await.unwrap_or(Ok(()));
             (first, played!(Comm, comm, send(to, tag, second(First::Unknown))).await)
         } else {
             // Both are under way before one is waited for.
@@ -133,13 +179,10 @@ impl<P: Pace> TwoMessages<'_, P> {
         let mut is_lost = false;
         if !self.sender_gives_up() {
             let came = match self.given_up.cancels {
-                true => {
-                    let receive = played!(Comm, comm, recv::<T>(from, tag));
-                    self.pause().await;
-                    played!(Request, receive, cancel()).await.transpose()
-                }
+                true => self.take_back_receive().await.transpose(),
                 false => {
-                    give_up(Box::pin(played!(Comm, comm, recv::<T>(from, tag))), self.given_up.after, self.pace).await
+                    let receive = Box::pin(played!(Comm, comm, recv::<T>(from, tag)));
+                    give_up(self.view.call, receive, self.given_up.after, self.pace).await
                 }
             };
             match came.map(|came| came.map(as_sent)) {

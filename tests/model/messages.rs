@@ -11,19 +11,14 @@ use crate::calls::Pieces;
 use crate::model::{as_bytes, received};
 use crate::plan::View;
 use crate::play::Pace;
-use crate::played::played;
+use crate::played::{self, played};
 use crate::program::{Call, Data, Form, Mode, Probed, Selector};
 use crate::values::{Sample, elements, object, with_type, zeros};
 use crate::waiting::all_of;
 
 /// Makes one rank's part of [`Call::Messages`] and [`Call::Funnel`].
 pub async fn perform(comm: &Comm, view: &View<'_>, data: Data, pace: &impl Pace) -> Pieces {
-    let form = match data.form {
-        // There are none to or from many.
-        Form::Persistent if !view.call.is_persistent() => Form::Owned,
-        form => form,
-    };
-    match form {
+    match data.form {
         Form::Object => plain(&Values { comm, view }, comm, view, pace).await,
         Form::Owned => with_type!(data.kind, T => plain(&Vectors::<T>::of(comm, view), comm, view, pace).await),
         Form::Persistent => with_type!(data.kind, T => persistent::<T>(comm, view, pace).await),
@@ -50,11 +45,9 @@ impl Messages {
         let mut messages =
             Self { sends: Vec::new(), receives: Vec::new(), order: None, mode: Mode::Standard, word: None };
         match *view.call {
-            Call::Messages { from, to, count, selector, mode, data, .. } => {
+            Call::Messages { from, to, count, selector, mode, .. } => {
                 let (from, to) = (view.rank(from), view.rank(to));
-                // The trait has the standard send alone; and who only probes has posted no receive.
-                let can_be_ready = data.form != Form::Borrowed && view.probed() == Probed::Never;
-                messages.mode = if can_be_ready || mode != Mode::Ready { mode } else { Mode::Standard };
+                messages.mode = mode;
                 messages.word = (messages.mode == Mode::Ready && from != to).then_some((from, to));
                 if from == own {
                     messages.sends = (0..count).map(|number| (to, view.tag(number), number)).collect();
@@ -85,7 +78,7 @@ impl Messages {
                     messages.receives = sources.map(|from| (source(from), view.tag(0).into())).collect();
                 }
             }
-            _ => {}
+            ref call => unreachable!("{call:?} is made elsewhere"),
         }
         messages
     }
@@ -221,12 +214,12 @@ async fn plain(calls: &impl Calls, comm: &Comm, view: &View<'_>, pace: &impl Pac
         return Ok(messages.sorted(came));
     }
     let sends = send().collect();
-    if view.probed() == Probed::Never {
+    if view.call.probed() == Probed::Never {
         return Ok(messages.sorted(finish(receive().collect(), sends, view, pace).await?));
     }
     let (mut came, mut kept) = (Vec::new(), Vec::new());
     for (source, tag) in &messages.receives {
-        match look(comm, view.probed(), *source, *tag, pace).await? {
+        match look(comm, view.call.probed(), *source, *tag, pace).await? {
             Found::Seen(status) => came.push((status, calls.recv(status.source.into(), status.tag.into()).await?)),
             Found::Kept(message) => kept.push(message),
         }
@@ -301,7 +294,7 @@ async fn into_places<T: Sample>(comm: &Comm, view: &View<'_>, pace: &impl Pace) 
     let mut places = places::<T>(view, messages.receives.len());
     let targets = messages.receives.iter().zip(places.iter_mut().map(Vec::as_mut_slice));
     let send = || messages.sends.iter().map(|(to, tag, number)| calls.send(messages.mode, *to, *tag, *number));
-    let statuses = if view.probed() == Probed::Never {
+    let statuses = if view.call.probed() == Probed::Never {
         // Receives come first: a ready send may be to oneself.
         let receives =
             targets.map(|((source, tag), place)| played!(Comm, comm, recv_into(*source, *tag, place))).collect();
@@ -312,7 +305,7 @@ async fn into_places<T: Sample>(comm: &Comm, view: &View<'_>, pace: &impl Pace) 
         let sends = send().collect();
         let mut statuses = Vec::new();
         for ((source, tag), place) in targets {
-            statuses.push(match look(comm, view.probed(), *source, *tag, pace).await? {
+            statuses.push(match look(comm, view.call.probed(), *source, *tag, pace).await? {
                 Found::Seen(status) => played!(Comm, comm, recv_into(status.source, status.tag, place)).await?,
                 Found::Kept(message) => played!(Message, message, recv_into(place)).await?,
             });
@@ -338,7 +331,8 @@ async fn persistent<T: Sample>(comm: &Comm, view: &View<'_>, pace: &impl Pace) -
         |((source, tag), place): (&(Source, TagSelector), _)| played!(Comm, comm, recv_init(*source, *tag, place));
     let mut receives: Vec<_> = messages.receives.iter().zip(places).map(receive).collect();
     let mut pieces = Vec::new();
-    for view in view.rounds() {
+    for (number, view) in view.rounds().into_iter().enumerate() {
+        played::note_round(view.call, number);
         for (send, (_, _, number)) in sends.iter_mut().zip(&messages.sends) {
             send.set_buffer(elements(view.at, view.own, *number, view.part.len))?;
         }
@@ -356,20 +350,21 @@ async fn persistent<T: Sample>(comm: &Comm, view: &View<'_>, pace: &impl Pace) -
             receives.iter().map(|receive| receive.buffer().cloned().unwrap_or_default()).collect();
         pieces.extend(messages.sorted(in_places(statuses, &places)));
     }
-    if !messages.receives.is_empty() {
-        // Nobody says so much to himself. Not before the others have what they wait for.
-        let mut vain = played!(Comm, comm, recv_init(view.own, view.word_tag(), zeros::<T>(1)));
-        vain.start()?;
-        assert!(played!(Persistent, vain, cancel()).await?.is_none(), "nobody had sent it");
-        assert!(vain.buffer().is_some(), "it is back");
-    }
     Ok(pieces)
 }
 
 /// Makes one rank's part of [`Call::Unready`]: the sender is told, and the other side sees nothing of it.
-pub async fn unready<T: Sample>(comm: &Comm, view: &View<'_>, from: u32, to: u32) -> Pieces {
+pub async fn unready(comm: &Comm, view: &View<'_>, data: Data) -> Pieces {
+    match data.form {
+        Form::Object => refused(&Values { comm, view }, comm, view).await,
+        Form::Owned => with_type!(data.kind, T => refused(&Vectors::<T>::of(comm, view), comm, view).await),
+        form => unreachable!("{form:?} is made elsewhere"),
+    }
+}
+
+async fn refused(calls: &impl Calls, comm: &Comm, view: &View<'_>) -> Pieces {
+    let Call::Unready { from, to, .. } = *view.call else { unreachable!("{:?} is made elsewhere", view.call) };
     let (from, to) = (view.rank(from), view.rank(to));
-    let calls = Vectors::<T>::of(comm, view);
     let mut word = None;
     if from == view.own {
         match calls.send(Mode::Ready, to, view.tag(0), 0).await {
@@ -387,67 +382,4 @@ pub async fn unready<T: Sample>(comm: &Comm, view: &View<'_>, from: u32, to: u32
         word.await?;
     }
     Ok(Vec::new())
-}
-
-/// Makes one rank's part of [`Call::Shift`].
-pub async fn shift<T: Sample>(comm: &Comm, view: &View<'_>, form: Form) -> Pieces {
-    let View { at, own, .. } = *view;
-    let (len, tag) = (view.part.len, view.tag(0));
-    let (dest, source) = ends(view);
-    let given = || elements::<T>(at, own, 0, len);
-    let (data, status) = match (form, dest, source) {
-        (Form::Object, ..) if view.at.is_multiple_of(2) => {
-            let mut value = object(at, own, 0, len);
-            let status = played!(Objects, comm.objects(), sendrecv_replace(dest, tag, source, tag, &mut value)).await?;
-            if source.is_none() {
-                assert!(value == object(at, own, 0, len), "nobody's message changed memory");
-                value.clear();
-            }
-            (value, status)
-        }
-        (Form::Object, ..) => {
-            let (value, status) = played!(
-                Objects,
-                comm.objects(),
-                sendrecv::<Vec<u8>, Vec<u8>>(dest, tag, &object(at, own, 0, len), source, tag)
-            )
-            .await?;
-            assert_eq!(value.is_some(), source.is_some(), "a value comes from somebody");
-            (value.unwrap_or_default(), status)
-        }
-        (Form::InPlace, ..) => {
-            let mut data = given();
-            let status = played!(Comm, comm, sendrecv_replace(dest, tag, source, tag, &mut data)).await?;
-            if source.is_none() {
-                assert!(as_bytes(&data) == as_bytes(&given()), "nobody's message changed memory");
-                data.clear();
-            }
-            (as_bytes(&data), status)
-        }
-        (Form::Borrowed, Some(dest), Some(source)) => {
-            let (given, mut data) = (given(), zeros::<T>(len));
-            let status = played!(Communicator::sendrecv(comm, dest, tag, &given, source, tag, &mut data)).await?;
-            (as_bytes(&data), status)
-        }
-        _ => {
-            let (data, status) = played!(Comm, comm, sendrecv::<T, T>(dest, tag, given(), source, tag)).await?;
-            (as_bytes(&data), status)
-        }
-    };
-    if source.is_none() {
-        assert_eq!((status.source, status.bytes, data.len()), (Status::NOBODY, 0, 0), "from nobody");
-        return Ok(Vec::new());
-    }
-    Ok(vec![received(status.source.get(), status.tag.0, &data)])
-}
-
-/// To whom a rank sends in a [`Call::Shift`], and from whom it receives.
-pub fn ends(view: &View<'_>) -> (Option<u32>, Option<u32>) {
-    let Call::Shift { by, line, .. } = *view.call else { return (None, None) };
-    let (size, own, by) = (view.size(), view.own, view.rank(by));
-    if line {
-        ((own + by < size).then_some(own + by), own.checked_sub(by))
-    } else {
-        (Some((own + by) % size), Some((own + size - by) % size))
-    }
 }

@@ -9,7 +9,7 @@ use crate::plan::View;
 use crate::program::{Call, Data, Form};
 use crate::topologies::Neighbours;
 use crate::values::{Sample, bytes, hash, object, op, samples, with_type};
-use crate::{families, messages};
+use crate::{families, shifts};
 
 /// What this rank gets, piece by piece, in all rounds; nothing if it gets nothing.
 pub fn expected(view: &View<'_>) -> Vec<Vec<u8>> {
@@ -44,7 +44,7 @@ fn expected_once(view: &View<'_>) -> Vec<Vec<u8>> {
         Call::Unready { .. } => Vec::new(),
         Call::Shift { .. } => {
             let message = |from| received(from, view.tag(0), &block(from, 0));
-            messages::ends(view).1.into_iter().map(message).collect()
+            shifts::ends(view).1.into_iter().map(message).collect()
         }
         Call::Neighbours { topology, alltoall, varied, data } => {
             Neighbours { topology, alltoall, varied }.expected(view, data)

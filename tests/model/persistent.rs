@@ -1,34 +1,54 @@
-//! Collectives by persistent requests: described once, and made again with other data in some of the steps.
+//! Calls by persistent requests: described once, and made again with other data in some of the steps.
 
-use edgempi::{Comm, Persistent};
+use edgempi::{Comm, Persistent, Request};
 
 use crate::calls::{Pieces, for_bcast, pieces, to_all};
 use crate::families::counts;
 use crate::model::as_bytes;
 use crate::plan::View;
-use crate::played::played;
-use crate::program::Call;
+use crate::played::{self, played};
+use crate::program::{Call, Form};
 use crate::values::{Sample, elements, op, samples};
 
-/// Makes all rounds of a call. `fill` puts into its buffer what this rank gives in a round, and `taken` is what came.
-async fn rounds<B: Send + 'static>(
+/// Makes a call that owns its buffers; or all rounds of it, by a persistent request of one's own. `given` is what this
+/// rank gives in a round, and `taken` what came of it.
+pub async fn own<B: Default + Send + 'static, T: Send + 'static>(
     view: &View<'_>,
-    mut call: Persistent<B>,
+    given: impl Fn(&View<'_>) -> B,
+    mut make: impl FnMut(B) -> Request<'static, T> + Send + 'static,
+    taken: impl Fn(T) -> Vec<Vec<u8>>,
+) -> Pieces {
+    match view.call.form() {
+        Form::Owned => Ok(taken(make(given(view)).await?)),
+        Form::Persistent => {
+            let call = played!(Persistent::calling(B::default(), move |given| make(std::mem::take(given))));
+            rounds(view, call, |buffer, view| *buffer = given(view), |_, came| taken(came)).await
+        }
+        form => unreachable!("{form:?} is made elsewhere"),
+    }
+}
+
+/// Makes all rounds of a call. `fill` puts into its buffer what this rank gives in a round, and `taken` is what came, there
+/// or from the request.
+async fn rounds<B: Send + 'static, T: Send + 'static>(
+    view: &View<'_>,
+    mut call: Persistent<B, T>,
     mut fill: impl FnMut(&mut B, &View<'_>),
-    taken: impl Fn(&B) -> Vec<Vec<u8>>,
+    taken: impl Fn(&B, T) -> Vec<Vec<u8>>,
 ) -> Pieces {
     let mut pieces = Vec::new();
-    for view in view.rounds() {
+    for (number, view) in view.rounds().into_iter().enumerate() {
+        played::note_round(view.call, number);
         fill(call.buffer_mut().expect("no round is under way"), &view);
         played!(Persistent, call, start())?;
-        played!(Persistent, call, request()).await?;
-        pieces.extend(taken(call.buffer().expect("the round is over")));
+        let came = played!(Persistent, call, request()).await?;
+        pieces.extend(taken(call.buffer().expect("the round is over"), came));
     }
     Ok(pieces)
 }
 
 pub async fn barrier(comm: &Comm, view: &View<'_>) -> Pieces {
-    rounds(view, played!(Comm, comm, barrier_init()), |(), _| {}, |()| Vec::new()).await
+    rounds(view, played!(Comm, comm, barrier_init()), |(), _| {}, |(), ()| Vec::new()).await
 }
 
 /// Makes one rank's call; the first round is started at the first poll.
@@ -36,7 +56,7 @@ pub async fn perform<T: Sample>(comm: &Comm, view: &View<'_>) -> Pieces {
     let (own, size) = (view.own, view.size());
     let block = |view: &View<'_>| elements::<T>(view.at, own, 0, view.part.len);
     let given = |view: &View<'_>| samples::<T>(view.at, own, view.part.len);
-    let whole = |data: &Vec<T>| vec![as_bytes(data)];
+    let whole = |data: &Vec<T>, ()| vec![as_bytes(data)];
     match *view.call {
         Call::Bcast { root, .. } => {
             let root = view.rank(root);
@@ -47,7 +67,7 @@ pub async fn perform<T: Sample>(comm: &Comm, view: &View<'_>) -> Pieces {
             let root = view.rank(root);
             let call = played!(Comm, comm, gather_init(root, Vec::new()));
             let taken = |receive: &[T]| if root == own { pieces(receive, size) } else { Vec::new() };
-            rounds(view, call, |both, view| both.send = block(view), |both| taken(&both.receive)).await
+            rounds(view, call, |both, view| both.send = block(view), |both, ()| taken(&both.receive)).await
         }
         Call::Scatter { root, .. } => {
             let root = view.rank(root);
@@ -57,20 +77,20 @@ pub async fn perform<T: Sample>(comm: &Comm, view: &View<'_>) -> Pieces {
                     *send = to_all(view);
                 }
             };
-            rounds(view, call, |both, view| fill(&mut both.send, view), |both| whole(&both.receive)).await
+            rounds(view, call, |both, view| fill(&mut both.send, view), |both, ()| whole(&both.receive, ())).await
         }
         Call::Allgather { .. } => {
             let call = played!(Comm, comm, allgather_init(Vec::new()));
-            rounds(view, call, |both, view| both.send = block(view), |both| pieces(&both.receive, size)).await
+            rounds(view, call, |both, view| both.send = block(view), |both, ()| pieces(&both.receive, size)).await
         }
         Call::Alltoall { .. } => {
             let call = played!(Comm, comm, alltoall_init(Vec::<T>::new()));
-            rounds(view, call, |both, view| both.send = to_all(view), |both| pieces(&both.receive, size)).await
+            rounds(view, call, |both, view| both.send = to_all(view), |both, ()| pieces(&both.receive, size)).await
         }
         Call::Reduce { root, op: number, .. } => {
             let root = view.rank(root);
             let call = played!(Comm, comm, reduce_init(root, Vec::new(), op::<T>(number)));
-            let taken = |data: &Vec<T>| if root == own { whole(data) } else { Vec::new() };
+            let taken = |data: &Vec<T>, ()| if root == own { whole(data, ()) } else { Vec::new() };
             rounds(view, call, |data, view| *data = given(view), taken).await
         }
         Call::Allreduce { op: number, .. } => {
@@ -85,7 +105,7 @@ pub async fn perform<T: Sample>(comm: &Comm, view: &View<'_>) -> Pieces {
                 played!(Comm, comm, scan_init(Vec::new(), op))
             };
             // Before the first rank there is nobody.
-            let taken = |data: &Vec<T>| if exclusive && own == 0 { Vec::new() } else { whole(data) };
+            let taken = |data: &Vec<T>, ()| if exclusive && own == 0 { Vec::new() } else { whole(data, ()) };
             rounds(view, call, |data, view| *data = given(view), taken).await
         }
         Call::ReduceScatter { even, op: number, .. } => {
@@ -96,9 +116,8 @@ pub async fn perform<T: Sample>(comm: &Comm, view: &View<'_>) -> Pieces {
             };
             let all = view.part.len * size as usize;
             let fill = |view: &View<'_>| samples::<T>(view.at, own, all);
-            rounds(view, call, |both, view| both.send = fill(view), |both| whole(&both.receive)).await
+            rounds(view, call, |both, view| both.send = fill(view), |both, ()| whole(&both.receive, ())).await
         }
-        // There is no persistent form of it here.
-        _ => Ok(Vec::new()),
+        ref call => unreachable!("{call:?} is made elsewhere"),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use edgempi::Rank;
 
 use crate::communicators::{chosen, split};
-use crate::program::{Call, Data, Form, GivenUp, Limits, Mode, Probed, Program};
+use crate::program::{Call, Data, Ends, Form, GivenUp, Limits, Mode, Probed, Program};
 use crate::values::Kind;
 
 /// Steps of the second round of persistent calls are numbered from here on.
@@ -88,6 +88,7 @@ impl Plan {
                 Call::Free if family > 0 => families[family] = None,
                 _ => {}
             }
+            let given_up = step.given_up.and_then(|given_up| who_gives_up(&step.call, given_up, &members.concat()));
             let part = |members: Vec<u32>| Part {
                 len: len(&step.call, &members, setting.limits),
                 members,
@@ -98,7 +99,7 @@ impl Plan {
                 makes,
                 parts: members.into_iter().map(part).collect(),
                 call: step.call.clone(),
-                given_up: step.given_up.and_then(|given_up| who_gives_up(&step.call, given_up, size)),
+                given_up,
             });
         }
         Self { size, pace: program.pace, steps, setting }
@@ -133,7 +134,7 @@ impl View<'_> {
                 vec![member(self.rank(from)), member(self.rank(to))]
             }
             Call::Funnel { to, .. } if self.own != self.rank(to) => vec![member(self.own), member(self.rank(to))],
-            Call::Apply { sources, destinations, .. } | Call::Fold { groups: Some((sources, destinations)), .. } => {
+            Call::Apply { sources, destinations, .. } | Call::Fold { ends: Ends::Some(sources, destinations), .. } => {
                 let [sources, destinations] = [sources, destinations].map(|bits| self.chosen(bits));
                 sources.into_iter().chain(destinations).map(member).collect()
             }
@@ -145,7 +146,15 @@ impl View<'_> {
     /// This step in each of its rounds: of a persistent call there may be two.
     pub fn rounds(&self) -> Vec<Self> {
         let again = Self { at: self.at + ROUND, ..*self };
-        if self.call.is_persistent() && self.at.is_multiple_of(2) && !self.is_given_up {
+        let can = match self.call {
+            // Whichever comes first may be of the next round.
+            Call::Funnel { .. } => false,
+            // Whoever meets a failure leaves it at that, and somebody else, who does not, would wait for the next round.
+            Call::Shift { .. } => !self.setting.may_die,
+            _ => true,
+        };
+        let is_persistent = self.call.form() == Form::Persistent;
+        if can && is_persistent && self.at.is_multiple_of(2) && !self.is_given_up {
             vec![*self, again]
         } else {
             vec![*self]
@@ -159,21 +168,13 @@ impl View<'_> {
             return true;
         }
         match *self.call {
-            Call::Messages { from, to, mode, .. } => {
+            Call::Messages { from, to, mode, probed, .. } => {
                 let waits_for_go = mode == Mode::Ready && self.own == self.rank(from);
-                let probes = self.probed() != Probed::Never && self.own == self.rank(to);
+                let probes = probed != Probed::Never && self.own == self.rank(to);
                 waits_for_go || probes
             }
             Call::Unready { .. } | Call::Neighbours { .. } => true,
             _ => false,
-        }
-    }
-
-    /// How the receiver of messages looks at them: some forms of calls leave it no time for that.
-    pub fn probed(&self) -> Probed {
-        match self.call {
-            Call::Messages { probed, data, .. } if !matches!(data.form, Form::Borrowed | Form::Persistent) => *probed,
-            _ => Probed::Never,
         }
     }
 
@@ -233,7 +234,7 @@ fn len(call: &Call, members: &[u32], limits: Limits) -> usize {
 }
 
 /// Which rank of the world gives up what it can.
-fn who_gives_up(call: &Call, given_up: GivenUp, size: u32) -> Option<GivenUp> {
+fn who_gives_up(call: &Call, given_up: GivenUp, members: &[u32]) -> Option<GivenUp> {
     // What is made of several calls by hand can not be given up as one.
     let can = !matches!(
         call,
@@ -244,7 +245,8 @@ fn who_gives_up(call: &Call, given_up: GivenUp, size: u32) -> Option<GivenUp> {
             | Call::Neighbours { .. }
             | Call::Alone { .. }
     );
-    can.then_some(GivenUp { rank: given_up.rank % size, ..given_up })
+    let rank = members.get(given_up.rank as usize % members.len().max(1)).filter(|_| can)?;
+    Some(GivenUp { rank: *rank, ..given_up })
 }
 
 impl Call {
@@ -279,40 +281,9 @@ impl Call {
         }
     }
 
-    /// Whether it is made by a persistent request.
-    pub fn is_persistent(&self) -> bool {
-        let can = match self {
-            Self::Barrier { .. }
-            | Self::Bcast { .. }
-            | Self::Gather { .. }
-            | Self::Scatter { .. }
-            | Self::Allgather { .. }
-            | Self::Alltoall { .. }
-            | Self::Reduce { .. }
-            | Self::Allreduce { .. }
-            | Self::Scan { .. }
-            | Self::ReduceScatter { .. }
-            | Self::Messages { .. } => true,
-            Self::Varied { .. }
-            | Self::Fold { .. }
-            | Self::Funnel { .. }
-            | Self::Unready { .. }
-            | Self::Shift { .. }
-            | Self::Neighbours { .. }
-            | Self::Alone { .. }
-            | Self::Apply { .. }
-            | Self::Split { .. }
-            | Self::Free => false,
-        };
-        can && self.form() == Form::Persistent
-    }
-
     /// Whether the others fail when one rank drops it: it borrows its buffers.
     pub fn is_cancelled_by_drop(&self) -> bool {
         match self {
-            Self::Barrier { form } => *form == Form::Borrowed,
-            // These own their buffers, whatever the form.
-            Self::Apply { .. } | Self::Varied { .. } | Self::Fold { .. } => false,
             // A communicator without one of its ranks would be none.
             Self::Split { .. } => true,
             _ => matches!(self.form(), Form::Borrowed | Form::InPlace),

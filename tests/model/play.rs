@@ -11,8 +11,8 @@ use crate::communicators;
 use crate::half_way::{TwoMessages, give_up, poll_once};
 use crate::model::expected;
 use crate::plan::{Plan, Planned, View};
-use crate::program::GivenUp;
-use crate::program::{Call, Form};
+use crate::played;
+use crate::program::{Call, Form, GivenUp};
 use crate::values::{hash, with_type};
 
 /// How many calls are in flight at the most.
@@ -118,10 +118,12 @@ impl<'a, P: Pace, J: Journal> Table<'a, P, J> {
                 self.journal.write(view.at, outcome);
                 self.families.resize(step.makes, None);
                 self.families.push(new?);
+                played::note_as(view.call, "right");
             }
             Call::Free => {
                 if step.family > 0 {
                     self.families[step.family] = None;
+                    played::note_as(view.call, "right");
                 }
                 self.journal.write(view.at, Outcome::Right);
             }
@@ -142,7 +144,8 @@ impl<'a, P: Pace, J: Journal> Table<'a, P, J> {
                 let own = view.part.members[view.own as usize];
                 match step.given_up {
                     Some(GivenUp { rank, after, .. }) if rank == own => {
-                        let outcome = give_up(Box::pin(perform(comm, view, self.pace)), after, self.pace).await;
+                        let call = Box::pin(perform(comm, view, self.pace));
+                        let outcome = give_up(view.call, call, after, self.pace).await;
                         let outcome = outcome.map_or(Outcome::GivenUp, |result| judge(&view, result));
                         self.journal.write(view.at, outcome);
                     }
@@ -181,6 +184,10 @@ fn judge(view: &View<'_>, result: Result<Vec<Vec<u8>>, Error>) -> Outcome {
     };
     let right = expected(view);
     if pieces == right {
+        played::note_as(view.call, "right");
+        if view.call.form() != Form::Persistent {
+            played::note_as(view.call, &format!("{:?}", view.call.form()));
+        }
         return Outcome::Right;
     }
     let lengths = |pieces: &[Vec<u8>]| pieces.iter().map(Vec::len).collect::<Vec<usize>>();

@@ -7,9 +7,12 @@ use std::fmt;
 
 use proptest::prelude::*;
 
+use Form::{Borrowed, InPlace, Object, Owned, Persistent};
+
 /// The largest world.
 const MOST_RANKS: u32 = 9;
 const MOST_STEPS: usize = 24;
+const FORMS: &[Form] = &[Owned, Borrowed, InPlace, Persistent, Object];
 
 /// What all ranks of a world call.
 #[derive(Clone)]
@@ -90,11 +93,10 @@ pub enum Call {
         root: u32,
         data: Data,
     },
-    /// A fold of the user's at the hub, or one that needs the values of all ranks at once; of some ranks for some: sets of
-    /// bits.
+    /// A fold of the user's at the hub, or one that needs the values of all ranks at once.
     Fold {
         columns: bool,
-        groups: Option<(u32, u32)>,
+        ends: Ends,
         data: Data,
     },
     /// Messages from one rank to another, or to itself.
@@ -163,7 +165,7 @@ pub struct Data {
     pub length: Length,
 }
 
-/// How a call takes its buffers.
+/// How a call takes its buffers. Each [`call`] is drawn in the forms that there are of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// It owns them.
@@ -267,6 +269,17 @@ pub enum Topology {
     Told { seed: u32 },
 }
 
+/// Who gives to a fold, and who gets it.
+#[derive(Clone, Copy, Debug)]
+pub enum Ends {
+    /// All to all.
+    All,
+    /// All to one.
+    One(u32),
+    /// Some to some: sets of bits.
+    Some(u32, u32),
+}
+
 /// Who gives blocks to whom.
 #[derive(Clone, Copy, Debug)]
 pub enum Pattern {
@@ -341,9 +354,10 @@ fn step(long: u32) -> impl Strategy<Value = Step> {
 fn call(long: u32) -> impl Strategy<Value = Call> {
     let rank = || 0..MOST_RANKS;
     let op = || 0_usize..12;
-    let data = || data(long);
+    let data_as = |forms| data(long, forms);
+    let data = || data_as(FORMS);
     prop_oneof![
-        2 => form().prop_map(|form| Call::Barrier { form }),
+        2 => prop::sample::select(vec![Owned, Borrowed, Persistent]).prop_map(|form| Call::Barrier { form }),
         3 => (rank(), data()).prop_map(|(root, data)| Call::Bcast { root, data }),
         2 => (rank(), data()).prop_map(|(root, data)| Call::Gather { root, data }),
         2 => (rank(), data()).prop_map(|(root, data)| Call::Scatter { root, data }),
@@ -352,37 +366,53 @@ fn call(long: u32) -> impl Strategy<Value = Call> {
         3 => (rank(), op(), data()).prop_map(|(root, op, data)| Call::Reduce { root, op, data }),
         5 => (op(), data()).prop_map(|(op, data)| Call::Allreduce { op, data }),
         3 => (any::<bool>(), op(), data()).prop_map(|(exclusive, op, data)| Call::Scan { exclusive, op, data }),
-        3 => (any::<bool>(), op(), data()).prop_map(|(even, op, data)| Call::ReduceScatter { even, op, data }),
-        3 => (pattern(), rank(), data()).prop_map(|(pattern, root, data)| Call::Varied { pattern, root, data }),
-        2 => (any::<bool>(), prop::option::of((1_u32..512, 1_u32..512)), data())
-            .prop_map(|(columns, groups, data)| Call::Fold { columns, groups, data }),
+        // The trait has blocks of one length alone.
+        3 => (any::<bool>(), op(), data()).prop_map(|(even, op, data)| {
+            Call::ReduceScatter { even: even || data.form == Borrowed, op, data }
+        }),
+        3 => (pattern(), rank(), data_as(&[Owned, Persistent]))
+            .prop_map(|(pattern, root, data)| Call::Varied { pattern, root, data }),
+        2 => (any::<bool>(), ends(), data_as(&[Owned, Persistent]))
+            .prop_map(|(columns, ends, data)| Call::Fold { columns, ends, data }),
         8 => (rank(), rank(), 1_u32..6, selector(), mode(), probed(), waiting(), data()).prop_map(
             |(from, to, count, selector, mode, probed, waiting, data)| {
+                let (mode, probed) = as_there_is(data.form, mode, probed);
                 Call::Messages { from, to, count, selector, mode, probed, waiting, data }
             }
         ),
         2 => (rank(), 1_u32..4, waiting(), data())
             .prop_map(|(to, count, waiting, data)| Call::Funnel { to, count, waiting, data }),
-        1 => (rank(), rank(), data()).prop_map(|(from, to, data)| Call::Unready { from, to, data }),
-        3 => (rank(), any::<bool>(), data()).prop_map(|(by, line, data)| Call::Shift { by, line, data }),
-        3 => (topology(), any::<bool>(), any::<bool>(), data()).prop_map(|(topology, alltoall, varied, data)| {
-            Call::Neighbours { topology, alltoall, varied, data }
-        }),
-        2 => (1_u32..512, 1_u32..512, data())
+        1 => (rank(), rank(), data_as(&[Owned, Object]))
+            .prop_map(|(from, to, data)| Call::Unready { from, to, data }),
+        // In the trait there is always somebody.
+        3 => (rank(), any::<bool>(), data())
+            .prop_map(|(by, line, data)| Call::Shift { by, line: line && data.form != Borrowed, data }),
+        3 => (topology(), any::<bool>(), any::<bool>(), data_as(&[Owned, Persistent, Object])).prop_map(
+            |(topology, alltoall, varied, data)| Call::Neighbours { topology, alltoall, varied, data }
+        ),
+        2 => (1_u32..512, 1_u32..512, data_as(&[Object]))
             .prop_map(|(sources, destinations, data)| Call::Apply { sources, destinations, data }),
-        3 => (by(), any::<u32>()).prop_map(|(by, seed)| Call::Split { by, seed }),
-        1 => (op(), data()).prop_map(|(op, data)| Call::Alone { op, data }),
+        4 => (by(), any::<u32>()).prop_map(|(by, seed)| Call::Split { by, seed }),
+        1 => (op(), data_as(&[Owned])).prop_map(|(op, data)| Call::Alone { op, data }),
         1 => Just(Call::Free),
     ]
 }
 
-fn form() -> impl Strategy<Value = Form> {
+/// What there is of a mode and a probe: the trait has the standard send alone; and who only probes has posted no receive,
+/// neither for good nor for a ready send.
+fn as_there_is(form: Form, mode: Mode, probed: Probed) -> (Mode, Probed) {
+    match (form, mode) {
+        (Borrowed, _) => (Mode::Standard, Probed::Never),
+        (Persistent, _) | (_, Mode::Ready) => (mode, Probed::Never),
+        _ => (mode, probed),
+    }
+}
+
+fn ends() -> impl Strategy<Value = Ends> {
     prop_oneof![
-        3 => Just(Form::Owned),
-        2 => Just(Form::Borrowed),
-        2 => Just(Form::InPlace),
-        2 => Just(Form::Persistent),
-        2 => Just(Form::Object),
+        1 => Just(Ends::All),
+        1 => (0..MOST_RANKS).prop_map(Ends::One),
+        2 => (1_u32..512, 1_u32..512).prop_map(|(sources, destinations)| Ends::Some(sources, destinations)),
     ]
 }
 
@@ -403,12 +433,12 @@ fn waiting() -> impl Strategy<Value = Waiting> {
 
 fn by() -> impl Strategy<Value = By> {
     prop_oneof![
-        1 => Just(By::Copy),
-        2 => (1_u32..4).prop_map(By::Color),
-        1 => Just(By::Kind),
-        1 => Just(By::Machine),
-        2 => Just(By::Group),
-        2 => Just(By::GroupAlone),
+        Just(By::Copy),
+        (1_u32..4).prop_map(By::Color),
+        Just(By::Kind),
+        Just(By::Machine),
+        Just(By::Group),
+        Just(By::GroupAlone),
     ]
 }
 
@@ -428,7 +458,7 @@ fn selector() -> impl Strategy<Value = Selector> {
     prop_oneof![2 => Just(Selector::Exact), 1 => Just(Selector::AnySource), 1 => Just(Selector::AnyTag)]
 }
 
-fn data(long: u32) -> impl Strategy<Value = Data> {
+fn data(long: u32, forms: &[Form]) -> impl Strategy<Value = Data> + use<> {
     use Kind::{Bf16, F32, F64, I16, I64, LocatedF32, Logical, U8, U32};
     let kind = prop::sample::select(vec![U8, I16, U32, I64, Bf16, F32, F32, F64, Logical, LocatedF32]);
     let boundary = prop::sample::select(vec![Boundary::Frame, Boundary::Window, Boundary::Queue]);
@@ -438,5 +468,5 @@ fn data(long: u32) -> impl Strategy<Value = Data> {
         long.div_ceil(2) => (boundary, -1_isize..=1).prop_map(|(boundary, more)| Length::Around(boundary, more)),
         long.div_ceil(2) => (1_usize..4, 0_usize..100).prop_map(|(windows, more)| Length::Windows(windows, more)),
     ];
-    (form(), kind, length).prop_map(|(form, kind, length)| Data { form, kind, length })
+    (prop::sample::select(forms.to_vec()), kind, length).prop_map(|(form, kind, length)| Data { form, kind, length })
 }

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use crate::calls::operations;
 use crate::plan::{Plan, Setting};
 use crate::play::{End, Pace, Player};
+use crate::played;
 use crate::program::{Limits, Program};
 use crate::threads::Notes;
 use crate::verdict::{Played, judge};
@@ -216,5 +217,7 @@ fn run_once(program: &Program, conditions: &Conditions) -> Result<TraceHash, Str
     let ends: Vec<_> = outcome.results.into_iter().map(end).collect();
     let ranks: Vec<Played> =
         ends.into_iter().zip(notes).map(|(end, notes)| Played { outcomes: notes.into_outcomes(), end }).collect();
-    judge(&plan, dead, &ranks).map(|()| trace)
+    judge(&plan, dead, &ranks)?;
+    played::note(format!("{} ranks", program.size));
+    Ok(trace)
 }

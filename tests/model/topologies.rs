@@ -4,6 +4,7 @@ use edgempi::{Cartesian, Comm, Neighborhood, Rank, dims_create};
 
 use crate::calls::Pieces;
 use crate::model::as_bytes;
+use crate::persistent;
 use crate::plan::View;
 use crate::played::played;
 use crate::program::{Data, Form, Topology};
@@ -53,7 +54,7 @@ impl Neighbours {
     }
 
     /// Makes the topology and the call.
-    pub async fn perform<T: Sample>(self, comm: &Comm, view: &View<'_>, form: Form) -> Pieces {
+    pub async fn perform<T: Sample>(self, comm: &Comm, view: &View<'_>) -> Pieces {
         match self.topology {
             Topology::Grid { dimensions, rings } => {
                 let model = Grid::new(view.size(), dimensions, rings);
@@ -64,7 +65,7 @@ impl Neighbours {
                             (0..dimensions).map(|dimension| view.at >> dimension & 1 == 1).collect();
                         let part = played!(Cartesian, grid, sub(&remain)).await?;
                         model.compare_part(&part, &remain, view.own);
-                        self.exchange::<T>(&grid, view, form).await
+                        self.exchange::<T>(&grid, view).await
                     }
                     None => Ok(vec![b"the grid has a place for every rank".to_vec()]),
                 }
@@ -73,25 +74,23 @@ impl Neighbours {
                 let graph = Graph::new(view.size(), seed);
                 let sources: Vec<u32> = graph.sources(view.own).iter().map(|source| source.rank).collect();
                 let graph = played!(Comm, comm, dist_graph_adjacent(&sources, &graph.destinations(view.own))).await?;
-                self.exchange::<T>(&graph, view, form).await
+                self.exchange::<T>(&graph, view).await
             }
             Topology::Told { seed } => {
                 let graph = Graph::new(view.size(), seed);
                 let said = graph.edges.iter().filter(|edge| edge.sayer == view.own);
                 let graph =
                     played!(Comm, comm, dist_graph(&said.map(|edge| (edge.from, edge.to)).collect::<Vec<_>>())).await?;
-                self.exchange::<T>(&graph, view, form).await
+                self.exchange::<T>(&graph, view).await
             }
         }
     }
 
-    async fn exchange<T: Sample>(self, neighbours: &Neighborhood, view: &View<'_>, form: Form) -> Pieces {
+    async fn exchange<T: Sample>(self, neighbours: &Neighborhood, view: &View<'_>) -> Pieces {
         let View { at, own, .. } = *view;
         let count = neighbours.destinations().len() as u32;
-        let block = |to| elements::<T>(at, own, to, self.len(view, own, to));
-        let blocks = || (0..count).map(block).collect::<Vec<_>>();
         let value = |to| object(at, own, to, view.part.len);
-        if form == Form::Object {
+        if view.call.form() == Form::Object {
             let objects = neighbours.objects();
             let came = match self.alltoall {
                 true => {
@@ -102,13 +101,19 @@ impl Neighbours {
             };
             return Ok(came.into_iter().map(|piece| piece.map_or_else(Vec::new, marked)).collect());
         }
-        let came = match (self.alltoall, self.varied) {
-            (false, false) => played!(Neighborhood, neighbours, neighbor_allgather(block(0))).await?,
-            (false, true) => played!(Neighborhood, neighbours, neighbor_allgatherv(block(0))).await?,
-            (true, false) => played!(Neighborhood, neighbours, neighbor_alltoall(blocks().concat())).await?,
-            (true, true) => played!(Neighborhood, neighbours, neighbor_alltoallv(blocks())).await?,
+        let given = |view: &View<'_>| {
+            let count = if self.alltoall { count } else { 1 };
+            (0..count).map(|to| elements::<T>(view.at, own, to, self.len(view, own, to))).collect()
         };
-        Ok(came.into_iter().map(|piece| piece.map_or_else(Vec::new, |data| marked(as_bytes(&data)))).collect())
+        let neighbours = neighbours.clone();
+        let make = move |mut blocks: Vec<Vec<T>>| match (self.alltoall, self.varied) {
+            (false, false) => played!(Neighborhood, neighbours, neighbor_allgather(blocks.remove(0))),
+            (false, true) => played!(Neighborhood, neighbours, neighbor_allgatherv(blocks.remove(0))),
+            (true, false) => played!(Neighborhood, neighbours, neighbor_alltoall(blocks.concat())),
+            (true, true) => played!(Neighborhood, neighbours, neighbor_alltoallv(blocks)),
+        };
+        let taken = |came: Option<Vec<T>>| came.map_or_else(Vec::new, |data| marked(as_bytes(&data)));
+        persistent::own(view, given, make, |came| came.into_iter().map(taken).collect()).await
     }
 }
 

@@ -4,13 +4,21 @@ use edgempi::{Error, Request, test_all, test_any, test_some, wait_all, wait_any,
 
 use crate::play::Pace;
 use crate::played::played;
-use crate::program::{Call, Waiting};
+use crate::program::{Call, Probed, Waiting};
 
 impl Call {
     pub fn waiting(&self) -> Waiting {
         match self {
             Self::Messages { waiting, .. } | Self::Funnel { waiting, .. } => *waiting,
-            _ => Waiting::InTurn,
+            call => unreachable!("{call:?} is waited for elsewhere"),
+        }
+    }
+
+    /// How the receiver of messages looks at them first.
+    pub fn probed(&self) -> Probed {
+        match self {
+            Self::Messages { probed, .. } => *probed,
+            _ => Probed::Never,
         }
     }
 }
