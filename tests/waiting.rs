@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
+use edgempi_tests::free_address;
 use edgempi_tests::job::HubProcess;
-use edgempi_tests::process::{Process, command};
+use edgempi_tests::process::{Process, command, rank_of};
 
 /// The ranks of a hub, each of which has one thread until it is told otherwise.
 fn ranks(hub: &HubProcess, size: u32) -> Vec<Process> {
@@ -38,6 +39,23 @@ fn ranks_of_one_thread_that_wait_for_each_other_are_told_so_without_a_word_of_th
         let cycle = [(0, 2), (2, 1), (1, 0)]
             .map(|(rank, from)| format!("rank {rank} waits in recv(from rank {from}, tag 5) at "));
         assert!(said.starts_with("error: Deadlock") && cycle.iter().all(|wait| said.contains(wait)), "{said}");
+    }
+    finalize(&mut ranks);
+}
+
+/// The threads that run operations at the hub are the library's: one that has nothing to do helps nobody.
+#[test]
+fn a_rank_that_has_the_hub_and_its_threads_is_told_as_well() {
+    let hub = free_address();
+    let mut ranks = [0, 1].map(|rank| Process::start(rank_of(Path::new(env!("CARGO_BIN_EXE_rank")), hub, 2, rank)));
+    ranks.iter_mut().for_each(|rank| assert_eq!(rank.hear(), "joined"));
+    ranks.iter_mut().for_each(|rank| rank.say("total"));
+    ranks.iter_mut().for_each(|rank| assert_eq!(rank.hear(), "ok"));
+    ranks[0].say("receive 1");
+    ranks[1].say("receive 0");
+    for rank in &mut ranks {
+        let said = rank.hear();
+        assert!(said.starts_with("error: Deadlock"), "{said}");
     }
     finalize(&mut ranks);
 }

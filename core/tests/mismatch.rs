@@ -213,6 +213,52 @@ fn a_late_rank_that_disagrees_fails_and_those_already_done_are_told_at_their_nex
     world.assert_usable();
 }
 
+/// One mistake costs one collective more, however far ahead of the others some are.
+#[test]
+fn nobody_is_told_a_disagreement_twice() {
+    let mut world = World::new(4);
+    for rank in 0..3 {
+        world.ask(rank, bcast(rank as u32, 0, vec![1; 5]));
+    }
+    world.settle();
+    // Rank 2 waits in as many collectives as it likes when rank 3 makes its mistake.
+    let ahead = [world.ask(2, barrier()), world.ask(2, barrier())];
+    world.settle();
+    world.ask(3, barrier());
+    world.settle();
+    let rounds: Vec<Vec<_>> = (0..3)
+        .map(|round| {
+            let ask = |world: &mut World, rank: usize| match (rank, round) {
+                (2, 0 | 1) => ahead[round],
+                _ => world.ask(rank, barrier()),
+            };
+            let requests = (0..4).map(|rank| ask(&mut world, rank)).collect();
+            world.settle();
+            requests
+        })
+        .collect();
+    for (round, requests) in rounds.into_iter().enumerate() {
+        for (rank, request) in requests.into_iter().enumerate() {
+            let is_told = matches!(world.outcome(rank, request), Outcome::Failed { .. });
+            assert_eq!(is_told, round == 0, "rank {rank}, {round}");
+        }
+    }
+    world.assert_usable();
+}
+
+/// Whoever comes to a call that has failed for another reason is told what it has called itself.
+#[test]
+fn who_comes_late_with_another_call_is_told_its_own() {
+    let mut world = World::new(3);
+    let given_up = world.ask(0, barrier());
+    world.cancel(0, given_up);
+    world.settle();
+    let late = world.ask(2, bcast(2, 0, vec![0; 5]));
+    world.settle();
+    let (_, text) = world.outcome(2, late).fault();
+    assert!(text.contains("; rank 2 called bcast(root 0, "), "{text}");
+}
+
 #[test]
 fn a_disagreement_is_told_before_the_death_that_it_led_to() {
     for others_call_first in [false, true] {

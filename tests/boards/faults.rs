@@ -374,11 +374,13 @@ fn what_came_for_a_token_that_nobody_polls_outlives_later_calls() {
     beside_a_host::<2, 128>(Options::new(1, 2), host, |comm| {
         let mut came = [0u8];
         let mut token = comm.recv(0, 1, &mut came);
-        assert!(token.test().is_none_or(|status| status.is_ok()));
+        // On a busy machine the message may be here before it is looked for.
+        let early = token.test();
         for _ in 0..5 {
             drive(comm.barrier()).expect("there is room for one call");
         }
-        assert_eq!(drive(&mut token).expect("a message").count::<u8>(), Some(1));
+        let status = early.unwrap_or_else(|| drive(&mut token));
+        assert_eq!(status.expect("a message").count::<u8>(), Some(1));
         drop(token);
         assert_eq!(came, [7]);
     });

@@ -8,12 +8,15 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use edgempi::{ANY_SOURCE, Comm, Error, Rank, Source, Sum, World};
+use edgempi::hub::Registry;
+use edgempi::{ANY_SOURCE, Builder, Comm, Error, Named, Rank, Source, Sum, World};
 use edgempi_core::wire::{Down, Ping, Up};
 use edgempi_tests::stranger::{Stranger, first_barrier, hello};
 
 /// The tag of all messages.
 const TAG: u32 = 5;
+/// What the hub of a world of these ranks knows, if one of them hosts it.
+const TOTAL: Named = Named::new("total");
 /// Elements of a stream that takes a while.
 const LONG: usize = 32 << 20;
 /// Bytes sent of it when it is said to be under way.
@@ -67,6 +70,8 @@ fn obey(world: World) -> Result<(), Error> {
                 thread::spawn(move || report(receive(&comm, &words)));
             }
             ("barrier", _) => report(comm.barrier().wait()),
+            // By the hub's function, which a thread of the hub's runs.
+            ("total", _) => report(comm.objects().allreduce(1u32, TOTAL).wait().map(drop)),
             ("stream", Some(world)) => {
                 let before = world.traffic().sent;
                 streams.push(comm.allreduce(vec![0f32; LONG], Sum));
@@ -117,6 +122,10 @@ fn main() -> Result<(), Error> {
             promise(silence.parse().expect("milliseconds"));
             Ok(())
         }
-        _ => obey(edgempi::init().wait()?),
+        _ => {
+            let mut operations = Registry::new();
+            operations.insert_reduce(TOTAL.name, TOTAL.version, |a: u32, b: u32| a + b);
+            obey(Builder::new().operations(operations).init().wait()?)
+        }
     }
 }

@@ -63,11 +63,6 @@ impl Pending {
         drop(waker);
     }
 
-    /// Whether it has failed.
-    pub(crate) fn has_failed(&self) -> bool {
-        matches!(self.lock().outcome, Some(Err(_)))
-    }
-
     pub(crate) fn is_resolved(&self) -> bool {
         self.lock().outcome.is_some()
     }

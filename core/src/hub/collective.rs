@@ -165,7 +165,13 @@ impl Hub {
             match self.take_notice(rank, submit.communicator) {
                 // What came before may well be why this has failed.
                 Some((fault, text)) if !is_mismatch => self.tell(operation, position, fault, &text),
-                _ => self.tell_failure(operation, position),
+                _ if signature.is_same_call(&operation.signature) => self.tell_failure(operation, position),
+                _ => {
+                    // What it has called is not what has failed: that is told as it is.
+                    let meant = core::mem::replace(&mut operation.signature, signature.clone());
+                    self.tell_failure(operation, position);
+                    operation.signature = meant;
+                }
             }
             return Ok(());
         }
@@ -417,6 +423,13 @@ impl Hub {
         if !says_calls(fault.category) {
             let text = format!("{text}; rank {rank} called {}", self.describe_part(operation, position));
             return self.fail_request_with(rank, request, fault, &text, &error);
+        }
+        // Who hears it now need not hear it again.
+        let communicator = operation.key.map_or(WORLD, |key| key.communicator);
+        if let Some(session) = self.session_mut(rank)
+            && session.notice.get(&communicator).is_some_and(|(_, notice)| &**notice == text)
+        {
+            session.notice.remove(&communicator);
         }
         self.fail_request_with(rank, request, fault, text, &error);
     }

@@ -289,7 +289,7 @@ impl Common {
         match self {
             Self::Number(_) => "colour",
             Self::Kind(_) => "kind of rank",
-            Self::Text(_) => "identity",
+            Self::Text(_) => "machine",
         }
     }
 }

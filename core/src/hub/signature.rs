@@ -105,7 +105,7 @@ impl Signature {
         self.is_same_call(other) && !self.differs_in_arguments(other) && blocks
     }
 
-    fn is_same_call(&self, other: &Self) -> bool {
+    pub(super) fn is_same_call(&self, other: &Self) -> bool {
         let shared = |signature: &Self| signature.purpose.filter(|purpose| purpose.is_shared());
         self.call == other.call
             && self.root == other.root
@@ -132,6 +132,7 @@ impl Signature {
         match self.call {
             _ if !self.is_same_call(other) || !self.differs_in_arguments(other) => "",
             CallCode::User => ", with other parameters",
+            CallCode::Split => ", with other arguments",
             _ => ", with other counts",
         }
     }

@@ -97,7 +97,7 @@ impl Comm {
     }
 
     /// The same communicator, whose collectives are told apart by these arguments, too: all ranks have to give the same.
-    fn agreeing_on(&self, arguments: impl IntoIterator<Item = u32>) -> Self {
+    pub(crate) fn agreeing_on(&self, arguments: impl IntoIterator<Item = u32>) -> Self {
         let [a, b, c, d, ..] = fingerprint(arguments);
         let arguments = u32::from_le_bytes([a, b, c, d]).max(1);
         Self { intent: Intent { arguments, ..self.intent }, ..self.clone() }

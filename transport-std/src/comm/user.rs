@@ -17,7 +17,8 @@ impl Comm {
     /// Calls a user-defined operation, which runs at the hub. Sources of its group give `Some` input; what others give is
     /// ignored. Destinations get `Some` output, the others `None`.
     ///
-    /// Every rank of the group has to call it, and nobody else. [`Registry::insert_fn`](crate::hub::Registry::insert_fn)
+    /// Every rank of the group has to call it, and nobody else. Groups are the same if their ranks stand in the same order;
+    /// ranks that name another group wait for each other. [`Registry::insert_fn`](crate::hub::Registry::insert_fn)
     /// adds the function at the hub; the crate page and `examples/pair_reduce` show both sides.
     ///
     /// # Errors

@@ -14,10 +14,10 @@ fn engines() -> std::sync::MutexGuard<'static, u64> {
 }
 
 /// An engine's thread counts itself, from its first step to its last: so no more are counted than there are.
-struct Counted;
+pub(super) struct Counted;
 
 impl Counted {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         *engines() += 1;
         Self
     }
@@ -29,7 +29,8 @@ impl Drop for Counted {
     }
 }
 
-/// Starts a thread of an engine. Whatever runs a user's operations is none: those may do what they like.
+/// Starts a thread of an engine. Whatever runs a user's operations counts only as long as it has nothing to do: those may do
+/// what they like.
 pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let counted = move || {
         let _counted = Counted::new();

@@ -8,6 +8,8 @@ use std::thread;
 
 use edgempi_core::hub::{Done, Work};
 
+use super::threads::Counted;
+
 /// How many calls of user code run at a time. They may wait for something, or never end: others are not to wait for them.
 const MOST: usize = 64;
 
@@ -61,7 +63,10 @@ impl Workers {
         let (work, report, wake) = (self.work.clone(), self.report.clone(), self.wake.clone());
         let body = move || {
             loop {
+                // As long as it has nothing to do, it makes no calls.
+                let idle = Counted::new();
                 let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                drop(idle);
                 let Ok(next) = next else { return };
                 if report.send(run(next)).is_err() {
                     return;

@@ -1,7 +1,8 @@
 //! Requests that are made of others: what a function makes of one's result, and several that end together.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use super::{Request, WaitAll};
 use crate::error::Error;
@@ -66,45 +67,61 @@ impl<T, U, F: FnOnce(Vec<T>) -> Result<U, Error>> Composed<U> for Joined<'_, T, 
     }
 }
 
-/// Two requests that have been started, the second of which is of no use without the first.
-pub(super) struct Paired<'a, A, B, F> {
-    pub(super) first: Request<'a, A>,
-    pub(super) value: Option<A>,
-    /// Dropped when the first has failed.
-    pub(super) second: Option<Request<'a, B>>,
-    /// Taken when it is called.
-    pub(super) finish: Option<F>,
+/// A request, and one that is made of its result: made when somebody looks at this one after the first has ended.
+pub(super) struct Chained<'a, A, B, F> {
+    stage: Mutex<Stage<'a, A, B, F>>,
 }
 
-impl<A, B, U, F: FnOnce(A, B) -> Result<U, Error>> Composed<U> for Paired<'_, A, B, F> {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<U, Error>> {
-        if self.value.is_none() {
-            match Pin::new(&mut self.first).poll(context) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(value)) => self.value = Some(value),
-                Poll::Ready(Err(error)) => {
-                    self.second = None;
-                    return Poll::Ready(Err(error));
-                }
-            }
+enum Stage<'a, A, B, F> {
+    First(Request<'a, A>, F),
+    Second(Request<'a, B>),
+    /// In between.
+    Taken,
+}
+
+impl<'a, A, B, F: FnOnce(A) -> Request<'a, B>> Chained<'a, A, B, F> {
+    pub(super) fn new(first: Request<'a, A>, next: F) -> Self {
+        Self { stage: Mutex::new(Stage::First(first, next)) }
+    }
+}
+
+impl<'a, A, B, F: FnOnce(A) -> Request<'a, B>> Stage<'a, A, B, F> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<B, Error>> {
+        if let Self::First(first, _) = self {
+            let Poll::Ready(result) = Pin::new(first).poll(context) else { return Poll::Pending };
+            let Self::First(_, next) = std::mem::replace(self, Self::Taken) else { return Poll::Pending };
+            *self = Self::Second(result.map_or_else(|error| Request::ready(Err(error)), next));
         }
-        let Some(second) = &mut self.second else { return Poll::Ready(Err(super::given_already())) };
-        let Poll::Ready(second) = Pin::new(second).poll(context) else { return Poll::Pending };
-        match (self.value.take(), self.finish.take()) {
-            (Some(first), Some(finish)) => Poll::Ready(second.and_then(|second| finish(first, second))),
-            _ => Poll::Ready(Err(super::given_already())),
+        match self {
+            Self::Second(second) => Pin::new(second).poll(context),
+            Self::First(..) | Self::Taken => Poll::Ready(Err(super::given_already())),
         }
+    }
+}
+
+impl<'a, A, B, F: FnOnce(A) -> Request<'a, B>> Composed<B> for Chained<'a, A, B, F> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<B, Error>> {
+        self.stage.get_mut().unwrap_or_else(PoisonError::into_inner).poll(context)
     }
 
     fn is_done(&self) -> bool {
-        let is_second_done = self.second.as_ref().is_none_or(Request::is_done);
-        self.first.has_failed() || ((self.value.is_some() || self.first.is_done()) && is_second_done)
+        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_ended = matches!(&*stage, Stage::First(first, _) if first.is_done());
+        if has_ended && let Stage::First(mut first, next) = std::mem::replace(&mut *stage, Stage::Taken) {
+            *stage = match Pin::new(&mut first).poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(value)) => Stage::Second(next(value)),
+                Poll::Ready(Err(error)) => Stage::Second(Request::ready(Err(error))),
+                Poll::Pending => Stage::First(first, next),
+            };
+        }
+        matches!(&*stage, Stage::Second(second) if second.is_done())
     }
 
     fn cancel_on_drop(&mut self) {
-        self.first.cancel_on_drop();
-        if let Some(second) = &mut self.second {
-            second.cancel_on_drop();
+        match self.stage.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            Stage::First(first, _) => first.cancel_on_drop(),
+            Stage::Second(second) => second.cancel_on_drop(),
+            Stage::Taken => {}
         }
     }
 }

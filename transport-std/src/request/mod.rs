@@ -30,7 +30,7 @@ pub(crate) use persistent::BufferFrom;
 pub use persistent::{Persistent, start_all};
 pub use wait::{WaitAll, WaitAny, WaitSome, test_all, test_any, test_some, wait_all, wait_any, wait_some};
 
-use composed::{Composed, Joined, Mapped, Paired};
+use composed::{Chained, Composed, Joined, Mapped};
 
 type Finish<'a, T> = Box<dyn FnOnce(Result<Completion, Error>) -> Result<T, Error> + Send + 'a>;
 
@@ -142,16 +142,13 @@ impl<'a, T> Request<'a, T> {
         Self::composed(Joined { parts: wait_all(requests), finish: Some(finish) })
     }
 
-    /// One request of two that have been started. It fails with the first as soon as that does, and drops the second then.
-    pub(crate) fn with<B: Send + 'a, U>(
-        self,
-        second: Request<'a, B>,
-        finish: impl FnOnce(T, B) -> Result<U, Error> + Send + 'a,
-    ) -> Request<'a, U>
+    /// This request, and then the one that `next` makes of its result: that begins when somebody polls, waits for or tests
+    /// the new request after this one has ended.
+    pub(crate) fn then<U: Send + 'a>(self, next: impl FnOnce(T) -> Request<'a, U> + Send + 'a) -> Request<'a, U>
     where
         T: Send + 'a,
     {
-        Request::composed(Paired { first: self, value: None, second: Some(second), finish: Some(finish) })
+        Request::composed(Chained::new(self, next))
     }
 
     fn composed(composed: impl Composed<T> + Send + 'a) -> Self {
@@ -198,15 +195,6 @@ impl<'a, T> Request<'a, T> {
             State::Ready(_) | State::Taken => true,
             State::Started(started) => started.pending.is_resolved(),
             State::Composed(composed) => composed.is_done(),
-        }
-    }
-
-    /// Whether its failure is there already.
-    fn has_failed(&self) -> bool {
-        match &self.state {
-            State::Ready(result) => result.is_err(),
-            State::Started(started) => started.pending.has_failed(),
-            State::Taken | State::Composed(_) => false,
         }
     }
 

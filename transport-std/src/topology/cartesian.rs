@@ -192,9 +192,10 @@ impl Comm {
             return Request::refused(Error::invalid(text));
         }
         let words = dims.iter().copied().chain(periods.iter().map(|periodic| u32::from(*periodic)));
-        let color = (self.rank() < count).then(|| Color::Text(fingerprint(words)));
+        let color = (self.rank() < count).then(|| Color::Text(fingerprint(words.clone())));
         let site = Location::caller();
-        self.meaning(Purpose::Cart).split_by(color, 0).and_then(move |comm| match comm {
+        let comm = self.meaning(Purpose::Cart).agreeing_on(words);
+        comm.split_by(color, 0).and_then(move |comm| match comm {
             None => Ok(None),
             Some(comm) if comm.size() == count => Ok(Some(grid.on(comm))),
             Some(comm) => {
@@ -272,7 +273,11 @@ impl Cartesian {
         let fixed = (0..).zip(&coords).zip(remain).filter(|(_, remains)| !**remains);
         // Ranks here are in row-major order, and so they stay among the remaining dimensions.
         let color = fixed.flat_map(|((at, coord), _): ((u32, &u32), &bool)| [at, *coord]);
-        let request = self.comm().meaning(Purpose::Sub).split_by(Some(Color::Text(fingerprint(color))), 0);
+        let request = self
+            .comm()
+            .meaning(Purpose::Sub)
+            .agreeing_on(remain.iter().map(|remains| u32::from(*remains)))
+            .split_by(Some(Color::Text(fingerprint(color))), 0);
         let (count, site): (u32, _) = (grid.dims.iter().product(), Location::caller());
         request.and_then(move |comm| match comm {
             Some(comm) if comm.size() == count => Ok(grid.on(comm)),

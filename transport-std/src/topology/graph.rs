@@ -1,6 +1,7 @@
 //! Ranks in a graph: each says its own edges, or whichever it knows.
 
 use std::ops::Deref;
+use std::panic::Location;
 
 use edgempi_core::{Purpose, Rank};
 
@@ -61,6 +62,8 @@ impl Comm {
     /// A rank's sources and destinations are in the order of the ranks that said the edges, and of each in its order. An
     /// edge that is said twice is there twice.
     ///
+    /// The ranks tell each other when all have come: each goes on with that when its request is polled, waited for or tested.
+    ///
     /// ```
     /// # let worlds = edgempi::local(3)?;
     /// # std::thread::scope(|scope| for world in worlds { scope.spawn(move || {
@@ -93,13 +96,13 @@ impl Comm {
                 told[destination.index()].extend(words);
             }
         }
-        let told = self.meaning(Purpose::DistGraph).alltoallv(told);
-        if told.is_refused() {
-            // The others are not to wait for this rank's half of a communicator, which none of them will get.
-            return told.and_then(|_| Err(Error::defect()));
-        }
-        let own = self.rank();
-        told.with(self.dup_for(Purpose::DistGraph), move |told, comm| of_edges(comm, own, &told.concat()))
+        // On this communicator it is one collective, as on whatever rank calls another one by mistake: edges are told on the
+        // new one, where nobody else is.
+        let (own, site) = (self.rank(), Location::caller());
+        self.dup_for(Purpose::DistGraph).then(move |comm| {
+            let told = comm.meaning(Purpose::DistGraph).alltoallv_at(told, site);
+            told.and_then(move |told| of_edges(comm, own, &told.concat()))
+        })
     }
 
     /// Whether all of these are ranks of this communicator.

@@ -31,7 +31,8 @@ pub(super) struct Edge {
 /// rim of a grid) is `None`.
 ///
 /// As with other collectives, all ranks of the topology start them in the same order. Any number may be in flight. They
-/// are messages on the topology's own [communicator](Self::comm): send none of your own there, or they may meet.
+/// are messages on the topology's own [communicator](Self::comm): send none of your own there, or they may meet. Where two
+/// neighbours make different calls, both are told; ranks that are neighbours of neither go on.
 ///
 /// # Errors
 ///

@@ -1,5 +1,7 @@
 //! Calls that exchange a block between any two ranks.
 
+use std::panic::Location;
+
 use edgempi_core::request::{Receive, Sent};
 use edgempi_core::{Call, Element};
 
@@ -76,10 +78,19 @@ impl Comm {
     ///
     /// Besides those of every call: [`Error::Truncated`](crate::Error::Truncated) if what comes is more than `EDGEMPI_MSG_SIZE` together.
     #[track_caller]
-    pub fn alltoallv<T: Element>(&self, mut blocks: Vec<Vec<T>>) -> Request<'static, Vec<Vec<T>>> {
+    pub fn alltoallv<T: Element>(&self, blocks: Vec<Vec<T>>) -> Request<'static, Vec<Vec<T>>> {
+        self.alltoallv_at(blocks, Location::caller())
+    }
+
+    /// The alltoallv of a call that was made at `site`.
+    pub(crate) fn alltoallv_at<T: Element>(
+        &self,
+        mut blocks: Vec<Vec<T>>,
+        site: &'static Location<'static>,
+    ) -> Request<'static, Vec<Vec<T>>> {
         let own = match self.take_own(&mut blocks) {
             Ok(own) => own,
-            Err(error) => return Request::refused(error),
+            Err(error) => return Request::ready(Err(error.at(site))),
         };
         let mut received = vec![Vec::new(); blocks.len()];
         received[self.rank().index()] = own;
@@ -90,6 +101,6 @@ impl Comm {
             inbound: Inbound::Parts(Box::new(received)),
             ..Started::new(Call::Alltoallv, T::DATATYPE)
         };
-        self.start(started, OnDrop::Detach, in_parts)
+        self.start_at(started, OnDrop::Detach, site, in_parts)
     }
 }

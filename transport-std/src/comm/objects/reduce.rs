@@ -18,6 +18,9 @@ impl Objects<'_> {
     /// by a closure, which runs at the root, or by a function at the hub ([`Named`], which
     /// [`Registry::insert_reduce`](crate::hub::Registry::insert_reduce) adds). `None` on the other ranks.
     ///
+    /// A function at the hub is one of the [group](crate::Group) of all ranks and the root: ranks that name another root there
+    /// wait for each other.
+    ///
     /// The closure gets values in rank order, and has to be associative. All ranks give one, or all a built-in op. Write
     /// the types of what it takes: they are not inferred, because a built-in op could stand there as well.
     ///
