@@ -515,11 +515,12 @@ fn a_grid_that_does_not_fit_says_what_does_not() {
     };
     let at = below(1);
     let cart = |world: &World| world.comm().cart(&[5], &[world.rank() == 4]).map(drop);
-    let expected = |count| {
-        format!("the ranks do not agree on the grid of a cart(): {count} of the 5 of [5] give this one, at {at}")
-    };
     let told = said(worlds.iter().map(cart).collect());
-    assert_eq!((&told[0], &told[4]), (&expected(4), &expected(1)));
+    // Who comes first is left to the threads of the library.
+    for told in told {
+        assert!(told.starts_with("the ranks do not agree: rank") && told.contains(&format!(" cart at {at}")), "{told}");
+        assert!(told.contains(", with other arguments"), "{told}");
+    }
 
     let ring: Vec<_> = worlds.iter().map(|world| world.comm().cart(&[5], &[true])).collect();
     let ring: Vec<_> = ring.into_iter().map(|request| request.wait().unwrap().expect("all are in it")).collect();
