@@ -100,7 +100,8 @@
 //! The hub compares what the participants of a collective say: the call, its root, datatype, count, reduce op, or the
 //! operation's name and version; and its [`Intent`](crate::Intent), which is what the program called where another call
 //! travels for it, and a fingerprint of arguments that do not travel: counts of blocks, parameters. Who says no purpose
-//! means the call that travels, and disagrees with whoever says another; who says no fingerprint agrees with all. The first that says something else fails it with `Mismatch` for everybody, with both
+//! means the call that travels, and disagrees with whoever says another; who says no fingerprint agrees with all. The
+//! first that says something else fails it with `Mismatch` for everybody, with both
 //! sides in the text; with `Truncated`, and both sides as well, where all they differ in is how much the root of a bcast or
 //! scatter gives, or that of a gather receives. A rank that was done already, a root that gave and went on, say, is told by the next collective
 //! or receive that it starts; a collective then fails for all of its participants. The communicator is usable

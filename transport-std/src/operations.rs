@@ -8,7 +8,8 @@
 //!
 //! Closures never travel. What runs at the hub is registered there under a name and a version, and a rank says both: with
 //! another version, or an unknown name, every rank of the call is told what the hub has. User code runs on threads of its
-//! own at the hub, of 64 calls at a time, so it holds nobody else up. A panic in it fails that call on every participant, and nothing else.
+//! own at the hub, of 64 calls at a time, so it holds nobody else up. A panic in it fails that call on every participant,
+//! and nothing else.
 //!
 //! # A reduce function
 //!

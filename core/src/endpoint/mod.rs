@@ -283,8 +283,8 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]> + ?Sized> Endpoint<S> {
         }
     }
 
-    /// Takes a send or a receive back if nobody has matched it (MPI 4.1, chapter 3.8.4), or a split if not all have come to it. The answer is [`Event::Fail`] with
-    /// `Cancelled` and this rank, or whatever comes if it was too late: until then bytes go where they went before.
+    /// Takes a send or a receive back if nobody has matched it (MPI 4.1, chapter 3.8.4), or a split if not all have come to
+    /// it. The answer is [`Event::Fail`] with `Cancelled` and this rank, or whatever comes if it was too late: until then bytes go where they went before.
     ///
     /// One whose Submit has not left is sent all the same, so that requests keep their order. A standard send that is
     /// [done](Outgoing::done) stays so.

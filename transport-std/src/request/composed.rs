@@ -86,33 +86,33 @@ impl<'a, A, B, F: FnOnce(A) -> Request<'a, B>> Chained<'a, A, B, F> {
 }
 
 impl<'a, A, B, F: FnOnce(A) -> Request<'a, B>> Stage<'a, A, B, F> {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<B, Error>> {
-        if let Self::First(first, _) = self {
-            let Poll::Ready(result) = Pin::new(first).poll(context) else { return Poll::Pending };
-            let Self::First(_, next) = std::mem::replace(self, Self::Taken) else { return Poll::Pending };
+    /// Makes the second request, if the first has ended.
+    fn advance(&mut self, context: &mut Context<'_>) {
+        if let Self::First(first, _) = self
+            && let Poll::Ready(result) = Pin::new(first).poll(context)
+            && let Self::First(_, next) = std::mem::replace(self, Self::Taken)
+        {
             *self = Self::Second(result.map_or_else(|error| Request::ready(Err(error)), next));
-        }
-        match self {
-            Self::Second(second) => Pin::new(second).poll(context),
-            Self::First(..) | Self::Taken => Poll::Ready(Err(super::given_already())),
         }
     }
 }
 
 impl<'a, A, B, F: FnOnce(A) -> Request<'a, B>> Composed<B> for Chained<'a, A, B, F> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<B, Error>> {
-        self.stage.get_mut().unwrap_or_else(PoisonError::into_inner).poll(context)
+        let stage = self.stage.get_mut().unwrap_or_else(PoisonError::into_inner);
+        stage.advance(context);
+        match stage {
+            Stage::First(..) => Poll::Pending,
+            Stage::Second(second) => Pin::new(second).poll(context),
+            Stage::Taken => Poll::Ready(Err(super::given_already())),
+        }
     }
 
     fn is_done(&self) -> bool {
         let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_ended = matches!(&*stage, Stage::First(first, _) if first.is_done());
-        if has_ended && let Stage::First(mut first, next) = std::mem::replace(&mut *stage, Stage::Taken) {
-            *stage = match Pin::new(&mut first).poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(Ok(value)) => Stage::Second(next(value)),
-                Poll::Ready(Err(error)) => Stage::Second(Request::ready(Err(error))),
-                Poll::Pending => Stage::First(first, next),
-            };
+        // Nobody else's waker is to be lost by looking.
+        if matches!(&*stage, Stage::First(first, _) if first.is_done()) {
+            stage.advance(&mut Context::from_waker(Waker::noop()));
         }
         matches!(&*stage, Stage::Second(second) if second.is_done())
     }
